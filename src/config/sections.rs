@@ -1,0 +1,114 @@
+//! The settings of each stage, checked. `Config` never changes after start; nothing that runs keeps its state here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::id::{NodeName, RegionName};
+use crate::model::service::Schedule;
+
+/// What a region's process runs by.
+#[derive(Clone, Debug)]
+pub struct RegionSettings {
+    pub name: RegionName,
+    pub node: NodeName,
+    /// Where the outbox lies.
+    pub data_dir: PathBuf,
+    /// Checks in flight at once, over all services of the node.
+    pub max_concurrent_checks: usize,
+    /// The outbox drops its oldest batches beyond either bound, counted.
+    pub outbox_max_bytes: u64,
+    pub outbox_max_age: Duration,
+    /// Results wait so long at most for others to share one commit with.
+    pub commit_interval: Duration,
+    pub probe: ProbeSettings,
+    pub restart: RestartSettings,
+}
+
+/// What every check of a node is made with.
+#[derive(Clone, Debug)]
+pub struct ProbeSettings {
+    /// Sends `X-Probemesh-Check: node/boot/seq/attempt` with each request, so that a target's log can be held against the store.
+    pub check_header: bool,
+    pub user_agent: String,
+    /// How long a resolved name may be used again; zero asks at every check.
+    pub dns_cache: Duration,
+    /// Networks in CIDR form no check may reach, such as `169.254.0.0/16`.
+    pub blocked_networks: Vec<String>,
+}
+
+/// How a failed actor is started again: the n-th delay is drawn evenly from zero to `min(max, initial × 2^(n−1))`.
+#[derive(Clone, Debug)]
+pub struct RestartSettings {
+    pub initial: Duration,
+    pub max: Duration,
+    /// More restarts than this within `window` and the actor is quarantined.
+    pub budget: u32,
+    pub window: Duration,
+    /// Healthy for so long, its count starts again from zero.
+    pub reset_after: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// `None`: embedded, below `data_dir`. `mem://` is for tests; `ws://` and `wss://` are servers.
+    pub url: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub data_dir: PathBuf,
+    /// Bounds of the embedded engine, bytes.
+    pub memtable_bytes: u64,
+    pub block_cache_bytes: u64,
+    /// A block holds at most so many results…
+    pub block_results: usize,
+    /// …and at most so long a span.
+    pub block_span: Duration,
+    /// The journal is sealed into blocks beyond so many bytes.
+    pub journal_max_bytes: u64,
+    pub retain_results: Duration,
+    pub retain_details: Duration,
+    /// Detail rows kept for one service in one region and hour; those beyond are counted.
+    pub details_per_hour: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    pub access_lifetime: Duration,
+    pub refresh_lifetime: Duration,
+    /// Requests a minute, for one user and for one address without a user.
+    pub requests_per_minute: u32,
+    /// Log-in attempts a minute from one address.
+    pub logins_per_minute: u32,
+    pub max_body_bytes: u64,
+    /// Said in so many words: plain HTTP beyond loopback is wanted.
+    pub allow_plain_http: bool,
+    /// The header a trusted proxy names the client's address in; `None` trusts nobody.
+    pub proxy_header: Option<String>,
+    /// The public address of the hub, for links.
+    pub public_url: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub dir: PathBuf,
+    /// Directives as tracing's `EnvFilter` takes them, such as `info,probemesh=debug`.
+    pub level: String,
+    /// Bytes at which a file is put aside…
+    pub file_bytes: u64,
+    /// …or this age…
+    pub file_age: Duration,
+    /// …and how many put aside are kept of each log: total = file_bytes × (files + 1).
+    pub files: u32,
+    /// Each check as a line of health.log.
+    pub health: bool,
+}
+
+/// What the hub runs by, beside the sections of its stages.
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    pub data_dir: PathBuf,
+    /// For services that name neither interval nor cron.
+    pub schedule: Schedule,
+    pub services_json: PathBuf,
+    /// The first start gives `admin` this password; a random one if not set.
+    pub admin_password: Option<String>,
+}

@@ -1,0 +1,58 @@
+//! probemesh watches APIs from many places at once.
+//!
+//! ```text
+//! region:  schedule → prober → CheckResult → outbox (disk) → courier ──batches──▶ hub: ingest → journal → board
+//! hub:     board → verdicts;  journal → sealer → blocks;  store → API
+//! ```
+//!
+//! The modules, in reading order:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`model`] | the nouns, plain data |
+//! | [`config`] | files and environment → one checked `Config`; the service document |
+//! | [`clock`] | the only wall clock and the only timers |
+//! | [`telemetry`] | the only logging set-up: `logs/monitor.log` and `logs/health.log` |
+//! | [`supervise`] | the restart policy, shared by region and hub |
+//! | [`probe`] | one check of one service → `CheckResult` |
+//! | [`wire`] | what crosses from region to hub, with its version |
+//! | [`region`] | wires a region's process: supervisor, probers, outbox, courier |
+//! | [`store`] | the only SurrealQL: journal, blocks, details, services, users |
+//! | [`aggregate`] | results → region states and verdicts |
+//! | [`api`] | JSON under Rocket, one file a resource |
+//! | [`hub`] | wires the central process: ingest, sealer, assignments and Rocket |
+//! | [`cli`] | the command line, one file a subcommand |
+//!
+//! Invariants, watched by `tests/it/tidy.rs` where a text search can see them:
+//! - `model`, `wire::batch` and `aggregate::verdict` do no I/O and read no clock.
+//! - `probe` and `region` import nothing of `hub`, `store` or `api`, and build without them (`--no-default-features`).
+//! - Only `config` reads the environment, only `store` holds SurrealQL, only `clock` asks for the time or sets a timer.
+//! - A check is made when its result is committed to the outbox; the hub acknowledges what its store has committed.
+
+pub mod model;
+
+pub mod config;
+
+pub mod clock;
+pub mod telemetry;
+
+pub mod supervise;
+
+pub mod probe;
+
+pub mod wire;
+
+pub mod region;
+
+#[cfg(feature = "hub")]
+pub mod store;
+
+pub mod aggregate;
+
+#[cfg(feature = "hub")]
+pub mod api;
+
+#[cfg(feature = "hub")]
+pub mod hub;
+
+pub mod cli;
