@@ -1,1 +1,3 @@
-//! (being written)
+//! A region's process: schedule → prober → outbox → courier → hub.
+
+pub mod outbox_file;
