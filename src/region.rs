@@ -1,3 +1,146 @@
 //! A region's process: schedule → prober → outbox → courier → hub.
+//!
+//! Wired last stage first, so each actor is born knowing the next; the one way back is the courier's word to the outbox
+//! of what the hub has acknowledged. What outlives the actors (the outbox file, counters, the link's ends) is made here.
 
+pub mod courier;
+pub mod outbox;
 pub mod outbox_file;
+pub mod prober;
+pub mod shared;
+pub mod supervisor;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use ractor::{Actor, ActorCell, ActorRef};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::config::sections::RegionSettings;
+use crate::probe::Probes;
+use crate::region::courier::{Courier, CourierArgs, CourierMsg, CourierStatus};
+use crate::region::outbox::{Outbox, OutboxArgs, OutboxMsg};
+use crate::region::outbox_file::{Depth, OutboxFile};
+use crate::region::shared::Shared;
+use crate::region::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg, SupervisorStatus};
+use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
+use crate::wire::link::{Assignments, CheckNow, Delivery, NodeEnd};
+
+/// A running region.
+pub struct Region {
+    keeper: ActorRef<KeeperMsg>,
+    members: Arc<Mutex<Option<Members>>>,
+    view: RegionView,
+}
+
+/// What can be seen of a region while it runs; cheap to clone.
+#[derive(Clone)]
+pub struct RegionView {
+    pub shared: Arc<Shared>,
+    pub group: Arc<Mutex<GroupStatus>>,
+    pub probers: Arc<Mutex<SupervisorStatus>>,
+    pub courier: Arc<Mutex<CourierStatus>>,
+}
+
+/// What a stop left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    pub probers: bool,
+    pub outbox: bool,
+    pub depth: Depth,
+}
+
+#[derive(Clone)]
+struct Members {
+    supervisor: ActorRef<SupervisorMsg>,
+    outbox: ActorRef<OutboxMsg>,
+    courier: ActorRef<CourierMsg>,
+}
+
+/// The ends of the link that outlive the actors using them.
+#[derive(Clone)]
+struct Ends {
+    deliveries: mpsc::Sender<Delivery>,
+    assignments: watch::Receiver<Assignments>,
+    requests: Arc<tokio::sync::Mutex<mpsc::Receiver<CheckNow>>>,
+}
+
+impl Region {
+    /// Opens the outbox and starts the actors.
+    pub async fn start(settings: RegionSettings, link: NodeEnd, clock: Clock) -> anyhow::Result<Region> {
+        let probes = Probes::new(&settings.probe, clock.clone()).context("probes cannot be made")?;
+        let folder = settings.data_dir.join("outbox");
+        std::fs::create_dir_all(&folder).with_context(|| format!("folder {} cannot be made", folder.display()))?;
+        let file = OutboxFile::open(&folder.join(format!("{}.redb", settings.node)), clock.now())?;
+        let (boot, waiting) = (file.boot(), file.depth().results);
+        info!(region = %settings.name, node = %settings.node, boot = boot.0, waiting, "region starts");
+        let restart = settings.restart.clone();
+        let shared = Shared::new(settings, clock.clone(), probes, file);
+        let view = RegionView { shared, group: Arc::default(), probers: Arc::default(), courier: Arc::default() };
+        let members = Arc::new(Mutex::new(None));
+        let ends =
+            Ends { deliveries: link.deliveries, assignments: link.assignments, requests: Arc::new(tokio::sync::Mutex::new(link.requests)) };
+        let args =
+            KeeperArgs { name: "region", wiring: wiring(view.clone(), ends, members.clone()), restart, clock, status: view.group.clone() };
+        let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("region's keeper cannot be started")?;
+        Ok(Region { keeper, members, view })
+    }
+
+    pub fn view(&self) -> RegionView {
+        self.view.clone()
+    }
+
+    /// Ends the checks in flight, commits what they made and waits until the hub has it; within `limit`, and says how far it came.
+    pub async fn stop(self, limit: Duration) -> Drained {
+        let members = self.members.lock().expect("no holder panics").clone();
+        let (mut probers, mut outbox) = (false, false);
+        if let Some(members) = members {
+            let share = Some(limit / 2);
+            probers = matches!(members.supervisor.call(SupervisorMsg::Drain, share).await, Ok(answer) if answer.is_success());
+            if !probers {
+                warn!("checks still in flight are given up");
+            }
+            let flushed = matches!(members.outbox.call(OutboxMsg::Flush, Some(limit / 4)).await, Ok(answer) if answer.is_success());
+            let sent = matches!(members.courier.call(CourierMsg::AwaitEmpty, Some(limit / 4)).await, Ok(answer) if answer.is_success());
+            // Forgets what was acknowledged, so that the next start has nothing to send again.
+            let forgotten = matches!(members.outbox.call(OutboxMsg::Flush, Some(limit / 4)).await, Ok(answer) if answer.is_success());
+            outbox = flushed && sent && forgotten;
+        }
+        let _ = self.keeper.stop_and_wait(None, Some(limit / 4)).await;
+        Drained { probers, outbox, depth: self.view.shared.file.depth() }
+    }
+}
+
+fn wiring(view: RegionView, ends: Ends, members: Arc<Mutex<Option<Members>>>) -> Wiring {
+    Box::new(move |keeper| {
+        let (view, ends, members) = (view.clone(), ends.clone(), members.clone());
+        Box::pin(async move { wire(view, ends, keeper, &members).await })
+    })
+}
+
+async fn wire(
+    view: RegionView,
+    ends: Ends,
+    keeper: ActorCell,
+    members: &Mutex<Option<Members>>,
+) -> anyhow::Result<Vec<(String, ActorCell)>> {
+    let courier_args = CourierArgs { shared: view.shared.clone(), deliveries: ends.deliveries, status: view.courier };
+    let (courier, _) = Actor::spawn_linked(None, Courier, courier_args, keeper.clone()).await?;
+    let outbox_args = OutboxArgs { shared: view.shared.clone(), courier: courier.clone() };
+    let (outbox, _) = Actor::spawn_linked(None, Outbox, outbox_args, keeper.clone()).await?;
+    courier.cast(CourierMsg::Report(outbox.clone()))?;
+    let supervisor_args = SupervisorArgs {
+        shared: view.shared,
+        outbox: outbox.clone(),
+        assignments: ends.assignments,
+        requests: ends.requests,
+        status: view.probers,
+    };
+    let (supervisor, _) = Actor::spawn_linked(None, Supervisor, supervisor_args, keeper).await?;
+    let cells = [("courier", courier.get_cell()), ("outbox", outbox.get_cell()), ("supervisor", supervisor.get_cell())];
+    *members.lock().expect("no holder panics") = Some(Members { supervisor, outbox, courier });
+    Ok(cells.into_iter().map(|(name, cell)| (name.to_owned(), cell)).collect())
+}

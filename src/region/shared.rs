@@ -1,0 +1,131 @@
+//! What the actors of one region share and what outlives each of them: the outbox file, the counters, the permits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::config::sections::RegionSettings;
+use crate::model::id::CheckId;
+use crate::probe::Probes;
+use crate::region::outbox_file::OutboxFile;
+
+/// Results that may wait for their commit at once. When the disk stalls, checks stop here instead of filling the memory.
+const UNCOMMITTED: usize = 16_384;
+
+#[derive(Debug)]
+pub struct Shared {
+    pub settings: RegionSettings,
+    pub clock: Clock,
+    pub probes: Probes,
+    pub file: OutboxFile,
+    /// Checks in flight.
+    pub running: Semaphore,
+    /// Results made or in the making that are not committed yet.
+    pub room: Semaphore,
+    pub counts: Counts,
+    seq: AtomicU64,
+    batch: AtomicU64,
+}
+
+/// What this boot has done so far.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub checks: AtomicU64,
+    pub failures: AtomicU64,
+    /// Rounds left out because the check before them was still running.
+    pub missed: AtomicU64,
+    pub dropped: AtomicU64,
+    pub refused: AtomicU64,
+    pub commits: AtomicU64,
+    pub restarts: AtomicU64,
+    pub quarantined: AtomicU64,
+    pub lag: Lag,
+}
+
+impl Shared {
+    pub fn new(settings: RegionSettings, clock: Clock, probes: Probes, file: OutboxFile) -> Arc<Shared> {
+        Arc::new(Shared {
+            running: Semaphore::new(settings.max_concurrent_checks),
+            room: Semaphore::new(UNCOMMITTED),
+            counts: Counts::default(),
+            seq: AtomicU64::new(0),
+            batch: AtomicU64::new(0),
+            settings,
+            clock,
+            probes,
+            file,
+        })
+    }
+
+    /// Names the next check of this boot.
+    pub fn next_check(&self) -> CheckId {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        CheckId { node: self.settings.node.clone(), boot: self.file.boot(), seq }
+    }
+
+    /// Numbers the next batch of this boot.
+    pub fn next_batch(&self) -> u64 {
+        self.batch.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// How late checks began, counted in bins of growing width.
+#[derive(Debug, Default)]
+pub struct Lag {
+    bins: [AtomicU64; Lag::BOUNDS.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Lag {
+    /// Upper bounds of the bins, milliseconds.
+    pub const BOUNDS: [f64; 22] =
+        [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 250.0, 1000.0, 5000.0];
+
+    pub fn count(&self, lag: Duration) {
+        let ms = lag.as_secs_f64() * 1e3;
+        let bin = Lag::BOUNDS.iter().position(|bound| ms <= *bound).unwrap_or(Lag::BOUNDS.len());
+        self.bins[bin].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(lag.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Checks in each bin, and the sum of all lags in milliseconds.
+    pub fn read(&self) -> (Vec<u64>, f64) {
+        let bins = self.bins.iter().map(|bin| bin.load(Ordering::Relaxed)).collect();
+        (bins, self.sum_us.load(Ordering::Relaxed) as f64 / 1e3)
+    }
+}
+
+/// The bound, in milliseconds, below which `share` of the counted lags lie; `None` without any.
+pub fn quantile(bins: &[u64], share: f64) -> Option<f64> {
+    let total: u64 = bins.iter().sum();
+    let wanted = (total as f64 * share).ceil().max(1.0) as u64;
+    let mut seen = 0;
+    for (index, count) in bins.iter().enumerate() {
+        seen += count;
+        if total > 0 && seen >= wanted {
+            return Some(Lag::BOUNDS.get(index).copied().unwrap_or(f64::INFINITY));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_the_bound_of_its_bin() {
+        let lag = Lag::default();
+        (0..99).for_each(|_| lag.count(Duration::from_micros(900)));
+        lag.count(Duration::from_millis(42));
+        let (bins, sum) = lag.read();
+        assert_eq!(quantile(&bins, 0.5), Some(1.0));
+        assert_eq!(quantile(&bins, 0.99), Some(1.0));
+        assert_eq!(quantile(&bins, 1.0), Some(50.0));
+        assert!((sum - (99.0 * 0.9 + 42.0)).abs() < 0.01);
+        assert_eq!(quantile(&Lag::default().read().0, 0.5), None);
+    }
+}
