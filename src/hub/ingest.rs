@@ -1,0 +1,155 @@
+//! Takes batches from the link, has the store commit them and answers; only then is anything else told.
+//!
+//! Each delivery is a task, so a slow commit never holds up the mailbox; a node sends its next batch after the answer to
+//! the last, which bounds them. What is lost when this actor dies is the answer: the node sends the batch again, and the
+//! store knows it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{broadcast, mpsc};
+use tracing::{error, info, warn};
+
+use crate::aggregate::board::{Board, VerdictChange};
+use crate::api::events::Event;
+use crate::api::metrics::Metrics;
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::connection::StoreError;
+use crate::supervise::Task;
+use crate::telemetry::health::HealthLog;
+use crate::wire::link::{Answer, Delivery};
+
+pub struct Ingest;
+
+#[derive(Debug)]
+pub enum IngestMsg {
+    Deliver(Delivery),
+}
+
+/// What one delivery needs; shared by all.
+pub struct Intake {
+    pub store: Arc<Store>,
+    pub board: Arc<Board>,
+    pub health: HealthLog,
+    pub events: broadcast::Sender<Arc<Event>>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub status: IngestStatus,
+}
+
+#[derive(Debug, Default)]
+pub struct IngestStatus {
+    pub batches: AtomicU64,
+    pub duplicates: AtomicU64,
+    pub results: AtomicU64,
+    pub refused: AtomicU64,
+    pub delayed: AtomicU64,
+    pub last_error: Mutex<Option<String>>,
+}
+
+pub struct IngestArgs {
+    pub intake: Arc<Intake>,
+    pub deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
+}
+
+pub struct IngestState {
+    intake: Arc<Intake>,
+    _pump: Task,
+}
+
+impl Actor for Ingest {
+    type Msg = IngestMsg;
+    type State = IngestState;
+    type Arguments = IngestArgs;
+
+    async fn pre_start(&self, myself: ActorRef<IngestMsg>, args: IngestArgs) -> Result<IngestState, ActorProcessingErr> {
+        let pump = Task::spawn(async move {
+            let mut deliveries = args.deliveries.lock().await;
+            while let Some(delivery) = deliveries.recv().await {
+                if myself.cast(IngestMsg::Deliver(delivery)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(IngestState { intake: args.intake, _pump: pump })
+    }
+
+    async fn handle(&self, _: ActorRef<IngestMsg>, message: IngestMsg, state: &mut IngestState) -> Result<(), ActorProcessingErr> {
+        match message {
+            IngestMsg::Deliver(delivery) => state.deliver(delivery),
+        }
+        Ok(())
+    }
+}
+
+impl IngestState {
+    fn deliver(&self, delivery: Delivery) {
+        let intake = self.intake.clone();
+        tokio::spawn(async move {
+            let answer = intake.take(&delivery.batch).await;
+            // A node that went away meanwhile sends the batch again.
+            let _ = delivery.answer.send(answer);
+        });
+    }
+}
+
+impl Intake {
+    async fn take(&self, batch: &[u8]) -> Answer {
+        let appended = match self.store.results.append(batch).await {
+            Ok(appended) => appended,
+            Err(err) => return self.not_taken(err),
+        };
+        let (boot, through) = (appended.head.boot(), appended.through);
+        self.status.last_error.lock().expect("no holder panics").take();
+        match appended.results {
+            None => {
+                self.status.duplicates.fetch_add(1, Ordering::Relaxed);
+                self.metrics.count_duplicate();
+            }
+            Some(results) => {
+                self.status.batches.fetch_add(1, Ordering::Relaxed);
+                self.status.results.fetch_add(results.len() as u64, Ordering::Relaxed);
+                let changes = self.board.fold(&results, self.clock.now());
+                self.metrics.count_batch(&results);
+                self.tell(&results, &changes);
+                self.health.write_all(results, |id| self.board.name(id));
+            }
+        }
+        Answer::Stored { boot, through }
+    }
+
+    fn not_taken(&self, err: StoreError) -> Answer {
+        let refused = matches!(err, StoreError::Batch(_));
+        let reason = format!("{:#}", anyhow::Error::from(err));
+        *self.status.last_error.lock().expect("no holder panics") = Some(reason.clone());
+        if refused {
+            self.status.refused.fetch_add(1, Ordering::Relaxed);
+            error!(reason, "batch refused");
+            return Answer::Refused { reason };
+        }
+        if self.status.delayed.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
+            warn!(reason, "store takes no results now, nodes keep them");
+        }
+        Answer::Later { reason }
+    }
+
+    fn tell(&self, results: &[crate::model::check::CheckResult], changes: &[VerdictChange]) {
+        for change in changes {
+            let (from, to) = (change.from.name(), change.to.name());
+            info!(service = change.service.0, name = &*change.name, from, to, "verdict changed");
+        }
+        // Nobody listening is the usual case and costs one look.
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        for result in results {
+            let name = self.board.name(result.service);
+            let _ = self.events.send(Arc::new(Event::result(result, name.as_deref().unwrap_or(""))));
+        }
+        for change in changes {
+            let _ = self.events.send(Arc::new(Event::verdict(change)));
+        }
+    }
+}
