@@ -1,12 +1,30 @@
 //! Files and environment → one checked `Config`.
+//!
+//! Sources, the later the stronger: defaults, the file (`Rocket.toml` for a hub, `regions/<name>.toml` for a region's node),
+//! `PROBEMESH_SECTION__KEY` and `ROCKET_KEY` variables, and a few plain names such as `DATABASE_URL`. Figment merges them;
+//! `reader` then asks for each value by its path, so one that is wrong does not hide the next, and all that was written but never
+//! asked for is known to be a mistake.
+//!
+//! **Invariant**: nothing else in the program reads the environment. A `Config` never changes; a reload makes another.
 
+pub mod file;
+pub mod load;
+pub mod locate;
 pub mod mistake;
+pub mod nearest;
+pub mod reader;
+pub mod reload;
+pub mod rocket_keys;
 pub mod sections;
 pub mod service;
+pub mod services_file;
+pub mod sources;
 
 use figment::Figment;
 
+use crate::config::mistake::Mistake;
 use crate::config::sections::{ApiSettings, HubSettings, LogSettings, RegionSettings, StoreSettings};
+use crate::config::sources::Sources;
 
 /// Everything a process runs by. Made once; never changed.
 #[derive(Clone, Debug)]
@@ -18,4 +36,11 @@ pub struct Config {
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,
+}
+
+impl Config {
+    /// Reads and checks everything. The mistakes come in the order of the file, those of the environment last.
+    pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
+        load::load(sources)
+    }
 }

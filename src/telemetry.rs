@@ -1,1 +1,154 @@
-//! (being written)
+//! The only logging set-up: lines for a person on the terminal, `monitor.log` with one JSON object a line, and `health.log`,
+//! a line for each check.
+//!
+//! Every line goes through a queue in memory with a thread behind it, so that a slow disk, a full pipe or a halted terminal
+//! never holds up who logs. What a full queue could not take is counted, and said in the log once there is room again: the
+//! store keeps the results and the supervisor its counts, a log that lost a line is worth less than a check made late.
+//!
+//! **Invariant**: the logs of one folder take `file_bytes × (files + 1)` each at most, over restarts too.
+
+pub mod health;
+pub mod health_line;
+pub mod queue;
+pub mod rolling;
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, reload};
+
+use crate::clock::Clock;
+use crate::config::sections::LogSettings;
+use crate::telemetry::health::HealthLog;
+use crate::telemetry::queue::{Queue, QueueHandle};
+use crate::telemetry::rolling::{Bounds, RollingFile};
+
+/// Bytes of lines that wait for the disk or the terminal.
+const QUEUE_BYTES: usize = 4 << 20;
+
+/// Crates that tell more than a person who runs a monitor wants to know.
+const NOISY: [&str; 8] = ["surrealdb", "surrealkv", "ractor", "rocket", "hyper", "h2", "reqwest", "rustls"];
+
+/// What goes to the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// Time, level, message and fields, on standard error.
+    Human,
+    Off,
+}
+
+/// Keeps the logs running. When it is dropped, what waits is written, for two seconds at most.
+pub struct Telemetry {
+    pub health: HealthLog,
+    level: reload::Handle<EnvFilter, Registry>,
+    monitor: Queue,
+    console: Option<Queue>,
+}
+
+/// Opens the logs and takes over all events of the process, those of `log` users too. Once in a process.
+pub fn start(settings: &LogSettings, console: Console) -> anyhow::Result<Telemetry> {
+    let (subscriber, telemetry) = build(settings, console, Clock::real())?;
+    subscriber.try_init().context("logging has been set up before")?;
+    Ok(telemetry)
+}
+
+/// The same without taking over the process, so that there can be several.
+pub fn build(settings: &LogSettings, console: Console, clock: Clock) -> anyhow::Result<(impl Subscriber + Send + Sync + use<>, Telemetry)> {
+    std::fs::create_dir_all(&settings.dir).with_context(|| format!("cannot make the folder for logs {}", settings.dir.display()))?;
+    let bounds = Bounds { file_bytes: settings.file_bytes, file_age: settings.file_age, files: settings.files };
+    let monitor = Queue::start("monitor.log", RollingFile::open(settings.dir.join("monitor.log"), bounds, clock.clone())?, QUEUE_BYTES)?;
+    let health = match settings.health {
+        true => HealthLog::start(RollingFile::open(settings.dir.join("health.log"), bounds, clock.clone())?)?,
+        false => HealthLog::off(),
+    };
+    let console = match console {
+        Console::Human => Some(Queue::start("terminal", std::io::stderr(), QUEUE_BYTES)?),
+        Console::Off => None,
+    };
+    let (filter, level) = reload::Layer::new(filter(&settings.level)?);
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_timer(Time { clock: clock.clone(), human: false })
+        .with_writer(monitor.handle());
+    let human = console.as_ref().map(|console| human_layer(console.handle(), clock));
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(human);
+    Ok((subscriber, Telemetry { health, level, monitor, console }))
+}
+
+impl Telemetry {
+    /// Changes what is logged from now on.
+    pub fn set_level(&self, level: &str) -> anyhow::Result<()> {
+        self.level.reload(filter(level)?).context("the log level cannot be changed any more")
+    }
+
+    /// Lines lost so far, over all logs: their queue was full, or they could not be written.
+    pub fn lost(&self) -> u64 {
+        self.monitor.lost() + self.console.as_ref().map_or(0, Queue::lost) + self.health.lost()
+    }
+}
+
+fn human_layer<S>(writer: QueueHandle, clock: Clock) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_timer(Time { clock, human: true })
+        .with_writer(writer)
+}
+
+/// The filter for a level as it is configured: other people's crates are heard from `warn` on, unless they are named in it or
+/// less than that is wanted of all.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let directives: Vec<&str> = level.split(',').map(str::trim).collect();
+    let quiet = directives.iter().any(|directive| ["error", "off"].contains(&directive.to_lowercase().as_str()));
+    let named =
+        |name: &str| directives.iter().any(|directive| directive.split(['=', ':']).next().is_some_and(|target| target.trim() == name));
+    let mut all = directives.join(",");
+    for name in NOISY {
+        if !quiet && !named(name) {
+            all.push_str(&format!(",{name}=warn"));
+        }
+    }
+    EnvFilter::try_new(&all).with_context(|| format!("the log level {level:?} is not understood"))
+}
+
+/// The clock's time: in full for a program, without the date for a person.
+struct Time {
+    clock: Clock,
+    human: bool,
+}
+
+impl FormatTime for Time {
+    fn format_time(&self, out: &mut Writer<'_>) -> std::fmt::Result {
+        let now = self.clock.now();
+        match self.human {
+            true => write!(out, "{}", now.datetime().format("%H:%M:%S%.3f")),
+            false => out.write_str(&now.rfc3339()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crates_of_others_are_quiet_unless_named_or_less_is_wanted() {
+        let text = |level| filter(level).expect("a good level").to_string();
+        assert!(text("info").contains("surrealdb=warn"), "{}", text("info"));
+        let named = text("info,rocket=debug");
+        assert!(named.contains("rocket=debug") && !named.contains("rocket=warn") && named.contains("hyper=warn"), "{named}");
+        assert_eq!(text("error"), "error");
+        assert!(filter("a=b=c").is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! Reads the file again when it has changed while the process runs.
+//!
+//! A file that is wrong changes nothing: what runs goes on, and each mistake is logged once. A file that is right makes another `Config`,
+//! handed on through a watch channel to those who can take it up; the log says which keys changed and which of them wait for a restart.
+//!
+//! The file is looked at every two seconds rather than by the operating system's notices, which do not cross every
+//! kind of mount. Its content decides: touching it does nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use figment::value::Dict;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::mistake::Mistake;
+use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
+use crate::config::sources::Sources;
+
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// A key whose value is another now. The values are not repeated: some are passwords.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub path: &'static str,
+    /// It takes effect at once; else with the next start.
+    pub live: bool,
+}
+
+/// What a look at the file brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Unchanged,
+    Refused(Vec<Mistake>),
+    Changed(Vec<Change>),
+}
+
+pub struct Watcher {
+    sources: Sources,
+    file: PathBuf,
+    stamp: Option<(SystemTime, u64)>,
+    content: Option<Vec<u8>>,
+    outlet: watch::Sender<Arc<Config>>,
+}
+
+impl Watcher {
+    /// `current` is what these sources gave; the receiver sees it first, then each later one.
+    pub fn new(sources: Sources, current: Arc<Config>) -> (Watcher, watch::Receiver<Arc<Config>>) {
+        let (outlet, inlet) = watch::channel(current);
+        let file = sources.file();
+        let (stamp, content) = (stamp(&file), std::fs::read(&file).ok());
+        (Watcher { sources, file, stamp, content, outlet }, inlet)
+    }
+
+    /// Looks once.
+    pub fn poll(&mut self) -> Outcome {
+        let stamp = stamp(&self.file);
+        if stamp == self.stamp {
+            return Outcome::Unchanged;
+        }
+        self.stamp = stamp;
+        let content = std::fs::read(&self.file).ok();
+        if content == self.content {
+            return Outcome::Unchanged;
+        }
+        self.content = content;
+        match Config::load(&self.sources) {
+            Err(mistakes) => Outcome::Refused(mistakes),
+            Ok(config) => {
+                let changes = changes(&self.outlet.borrow(), &config);
+                self.outlet.send_replace(Arc::new(config));
+                Outcome::Changed(changes)
+            }
+        }
+    }
+
+    /// Looks again and again, and says in the log what came of it.
+    pub async fn run(mut self, clock: Clock) {
+        loop {
+            clock.sleep(PERIOD).await;
+            match self.poll() {
+                Outcome::Unchanged => {}
+                Outcome::Refused(mistakes) => {
+                    for mistake in mistakes {
+                        tracing::error!("configuration not reloaded, what runs goes on: {mistake}");
+                    }
+                }
+                Outcome::Changed(changes) if changes.is_empty() => tracing::info!("configuration reloaded, no key changed"),
+                Outcome::Changed(changes) => {
+                    for Change { path, live } in changes {
+                        let effect = if live { "applied now" } else { "takes effect after a restart" };
+                        tracing::info!(key = path, live, "configuration changed, {effect}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stamp(file: &PathBuf) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// The keys in which two configurations differ, in the order of the sections.
+pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
+    let pairs = values(old).into_iter().zip(values(new));
+    pairs.filter(|(old, new)| old.value != new.value).map(|(old, _)| Change { path: old.path, live: old.live }).collect()
+}
+
+struct Valued {
+    path: &'static str,
+    live: bool,
+    value: String,
+}
+
+/// Takes effect after a restart.
+fn fixed(path: &'static str, value: impl std::fmt::Debug) -> Valued {
+    Valued { path, live: false, value: format!("{value:?}") }
+}
+
+/// Takes effect at once.
+fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
+    Valued { path, live: true, value: format!("{value:?}") }
+}
+
+/// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
+fn values(config: &Config) -> Vec<Valued> {
+    let Config { hub, region, store, api, log, rocket } = config;
+    let HubSettings { data_dir, schedule, services_json, admin_password } = hub;
+    let mut values = vec![
+        fixed("hub.data_dir", data_dir),
+        fixed("hub.schedule_cron", schedule),
+        fixed("hub.services_json", services_json),
+        fixed("hub.admin_password", admin_password),
+    ];
+    let RegionSettings { name, node, data_dir, max_concurrent_checks, outbox_max_bytes, outbox_max_age, commit_interval, probe, restart } =
+        region;
+    values.extend([
+        fixed("region.name", name),
+        fixed("region.node", node),
+        fixed("region.data_dir", data_dir),
+        fixed("region.max_concurrent_checks", max_concurrent_checks),
+        fixed("region.outbox_max_bytes", outbox_max_bytes),
+        fixed("region.outbox_max_age_days", outbox_max_age),
+        fixed("region.commit_interval_ms", commit_interval),
+    ]);
+    let ProbeSettings { check_header, user_agent, dns_cache, blocked_networks } = probe;
+    values.extend([
+        fixed("probe.check_header", check_header),
+        fixed("probe.user_agent", user_agent),
+        fixed("probe.dns_cache_s", dns_cache),
+        fixed("probe.blocked_networks", blocked_networks),
+    ]);
+    let RestartSettings { initial, max, budget, window, reset_after } = restart;
+    values.extend([
+        fixed("restart.initial_ms", initial),
+        fixed("restart.max_ms", max),
+        fixed("restart.budget", budget),
+        fixed("restart.window_s", window),
+        fixed("restart.reset_after_s", reset_after),
+    ]);
+    let StoreSettings {
+        url,
+        username,
+        password,
+        data_dir,
+        memtable_bytes,
+        block_cache_bytes,
+        block_results,
+        block_span,
+        journal_max_bytes,
+        retain_results,
+        retain_details,
+        details_per_hour,
+    } = store;
+    values.extend([
+        fixed("store.url", url),
+        fixed("store.username", username),
+        fixed("store.password", password),
+        fixed("store.data_dir", data_dir),
+        fixed("store.memtable_bytes", memtable_bytes),
+        fixed("store.block_cache_bytes", block_cache_bytes),
+        fixed("store.block_results", block_results),
+        fixed("store.block_span_minutes", block_span),
+        fixed("store.journal_max_bytes", journal_max_bytes),
+        fixed("store.retain_results_days", retain_results),
+        fixed("store.retain_details_days", retain_details),
+        fixed("store.details_per_hour", details_per_hour),
+    ]);
+    let ApiSettings {
+        access_lifetime,
+        refresh_lifetime,
+        requests_per_minute,
+        logins_per_minute,
+        max_body_bytes,
+        allow_plain_http,
+        proxy_header,
+        public_url,
+    } = api;
+    values.extend([
+        live("api.access_lifetime_minutes", access_lifetime),
+        live("api.refresh_lifetime_days", refresh_lifetime),
+        live("api.requests_per_minute", requests_per_minute),
+        live("api.logins_per_minute", logins_per_minute),
+        fixed("api.max_body_bytes", max_body_bytes),
+        fixed("api.allow_plain_http", allow_plain_http),
+        fixed("api.proxy_header", proxy_header),
+        fixed("api.public_url", public_url),
+    ]);
+    let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
+    values.extend([
+        fixed("log.dir", dir),
+        live("log.level", level),
+        fixed("log.file_bytes", file_bytes),
+        fixed("log.file_age_hours", file_age),
+        fixed("log.files", files),
+        fixed("log.health", health),
+    ]);
+    values.push(fixed("rocket", rocket.extract::<Dict>().map(plain).unwrap_or_default()));
+    values
+}
+
+/// Rocket's keys as text without the marks of where each came from, which differ with every reading.
+fn plain(keys: Dict) -> String {
+    serde_json::to_string(&keys).unwrap_or_default()
+}

@@ -1,0 +1,66 @@
+//! services.json: the services a hub watches on its first start, and what `seed` reads.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::config::locate::{json_position, line_column};
+use crate::config::mistake::Mistake;
+use crate::config::service::ServiceDocument;
+use crate::model::id::ServiceId;
+use crate::model::service::Schedule;
+
+/// Reads and checks a list of services. Either every entry is right, or every mistake is told with its line.
+pub fn read_services(path: &Path, default_schedule: &Schedule) -> Result<Vec<ServiceDocument>, Vec<Mistake>> {
+    let text = std::fs::read_to_string(path).map_err(|err| vec![at(path, None, Mistake::new("", format!("cannot be read: {err}")))])?;
+    parse_services(path, &text, default_schedule)
+}
+
+fn parse_services(path: &Path, text: &str, default_schedule: &Schedule) -> Result<Vec<ServiceDocument>, Vec<Mistake>> {
+    let text = text.trim_start_matches('\u{feff}');
+    let value: Value = serde_json::from_str(text).map_err(|err| {
+        // serde_json ends its words with the place, which is told apart here; its columns count bytes.
+        let words = err.to_string();
+        let words = words.split(" at line ").next().unwrap_or_default();
+        let line_start = text.split_inclusive('\n').take(err.line().saturating_sub(1)).map(str::len).sum::<usize>();
+        let position = line_column(text, line_start + err.column().saturating_sub(1));
+        vec![at(path, Some(position), Mistake::new("", format!("is not JSON: {words}")))]
+    })?;
+    let Value::Array(entries) = value else {
+        return Err(vec![at(path, json_position(text, ""), Mistake::new("", "must be a list of services, [ … ]"))]);
+    };
+    let mut documents = Vec::with_capacity(entries.len());
+    let mut mistakes = Vec::new();
+    let mut names: HashMap<String, usize> = HashMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let outer = format!("[{index}]");
+        let checked = ServiceDocument::read(entry).and_then(|document| {
+            // The number is given later, by the store; the check only carries it.
+            document.check(ServiceId(0), default_schedule)?;
+            Ok(document)
+        });
+        if let Some(name) = entry.get("name").and_then(Value::as_str) {
+            match names.get(name.trim()) {
+                Some(first) => {
+                    mistakes.push(Mistake::new("name", format!("{name:?} is the name of entry [{first}] already")).inside(&outer))
+                }
+                None => {
+                    names.insert(name.trim().to_owned(), index);
+                }
+            }
+        }
+        match checked {
+            Ok(document) => documents.push(document),
+            Err(wrong) => mistakes.extend(wrong.into_iter().map(|mistake| mistake.inside(&outer))),
+        }
+    }
+    if mistakes.is_empty() {
+        return Ok(documents);
+    }
+    Err(mistakes.into_iter().map(|mistake| at(path, json_position(text, &mistake.path), mistake)).collect())
+}
+
+fn at(path: &Path, position: Option<(usize, usize)>, mistake: Mistake) -> Mistake {
+    Mistake { file: Some(path.to_owned()), position, ..mistake }
+}
