@@ -114,7 +114,7 @@ impl Intake {
                 let changes = self.board.fold(&results, self.clock.now());
                 self.metrics.count_batch(&results);
                 self.tell(&results, &changes);
-                self.health.write_all(results, |id| self.board.name(id));
+                self.health.write_all(results.iter(), |id| self.board.name(id).unwrap_or_else(|| "".into()));
             }
         }
         Answer::Stored { boot, through }

@@ -15,7 +15,6 @@ use crate::region::outbox_file::OutboxFile;
 /// Results that may wait for their commit at once. When the disk stalls, checks stop here instead of filling the memory.
 const UNCOMMITTED: usize = 16_384;
 
-#[derive(Debug)]
 pub struct Shared {
     pub settings: RegionSettings,
     pub clock: Clock,
