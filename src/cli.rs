@@ -1,3 +1,108 @@
-//! The command line, one file a subcommand.
+//! The command line: one file a subcommand, each one function.
 
 pub mod check_config;
+
+#[cfg(feature = "hub")]
+pub mod access;
+#[cfg(feature = "hub")]
+pub mod check;
+#[cfg(feature = "hub")]
+pub mod check_view;
+#[cfg(feature = "hub")]
+pub mod inspect;
+#[cfg(feature = "hub")]
+pub mod run;
+#[cfg(feature = "hub")]
+pub mod seed;
+#[cfg(feature = "hub")]
+pub mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Watches APIs from many places at once. Without a command: hub and region "local" in one process.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The hub alone, without a region in its process
+    #[cfg(feature = "hub")]
+    Hub,
+    /// One check now, each phase shown; exit code 0 up, 1 not up, 2 usage
+    #[cfg(feature = "hub")]
+    Check(check::CheckArgs),
+    /// Takes the services of a file into the store
+    #[cfg(feature = "hub")]
+    Seed {
+        /// Default: the services file of the configuration
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Changes services that are there already
+        #[arg(long)]
+        update: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// People who may log in
+    #[cfg(feature = "hub")]
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
+    /// The live actors: restarts, backoff, last errors, queues
+    #[cfg(feature = "hub")]
+    Inspect {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Every mistake in the configuration with file and line, or "ok"
+    CheckConfig {
+        /// The folder of Rocket.toml, services.json and regions/
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs what the arguments say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Two TLS providers are linked; whoever asks for the process's own gets this one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match run(cli) {
+        Ok(code) => code,
+        Err(err) => {
+            eprintln!("probemesh: {err:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[cfg(feature = "hub")]
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        None => run::run(true),
+        Some(Command::Hub) => run::run(false),
+        Some(Command::Check(args)) => check::run(args),
+        Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
+        Some(Command::User { command }) => user::run(command),
+        Some(Command::Inspect { json }) => inspect::run(json),
+        Some(Command::CheckConfig { dir, json }) => Ok(check_config::run(&dir, json)),
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Some(Command::CheckConfig { dir, json }) => Ok(check_config::run(&dir, json)),
+        None => anyhow::bail!("this binary is a region's node and has no hub in it"),
+    }
+}

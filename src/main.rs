@@ -1,1 +1,7 @@
-fn main() {}
+//! Reads the command line and calls one function.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    probemesh::cli::main()
+}

@@ -15,6 +15,7 @@ use crate::aggregate::board::{Board, VerdictChange};
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
+use crate::model::check::CheckResult;
 use crate::store::Store;
 use crate::store::connection::StoreError;
 use crate::supervise::Task;
@@ -106,13 +107,13 @@ impl Intake {
         match appended.results {
             None => {
                 self.status.duplicates.fetch_add(1, Ordering::Relaxed);
-                self.metrics.count_duplicate();
+                self.metrics.duplicate();
             }
             Some(results) => {
                 self.status.batches.fetch_add(1, Ordering::Relaxed);
                 self.status.results.fetch_add(results.len() as u64, Ordering::Relaxed);
                 let changes = self.board.fold(&results, self.clock.now());
-                self.metrics.count_batch(&results);
+                self.metrics.stored(&results);
                 self.tell(&results, &changes);
                 self.health.write_all(results.iter(), |id| self.board.name(id).unwrap_or_else(|| "".into()));
             }
@@ -135,7 +136,7 @@ impl Intake {
         Answer::Later { reason }
     }
 
-    fn tell(&self, results: &[crate::model::check::CheckResult], changes: &[VerdictChange]) {
+    fn tell(&self, results: &[CheckResult], changes: &[VerdictChange]) {
         for change in changes {
             let (from, to) = (change.from.name(), change.to.name());
             info!(service = change.service.0, name = &*change.name, from, to, "verdict changed");
@@ -145,11 +146,10 @@ impl Intake {
             return;
         }
         for result in results {
-            let name = self.board.name(result.service);
-            let _ = self.events.send(Arc::new(Event::result(result, name.as_deref().unwrap_or(""))));
+            let _ = self.events.send(Arc::new(Event::from(result)));
         }
         for change in changes {
-            let _ = self.events.send(Arc::new(Event::verdict(change)));
+            let _ = self.events.send(Arc::new(Event::from(change)));
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct SealerArgs {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub status: Arc<Mutex<SealerStatus>>,
+    /// Called with each slice: a look at what only changes slowly.
+    pub observe: Arc<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +78,7 @@ impl Actor for Sealer {
 
 impl SealerState {
     fn work(&mut self, myself: &ActorRef<SealerMsg>) {
+        (self.args.observe)();
         let (store, now, myself) = (self.args.store.clone(), self.args.clock.now(), myself.clone());
         let retain = self.args.clock.steady() >= self.next_retention;
         self.task = Task::spawn(async move {

@@ -1,0 +1,174 @@
+//! The actors of this process and how they fare, as `inspect` and the API show them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::api::state::{ActorView, ClusterView, NodeView};
+use crate::clock::Clock;
+use crate::hub::ingest::Intake;
+use crate::hub::sealer::SealerStatus;
+use crate::model::time::Timestamp;
+use crate::region::RegionView;
+use crate::region::shared::quantile;
+use crate::region::supervisor::{ProberLife, ProberStatus};
+use crate::supervise::GroupStatus;
+
+/// All that can be seen; cheap to clone.
+#[derive(Clone)]
+pub struct Tree {
+    pub clock: Clock,
+    pub group: Arc<Mutex<GroupStatus>>,
+    pub intake: Arc<Intake>,
+    pub sealer: Arc<Mutex<SealerStatus>>,
+    /// Set once the region of this process has started.
+    pub region: Arc<Mutex<Option<RegionView>>>,
+}
+
+impl Tree {
+    pub fn view(&self) -> ClusterView {
+        let now = self.clock.now();
+        let region = self.region.lock().expect("no holder panics").clone();
+        let mut nodes = vec![self.hub(now)];
+        nodes.extend(region.map(|region| region_node(&region, now)));
+        ClusterView { generated_at: now.rfc3339(), nodes }
+    }
+
+    fn hub(&self, now: Timestamp) -> NodeView {
+        let group = self.group.lock().expect("no holder panics").clone();
+        let intake = &self.intake.status;
+        let store = self.intake.store.results.status();
+        let sealer = self.sealer.lock().expect("no holder panics").clone();
+        let ingest = ActorView {
+            name: "ingest".to_owned(),
+            state: "running".to_owned(),
+            last_error: intake.last_error.lock().expect("no holder panics").clone(),
+            figures: figures([
+                ("batches", json!(intake.batches.load(Ordering::Relaxed))),
+                ("results", json!(intake.results.load(Ordering::Relaxed))),
+                ("duplicates", json!(intake.duplicates.load(Ordering::Relaxed))),
+                ("refused", json!(intake.refused.load(Ordering::Relaxed))),
+                ("delayed", json!(intake.delayed.load(Ordering::Relaxed))),
+                ("health_log_lost", json!(self.intake.health.lost())),
+            ]),
+            ..ActorView::default()
+        };
+        let sealer = ActorView {
+            name: "sealer".to_owned(),
+            state: "running".to_owned(),
+            last_error: sealer.last_error,
+            figures: figures([
+                ("last_run", json!(sealer.last_run.map(Timestamp::rfc3339))),
+                ("journal_bytes", json!(store.journal_bytes)),
+                ("journal_batches", json!(store.journal_batches)),
+                ("unsealed_results", json!(store.tail_results)),
+            ]),
+            ..ActorView::default()
+        };
+        NodeView { name: "hub".to_owned(), connected: true, actors: vec![group_actor(&group, now, vec![ingest, sealer])], ..NodeView::default() }
+    }
+}
+
+fn region_node(region: &RegionView, now: Timestamp) -> NodeView {
+    let shared = &region.shared;
+    let counts = &shared.counts;
+    let group = region.group.lock().expect("no holder panics").clone();
+    let probers = region.probers.lock().expect("no holder panics").clone();
+    let courier = region.courier.lock().expect("no holder panics").clone();
+    let depth = shared.file.depth();
+    let (bins, _) = counts.lag.read();
+    let supervisor = ActorView {
+        name: "supervisor".to_owned(),
+        state: "running".to_owned(),
+        restarts: counts.restarts.load(Ordering::Relaxed),
+        figures: figures([
+            ("probers", json!(probers.probers.len())),
+            ("quarantined", json!(probers.probers.values().filter(|prober| matches!(prober.state, ProberLife::Quarantined { .. })).count())),
+            ("checks", json!(counts.checks.load(Ordering::Relaxed))),
+            ("failures", json!(counts.failures.load(Ordering::Relaxed))),
+            ("missed", json!(counts.missed.load(Ordering::Relaxed))),
+            ("free_check_permits", json!(shared.running.available_permits())),
+            ("lag_bins", json!(bins)),
+            ("lag_p50_ms", json!(quantile(&bins, 0.5))),
+            ("lag_p99_ms", json!(quantile(&bins, 0.99))),
+        ]),
+        children: probers.probers.values().map(|prober| prober_actor(prober, now)).collect(),
+        ..ActorView::default()
+    };
+    let outbox = ActorView {
+        name: "outbox".to_owned(),
+        state: "running".to_owned(),
+        figures: figures([
+            ("batches", json!(depth.batches)),
+            ("results", json!(depth.results)),
+            ("bytes", json!(depth.bytes)),
+            ("oldest", json!(depth.oldest.map(Timestamp::rfc3339))),
+            ("commits", json!(counts.commits.load(Ordering::Relaxed))),
+            ("dropped", json!(counts.dropped.load(Ordering::Relaxed))),
+            ("refused", json!(counts.refused.load(Ordering::Relaxed))),
+        ]),
+        ..ActorView::default()
+    };
+    let courier_actor = ActorView {
+        name: "courier".to_owned(),
+        state: if courier.connected { "connected" } else { "waiting" }.to_owned(),
+        last_error: courier.last_error.clone(),
+        figures: figures([
+            ("acknowledged_batches", json!(courier.acknowledged_batches)),
+            ("last_acknowledged", json!(courier.last_acknowledged.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    };
+    NodeView {
+        name: shared.settings.node.to_string(),
+        region: Some(shared.settings.name.to_string()),
+        connected: courier.connected,
+        generation: Some(probers.generation),
+        actors: vec![group_actor(&group, now, vec![supervisor, outbox, courier_actor])],
+    }
+}
+
+fn group_actor(group: &GroupStatus, now: Timestamp, children: Vec<ActorView>) -> ActorView {
+    ActorView {
+        name: group.name.clone(),
+        state: if group.next_start.is_some() { "waiting" } else { "running" }.to_owned(),
+        restarts: group.restarts,
+        backoff_ms: group.next_start.map(|next| next.since(now).as_secs_f64() * 1e3),
+        last_error: group.last_error.clone(),
+        figures: BTreeMap::new(),
+        children,
+    }
+}
+
+fn prober_actor(prober: &ProberStatus, now: Timestamp) -> ActorView {
+    let tally = &prober.tally;
+    let (state, backoff_ms) = match &prober.state {
+        ProberLife::Running if tally.running.load(Ordering::Relaxed) => ("checking", None),
+        ProberLife::Running => ("running", None),
+        ProberLife::Waiting { until, .. } => ("waiting", Some(until.since(now).as_secs_f64() * 1e3)),
+        ProberLife::Quarantined { .. } => ("quarantined", None),
+    };
+    let last = tally.last_started.load(Ordering::Relaxed);
+    ActorView {
+        name: format!("prober {} {}", prober.service, prober.name),
+        state: state.to_owned(),
+        restarts: prober.restarts,
+        backoff_ms,
+        last_error: prober.last_error.clone(),
+        figures: figures([
+            ("service", json!(prober.service.0)),
+            ("checks", json!(tally.checks.load(Ordering::Relaxed))),
+            ("failures", json!(tally.failures.load(Ordering::Relaxed))),
+            ("missed", json!(tally.missed.load(Ordering::Relaxed))),
+            ("last_check", json!((last > 0).then(|| Timestamp(last as i64).rfc3339()))),
+            ("lag_ms", json!(tally.last_lag_us.load(Ordering::Relaxed) as f64 / 1e3)),
+        ]),
+        children: Vec::new(),
+    }
+}
+
+fn figures<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
