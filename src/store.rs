@@ -1,1 +1,2 @@
-//! (being written)
+//! The only SurrealQL of the program.
+pub mod connection;
