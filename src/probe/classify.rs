@@ -91,7 +91,9 @@ pub fn certificate_message(err: &rustls::Error, name: &ServerName<'_>, leaf: Opt
         CertificateError::BadSignature => "the certificate carries a bad signature".to_owned(),
         CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
         other => match leaf {
-            Some(leaf) if leaf.subject == leaf.issuer => format!("the certificate is self-signed ({}) and cannot be trusted: {other}", leaf.subject),
+            Some(leaf) if leaf.subject == leaf.issuer => {
+                format!("the certificate is self-signed ({}) and cannot be trusted: {other}", leaf.subject)
+            }
             _ => format!("the certificate cannot be trusted: {other}"),
         },
     }

@@ -261,8 +261,7 @@ fn note_version(version: TlsVersion) {
 /// Lengths go before contents, so that no two different chains run together to the same bytes.
 fn chain_key(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], name: &ServerName<'_>) -> Digest {
     let name = name.to_str();
-    let lengths: Vec<[u8; 8]> =
-        std::iter::once(leaf).chain(intermediates).map(|der| (der.len() as u64).to_be_bytes()).collect();
+    let lengths: Vec<[u8; 8]> = std::iter::once(leaf).chain(intermediates).map(|der| (der.len() as u64).to_be_bytes()).collect();
     let ders = std::iter::once(leaf).chain(intermediates);
     let parts = lengths.iter().zip(ders).flat_map(|(length, der)| [length.as_slice(), der.as_ref()]);
     sha256(parts.chain([name.as_bytes()]))
