@@ -116,7 +116,6 @@ struct Answer {
 }
 
 async fn ask(credentials: &Credentials, client: &reqwest::Client, recorder: &Recorder, basic: bool) -> Result<Answer, Failure> {
-    let form = token_form(credentials, basic);
     let mut request = reqwest::Request::new(Method::POST, credentials.token_url.clone());
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -126,7 +125,7 @@ async fn ask(credentials: &Credentials, client: &reqwest::Client, recorder: &Rec
         let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::try_from(value).expect("base64 is plain ASCII"));
     }
-    *request.body_mut() = Some(form.into());
+    *request.body_mut() = Some(form(credentials, !basic).into());
     let blame = |err: reqwest::Error| {
         let failure = classify::failure(&err, &recorder.hop());
         Failure { message: format!("no OAuth2 token from {}: {}", place(&credentials.token_url), failure.message), ..failure }
@@ -142,14 +141,13 @@ async fn ask(credentials: &Credentials, client: &reqwest::Client, recorder: &Rec
     Ok(Answer { status: response.status().as_u16(), body })
 }
 
-/// The request's body. The serializer is not `Send`, so it must not live where an answer is awaited.
-fn token_form(credentials: &Credentials, basic: bool) -> String {
+fn form(credentials: &Credentials, with_secret: bool) -> String {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     if let Some(scope) = &credentials.scope {
         form.append_pair("scope", scope);
     }
-    if !basic {
+    if with_secret {
         form.append_pair("client_id", &credentials.client_id).append_pair("client_secret", &credentials.client_secret);
     }
     form.finish()

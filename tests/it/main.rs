@@ -1,4 +1,9 @@
-//! One test program, so that the large dependencies are linked once.
+//! One test program for all, so that the large dependencies are linked once: each part drives one feature from the outside.
 
+mod binary;
 mod config;
+mod probe;
+mod process;
+mod target;
 mod telemetry;
+mod tidy;
