@@ -2,8 +2,10 @@
 
 mod binary;
 mod config;
+mod monitor;
 mod probe;
 mod process;
 mod target;
 mod telemetry;
 mod tidy;
+mod world;
