@@ -3,6 +3,8 @@
 //! Sizes are in bytes, spans in the unit the key ends in.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -32,9 +34,11 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
         check_tables(file, sources, tables, &mut mistakes);
     }
     let mut reader = Reader::new(sources, file, &variables, tables);
-    let hub = hub(&mut reader, sources);
-    let region = region(&mut reader, sources);
-    let store = store(&mut reader, sources);
+    // One folder holds all that is stored, unless a stage is given its own.
+    let data_dir = reader.path("hub.data_dir").unwrap_or_else(|| sources.resolve("data"));
+    let hub = hub(&mut reader, sources, &data_dir);
+    let region = region(&mut reader, sources, &data_dir);
+    let store = store(&mut reader, &data_dir);
     let api = api(&mut reader);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
@@ -83,41 +87,35 @@ fn check_tables(file: &TomlFile, sources: &Sources, tables: &[&str], mistakes: &
     }
 }
 
-fn hub(reader: &mut Reader, sources: &Sources) -> HubSettings {
+fn hub(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> HubSettings {
     let expression = reader.text("hub.schedule_cron").unwrap_or_else(|| "*/5 * * * *".to_owned());
     let zone = reader.text("hub.schedule_timezone");
     let schedule = parse_cron(&expression, zone.as_deref(), None).unwrap_or_else(|mistake| {
         let path = if mistake.path == "timezone" { "hub.schedule_timezone" } else { "hub.schedule_cron" };
         reader.wrong(path, mistake.message);
-        Schedule::Interval(std::time::Duration::from_secs(300))
+        Schedule::Interval(Duration::from_secs(300))
     });
     let admin_password = reader.text("hub.admin_password");
     if admin_password.as_ref().is_some_and(|password| password.chars().count() < 8) {
         reader.wrong("hub.admin_password", "must have at least 8 characters");
     }
     HubSettings {
-        data_dir: data_dir(reader, sources),
+        data_dir: data_dir.to_owned(),
         schedule,
         services_json: reader.path("hub.services_json").unwrap_or_else(|| sources.resolve("services.json")),
         admin_password,
     }
 }
 
-/// One folder holds all that is stored, unless a stage is given its own.
-fn data_dir(reader: &mut Reader, sources: &Sources) -> std::path::PathBuf {
-    reader.path("hub.data_dir").unwrap_or_else(|| sources.resolve("data"))
-}
-
-fn region(reader: &mut Reader, sources: &Sources) -> RegionSettings {
+fn region(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> RegionSettings {
     let name = reader.text("region.name").unwrap_or_else(|| "local".to_owned());
     check_name(reader, "region.name", &name);
     let node = reader.text("region.node").unwrap_or_else(|| node_name(&name, &hostname(sources)));
     check_name(reader, "region.node", &node);
-    let shared = data_dir(reader, sources);
     RegionSettings {
         name: RegionName::from(name.as_str()),
         node: NodeName::from(node.as_str()),
-        data_dir: reader.path("region.data_dir").unwrap_or(shared),
+        data_dir: reader.path("region.data_dir").unwrap_or_else(|| data_dir.to_owned()),
         max_concurrent_checks: reader.whole("region.max_concurrent_checks", 512, 1..=100_000) as usize,
         outbox_max_bytes: reader.whole("region.outbox_max_bytes", 256 << 20, 1 << 20..=1 << 40),
         outbox_max_age: reader.span("region.outbox_max_age_days", Unit::Days, 7.0, 0.01..=365.0),
@@ -164,7 +162,7 @@ fn restart(reader: &mut Reader) -> RestartSettings {
     }
 }
 
-fn store(reader: &mut Reader, sources: &Sources) -> StoreSettings {
+fn store(reader: &mut Reader, data_dir: &Path) -> StoreSettings {
     let url = reader.text("store.url");
     if let Some(url) = &url {
         check_store_url(reader, url);
@@ -175,12 +173,11 @@ fn store(reader: &mut Reader, sources: &Sources) -> StoreSettings {
         let given = if username.is_some() { "store.username" } else { "store.password" };
         reader.wrong(given, "a user name and a password belong together");
     }
-    let shared = data_dir(reader, sources);
     StoreSettings {
         url,
         username,
         password,
-        data_dir: reader.path("store.data_dir").unwrap_or(shared),
+        data_dir: reader.path("store.data_dir").unwrap_or_else(|| data_dir.to_owned()),
         memtable_bytes: reader.whole("store.memtable_bytes", 8 << 20, 1 << 20..=1 << 34),
         block_cache_bytes: reader.whole("store.block_cache_bytes", 8 << 20, 0..=1 << 38),
         block_results: reader.whole("store.block_results", 256, 1..=4_096) as usize,
@@ -207,9 +204,10 @@ fn check_store_url(reader: &mut Reader, url: &str) {
 }
 
 fn api(reader: &mut Reader) -> ApiSettings {
-    let proxy_header = reader.text("api.proxy_header");
+    let mut proxy_header = reader.text("api.proxy_header");
     if proxy_header.as_ref().is_some_and(|name| http::HeaderName::try_from(name.as_str()).is_err()) {
         reader.wrong("api.proxy_header", "is not a header name");
+        proxy_header = None;
     }
     let public_url = reader.text("api.public_url");
     if let Some(url) = &public_url

@@ -177,8 +177,8 @@ mod tests {
         check("[0].expect", (2, 17));
         check("[0].expect.json[1]", (4, 5));
         check("[0].expect.json[1].path", (4, 6));
-        check("[1].headers.a.b", (5, 17));
-        check("[1].n[0][1]", (5, 58));
+        check("[1].headers.a.b", (5, 16));
+        check("[1].n[0][1]", (5, 54));
     }
 
     #[test]

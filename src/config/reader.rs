@@ -15,7 +15,7 @@ use figment::value::Value;
 
 use crate::config::file::TomlFile;
 use crate::config::mistake::Mistake;
-use crate::config::nearest::suggestion;
+use crate::config::nearest::{nearest, suggestion};
 use crate::config::sources::{Sources, Variables};
 
 pub struct Reader<'a> {
@@ -194,14 +194,24 @@ impl<'a> Reader<'a> {
             let message = format!("is not a key of [{table}]{}", suggestion(&key, siblings));
             self.wrong(&format!("{table}.{key}"), message);
         }
-        let names: Vec<String> = self.asked.iter().map(|path| variable_name(path)).collect();
         for (path, variable) in self.variables.iter() {
             if !self.asked.contains(path) {
-                let hint = suggestion(&variable.name, names.iter().map(String::as_str));
+                let hint = self.meant(path).map_or_else(String::new, |meant| format!("; did you mean {}?", variable_name(meant)));
                 self.mistakes.push(Mistake::new(variable.name.as_str(), format!("is not a setting{hint}")));
             }
         }
         self.mistakes
+    }
+
+    /// The path that was probably meant: a key like it in its section, or the same key in a section like it.
+    fn meant(&self, path: &str) -> Option<&'static str> {
+        let (section, key) = path.split_once('.')?;
+        let siblings = self.asked.iter().filter_map(|path| path.strip_prefix(section)?.strip_prefix('.'));
+        let (section, key) = match nearest(key, siblings) {
+            Some(key) => (section, key),
+            None => (nearest(section, self.asked.iter().filter_map(|path| path.split('.').next()))?, key),
+        };
+        self.asked.get(format!("{section}.{key}").as_str()).copied()
     }
 
     fn value(&mut self, path: &'static str) -> Option<Value> {

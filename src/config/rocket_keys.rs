@@ -13,7 +13,7 @@ use figment::{Figment, Profile};
 
 use crate::config::file::TomlFile;
 use crate::config::mistake::Mistake;
-use crate::config::nearest::suggestion;
+use crate::config::nearest::nearest;
 use crate::config::sections::ApiSettings;
 use crate::config::sources::{Role, Sources};
 
@@ -53,7 +53,6 @@ pub fn rocket(sources: &Sources, file: Option<&TomlFile>, api: &ApiSettings, mis
     if sources.role != Role::Hub {
         return figment;
     }
-    let before = mistakes.len();
     if let Some(file) = file {
         check_file_keys(sources, file, mistakes);
         // Rocket takes every table at the top for a profile; ours are never selected.
@@ -66,7 +65,7 @@ pub fn rocket(sources: &Sources, file: Option<&TomlFile>, api: &ApiSettings, mis
         if matches!(key.as_str(), "profile" | "config") || text.is_empty() {
             continue;
         }
-        if let Err(message) = check_key(&key) {
+        if let Err(message) = check_key(&key, |key| format!("ROCKET_{}", key.to_uppercase())) {
             mistakes.push(Mistake::new(name.as_str(), message));
             continue;
         }
@@ -76,10 +75,9 @@ pub fn rocket(sources: &Sources, file: Option<&TomlFile>, api: &ApiSettings, mis
         };
         figment = figment.merge(Serialized::global(&key, value));
     }
-    let figment = figment.select(Profile::from(selected(sources).as_str())).merge(hub_keys(api));
-    if mistakes.len() == before {
-        check_values(sources, file, &figment, api, mistakes);
-    }
+    // Merging selects anew, so this comes last.
+    let figment = figment.merge(hub_keys(api)).select(Profile::from(selected(sources).as_str()));
+    check_values(sources, file, &figment, api, mistakes);
     figment
 }
 
@@ -109,17 +107,22 @@ fn hub_keys(api: &ApiSettings) -> Figment {
         .merge(Serialized::global("shutdown.signals", Vec::<String>::new()))
 }
 
-fn check_key(key: &str) -> Result<(), String> {
+/// `written` turns a key into what a person would write in this place.
+fn check_key(key: &str, written: impl Fn(&str) -> String) -> Result<(), String> {
     if let Some((_, message)) = OURS.iter().find(|(ours, _)| *ours == key) {
         return Err((*message).to_owned());
     }
-    if KEYS.contains(&key) { Ok(()) } else { Err(format!("is not a key of Rocket's{}", suggestion(key, KEYS))) }
+    if KEYS.contains(&key) {
+        return Ok(());
+    }
+    let hint = nearest(key, KEYS).map_or_else(String::new, |key| format!("; did you mean {}?", written(key)));
+    Err(format!("is not a key of Rocket's{hint}"))
 }
 
 fn check_file_keys(sources: &Sources, file: &TomlFile, mistakes: &mut Vec<Mistake>) {
     for profile in profiles(sources) {
         for key in file.keys_of(&profile) {
-            if let Err(message) = check_key(&key) {
+            if let Err(message) = check_key(&key, str::to_owned) {
                 mistakes.push(file.locate(Mistake::new(format!("{profile}.{key}"), message)));
             }
         }

@@ -1,0 +1,4 @@
+//! One test program, so that the large dependencies are linked once.
+
+mod config;
+mod telemetry;
