@@ -47,8 +47,8 @@ pub enum Console {
 pub struct Telemetry {
     pub health: HealthLog,
     level: reload::Handle<EnvFilter, Registry>,
-    monitor: Queue,
-    console: Option<Queue>,
+    /// Ended in this order, so that the monitor's log still hears of trouble with the health log.
+    queues: Vec<Queue>,
 }
 
 /// Opens the logs and takes over all events of the process, those of `log` users too. Once in a process.
@@ -64,8 +64,12 @@ pub fn build(settings: &LogSettings, console: Console, clock: Clock) -> anyhow::
     let bounds = Bounds { file_bytes: settings.file_bytes, file_age: settings.file_age, files: settings.files };
     let monitor = Queue::start("monitor.log", RollingFile::open(settings.dir.join("monitor.log"), bounds, clock.clone())?, QUEUE_BYTES)?;
     let health = match settings.health {
-        true => HealthLog::start(RollingFile::open(settings.dir.join("health.log"), bounds, clock.clone())?)?,
-        false => HealthLog::off(),
+        true => Some(Queue::start(
+            "health.log",
+            RollingFile::open(settings.dir.join("health.log"), bounds, clock.clone())?,
+            health::QUEUE_BYTES,
+        )?),
+        false => None,
     };
     let console = match console {
         Console::Human => Some(Queue::start("terminal", std::io::stderr(), QUEUE_BYTES)?),
@@ -80,7 +84,12 @@ pub fn build(settings: &LogSettings, console: Console, clock: Clock) -> anyhow::
         .with_writer(monitor.handle());
     let human = console.as_ref().map(|console| human_layer(console.handle(), clock));
     let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(human);
-    Ok((subscriber, Telemetry { health, level, monitor, console }))
+    let telemetry = Telemetry {
+        health: health.as_ref().map_or_else(HealthLog::off, |queue| HealthLog::new(queue.handle())),
+        level,
+        queues: health.into_iter().chain([monitor]).chain(console).collect(),
+    };
+    Ok((subscriber, telemetry))
 }
 
 impl Telemetry {
@@ -91,7 +100,7 @@ impl Telemetry {
 
     /// Lines lost so far, over all logs: their queue was full, or they could not be written.
     pub fn lost(&self) -> u64 {
-        self.monitor.lost() + self.console.as_ref().map_or(0, Queue::lost) + self.health.lost()
+        self.queues.iter().map(|queue| queue.handle().lost()).sum()
     }
 }
 

@@ -1,31 +1,29 @@
 //! `health.log`: one line for each check when it is first stored.
 //!
 //! Writing is a few microseconds of formatting into a buffer; a thread behind it writes whole batches. The log never stalls who
-//! stores: with the buffer full, lines are counted as lost. The store is the record.
+//! stores: with the buffer full, lines are counted as lost. The store is the record. The thread ends with the set-up of the logs,
+//! whoever still holds a `HealthLog`: what is written then is counted as lost too.
 
 use std::sync::Arc;
 
 use crate::model::check::CheckResult;
 use crate::model::id::ServiceId;
 use crate::telemetry::health_line::HealthLine;
-use crate::telemetry::queue::{Queue, QueueHandle};
-use crate::telemetry::rolling::RollingFile;
+use crate::telemetry::queue::QueueHandle;
 
 /// Bytes of lines that wait for the disk: about five seconds of five thousand checks a second.
-const QUEUE_BYTES: usize = 8 << 20;
+pub const QUEUE_BYTES: usize = 8 << 20;
 
 /// A line of a check that was well is about this long.
 const LINE_BYTES: usize = 512;
 
-/// Cheap to clone; the log is closed with the last of them.
+/// Cheap to clone.
 #[derive(Clone)]
-pub struct HealthLog(Option<(Arc<Queue>, QueueHandle)>);
+pub struct HealthLog(Option<QueueHandle>);
 
 impl HealthLog {
-    pub fn start(file: RollingFile) -> anyhow::Result<HealthLog> {
-        let queue = Queue::start("health.log", file, QUEUE_BYTES)?;
-        let handle = queue.handle();
-        Ok(HealthLog(Some((Arc::new(queue), handle))))
+    pub fn new(queue: QueueHandle) -> HealthLog {
+        HealthLog(Some(queue))
     }
 
     /// One that keeps nothing.
@@ -34,7 +32,7 @@ impl HealthLog {
     }
 
     pub fn write(&self, line: &HealthLine<'_>) {
-        if let Some((_, handle)) = &self.0 {
+        if let Some(handle) = &self.0 {
             let mut text = Vec::with_capacity(LINE_BYTES);
             line.write(&mut text);
             handle.append(1, &text);
@@ -43,7 +41,7 @@ impl HealthLog {
 
     /// A whole batch at once; `name` gives the service's name.
     pub fn write_all<'a>(&self, results: impl ExactSizeIterator<Item = &'a CheckResult>, name: impl Fn(ServiceId) -> Arc<str>) {
-        if let Some((_, handle)) = &self.0 {
+        if let Some(handle) = &self.0 {
             let count = results.len();
             let mut lines = Vec::with_capacity(count * LINE_BYTES);
             for result in results {
@@ -54,6 +52,6 @@ impl HealthLog {
     }
 
     pub fn lost(&self) -> u64 {
-        self.0.as_ref().map_or(0, |(queue, _)| queue.lost())
+        self.0.as_ref().map_or(0, QueueHandle::lost)
     }
 }

@@ -56,10 +56,6 @@ impl Queue {
     pub fn handle(&self) -> QueueHandle {
         QueueHandle(Arc::clone(&self.shared))
     }
-
-    pub fn lost(&self) -> u64 {
-        self.shared.lock().lost
-    }
 }
 
 impl Drop for Queue {
@@ -98,6 +94,11 @@ impl QueueHandle {
             self.0.wake.notify_one();
         }
         true
+    }
+
+    /// Lines lost so far, for want of room or because they could not be written.
+    pub fn lost(&self) -> u64 {
+        self.0.lock().lost
     }
 }
 
@@ -207,7 +208,7 @@ mod tests {
             handle.write_all(b"12345\n").expect("never fails");
         }
         // One batch may be on its way to the sink; of the others two fit.
-        let lost = queue.lost();
+        let lost = handle.lost();
         assert!((1..=3).contains(&lost), "{lost}");
         drop(open);
         drop(queue);
@@ -220,7 +221,7 @@ mod tests {
         let (queue, open, taken) = gated(1000);
         queue.handle().append(2, b"a\nb\n");
         open.send(false).expect("open");
-        while queue.lost() < 2 {
+        while queue.handle().lost() < 2 {
             std::thread::yield_now();
         }
         queue.handle().append(1, b"c\n");

@@ -9,7 +9,7 @@
 //! **Invariant**: the files together hold `file_bytes × (files + 1)` at most, but for a single line longer than `file_bytes`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -32,12 +32,15 @@ pub struct RollingFile {
     file: File,
     size: u64,
     period: i64,
+    /// The file ends within a line, as a full disk or a lost power supply leave it.
+    torn: bool,
 }
 
 impl RollingFile {
     pub fn open(path: PathBuf, bounds: Bounds, clock: Clock) -> anyhow::Result<RollingFile> {
         let (file, size) = open(&path).with_context(|| format!("cannot open the log {}", path.display()))?;
-        let mut rolling = RollingFile { path, bounds, clock, file, size, period: 0 };
+        let mut rolling = RollingFile { path, bounds, clock, file, size, period: 0, torn: false };
+        rolling.torn = rolling.ends_torn();
         rolling.period = if size == 0 { rolling.period_now() } else { rolling.period_of_file() };
         rolling.prune().with_context(|| format!("cannot remove an old file of the log {}", rolling.path.display()))?;
         Ok(rolling)
@@ -53,6 +56,13 @@ impl RollingFile {
             }
             self.period = now;
         }
+        if self.torn {
+            if self.size > 0 && self.ends_torn() {
+                self.file.write_all(b"\n")?;
+                self.size += 1;
+            }
+            self.torn = false;
+        }
         while !lines.is_empty() {
             let room = usize::try_from(self.bounds.file_bytes.saturating_sub(self.size)).unwrap_or(usize::MAX);
             let fitting = fitting(lines, room);
@@ -65,6 +75,7 @@ impl RollingFile {
             self.file.write_all(&lines[..length]).inspect_err(|_| {
                 // A part may have been written; the count must not fall behind it.
                 self.size = self.file.metadata().map_or(self.size, |metadata| metadata.len());
+                self.torn = true;
             })?;
             self.size += length as u64;
             lines = &lines[length..];
@@ -81,6 +92,15 @@ impl RollingFile {
             (self.file, self.size) = open(&self.path)?;
         }
         Ok(())
+    }
+
+    fn ends_torn(&self) -> bool {
+        let mut last = [b'\n'];
+        let read = self.file.metadata().and_then(|metadata| match metadata.len().checked_sub(1) {
+            Some(at) => (&self.file).seek(io::SeekFrom::Start(at)).and_then(|_| (&self.file).read_exact(&mut last)),
+            None => Ok(()),
+        });
+        read.is_ok() && last != [b'\n']
     }
 
     fn turn_over(&mut self) -> io::Result<()> {
@@ -151,7 +171,7 @@ impl Write for RollingFile {
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }

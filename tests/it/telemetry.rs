@@ -1,6 +1,6 @@
 //! The logs: bounds held by writing past them, over re-opening too, and the lines of health.log.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::time::Timestamp;
 use probemesh::telemetry::health_line::HealthLine;
 use probemesh::telemetry::rolling::{Bounds, RollingFile};
-use probemesh::telemetry::{Console, build};
+use probemesh::telemetry::{Console, build, start};
 use proptest::prelude::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -123,6 +123,43 @@ fn an_overlong_line_a_removed_file_and_no_files_to_keep_are_survived() {
     assert_eq!(names(folder.path()), ["a.log"]);
     file.write_all(b"4\n5\n6\n7\n8\n").expect("writes");
     assert_eq!(read(&path), "8\n");
+}
+
+#[test]
+fn a_line_that_was_cut_off_does_not_spoil_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.log");
+    std::fs::write(&path, "whole\nto").expect("a file");
+    let bounds = Bounds { file_bytes: 1_000, file_age: DAY, files: 1 };
+    let mut file = RollingFile::open(path.clone(), bounds, Clock::real()).expect("opens");
+    file.write_all(b"next\n").expect("writes");
+    file.write_all(b"last\n").expect("writes");
+    assert_eq!(read(&path), "whole\nto\nnext\nlast\n");
+}
+
+/// The one test that takes over the logging of its whole process.
+#[test]
+fn a_disk_that_stands_still_holds_nobody_up_and_what_was_lost_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = LogSettings { file_bytes: 1 << 30, health: false, ..settings(folder.path()) };
+    std::fs::create_dir(&settings.dir).expect("a folder");
+    // A pipe takes 64 KiB and then nothing, until it is read.
+    let pipe = settings.dir.join("monitor.log");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("opens");
+    let telemetry = start(&settings, Console::Off).expect("starts");
+    let padding = "x".repeat(1_000);
+    let mut made = 0;
+    while telemetry.lost() < 100 {
+        tracing::info!(padding, "line");
+        made += 1;
+        assert!(made < 100_000, "the queue has no bound");
+    }
+    let mut lines = std::io::BufReader::new(reader).lines();
+    let said = lines.find_map(|line| line.ok().filter(|line| line.contains("lines were lost"))).expect("said");
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((&said["log"], &said["level"]), (&"monitor.log".into(), &"WARN".into()));
+    assert!(said["lines"].as_u64().is_some_and(|lines| lines >= 100), "{said}");
 }
 
 #[test]
