@@ -59,7 +59,7 @@ impl TomlFile {
         self.document.as_table().iter().map(|(key, item)| (key, item.is_table_like())).collect()
     }
 
-    /// The keys of the table at the top named `name`, two levels deep at most, as `key` or `key.key`.
+    /// The keys of the table at the top named `name`.
     pub fn keys_of(&self, name: &str) -> Vec<String> {
         let table = self.document.as_table().get(name).and_then(Item::as_table_like);
         table.map_or_else(Vec::new, |table| table.iter().map(|(key, _)| key.to_owned()).collect())

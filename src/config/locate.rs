@@ -3,6 +3,8 @@
 //! A JSON parser that builds values forgets where it read them. `json_position` walks the text once more, only as exactly as it
 //! needs to: the text has been parsed before, so it is well formed.
 
+use std::collections::HashSet;
+
 /// The line and column of a byte offset; an offset beyond the end is the end.
 pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let mut end = offset.min(text.len());
@@ -22,6 +24,14 @@ pub fn json_position(text: &str, path: &str) -> Option<(usize, usize)> {
     let start = walk.at;
     let found = walk.find(path, start)?;
     Some(line_column(text, found))
+}
+
+/// The keys that an object holds more than once, each at its repetition: a parser would take the last and say nothing.
+pub fn repeated_keys(text: &str) -> Vec<(String, (usize, usize))> {
+    let mut walk = Walk { text, at: 0 };
+    let mut repeated = Vec::new();
+    walk.note_repeated("", &mut repeated);
+    repeated.into_iter().map(|(path, offset)| (path, line_column(text, offset))).collect()
 }
 
 struct Walk<'a> {
@@ -96,6 +106,44 @@ impl Walk<'_> {
             return Some(place);
         }
         self.find(rest, self.at)
+    }
+
+    /// Passes over one value. Its depth is that of a text serde_json has parsed, which takes 128 levels at most.
+    fn note_repeated(&mut self, path: &str, repeated: &mut Vec<(String, usize)>) -> Option<()> {
+        self.blank();
+        let (open, close) = match self.peek()? {
+            b'{' => (b'{', b'}'),
+            b'[' => (b'[', b']'),
+            _ => return self.skip_value(),
+        };
+        let mut keys = HashSet::new();
+        self.at += 1;
+        for index in 0.. {
+            self.blank();
+            if self.peek()? == close {
+                break;
+            }
+            let inner = if open == b'[' {
+                format!("{path}[{index}]")
+            } else {
+                let at = self.at;
+                let key = self.string()?;
+                self.blank();
+                self.expect(b':')?;
+                let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                if !keys.insert(key) {
+                    repeated.push((inner.clone(), at));
+                }
+                inner
+            };
+            self.note_repeated(&inner, repeated)?;
+            self.blank();
+            if self.peek()? == b',' {
+                self.at += 1;
+            }
+        }
+        self.at += 1;
+        Some(())
     }
 
     /// Passes over one value, however deep, without recursion.
@@ -189,10 +237,17 @@ mod tests {
         assert_eq!(json_position("[{\"a\": ", "[0].b"), None);
     }
 
+    #[test]
+    fn a_key_given_twice_is_found_where_it_is_repeated() {
+        let text = "[{\"a\": 1, \"b\": {\"a\": [], \"a\": 2}},\n {\"a\": 1, \"b\": 2,\n \"\\u0061\": 3}]";
+        assert_eq!(repeated_keys(text), [("[0].b.a".to_owned(), (1, 26)), ("[1].a".to_owned(), (3, 2))]);
+        assert_eq!(repeated_keys(TEXT), []);
+    }
+
     proptest::proptest! {
         #[test]
         fn no_text_and_no_path_makes_it_panic(text in "[\\[\\]{}\",:\\\\a1 \n-]{0,40}", path in "[a.\\[\\]0-2]{0,8}") {
-            let _ = json_position(&text, &path);
+            let _ = (json_position(&text, &path), repeated_keys(&text));
         }
     }
 }

@@ -165,11 +165,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether anything but the defaults gave this key.
-    pub fn given(&self, path: &str) -> bool {
-        self.merged.contains(path)
-    }
-
     /// Adds a mistake at a path, with the variable or the file that gave the value.
     pub fn wrong(&mut self, path: &str, message: impl Into<String>) {
         let whole = path.split('[').next().unwrap_or(path);

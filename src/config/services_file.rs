@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::config::locate::{json_position, line_column};
+use crate::config::locate::{json_position, line_column, repeated_keys};
 use crate::config::mistake::Mistake;
 use crate::config::service::ServiceDocument;
 use crate::model::id::ServiceId;
@@ -55,10 +55,11 @@ fn parse_services(path: &Path, text: &str, default_schedule: &Schedule) -> Resul
             Err(wrong) => mistakes.extend(wrong.into_iter().map(|mistake| mistake.inside(&outer))),
         }
     }
-    if mistakes.is_empty() {
-        return Ok(documents);
-    }
-    Err(mistakes.into_iter().map(|mistake| at(path, json_position(text, &mistake.path), mistake)).collect())
+    let mut mistakes: Vec<Mistake> = mistakes.into_iter().map(|mistake| at(path, json_position(text, &mistake.path), mistake)).collect();
+    let twice = |(key, position)| at(path, Some(position), Mistake::new(key, "is given twice"));
+    mistakes.extend(repeated_keys(text).into_iter().map(twice));
+    mistakes.sort_by_key(|mistake| mistake.position);
+    if mistakes.is_empty() { Ok(documents) } else { Err(mistakes) }
 }
 
 fn at(path: &Path, position: Option<(usize, usize)>, mistake: Mistake) -> Mistake {
