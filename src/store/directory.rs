@@ -177,7 +177,9 @@ pub(super) fn add_entries(
         }
     }
     for ((hour, serial), record) in &mut changed {
-        if record.entries.is_empty() && let Some(now) = open.get(hour).filter(|now| now.serial == *serial) {
+        if record.entries.is_empty()
+            && let Some(now) = open.get(hour).filter(|now| now.serial == *serial)
+        {
             *record = now.clone();
         }
     }

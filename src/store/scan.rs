@@ -118,9 +118,11 @@ impl<'a> Scan<'a> {
         let within = |hour: &i64| (first_hour..=last_hour).contains(hour);
         let hours: BTreeSet<i64> = self.snapshot.hours.iter().copied().filter(within).collect();
         if self.query.service.is_some() || self.query.services.as_ref().is_some_and(|services| services.len() == 1) {
-            let series = self.snapshot.tails.iter().filter(|((service, region), series)| {
-                series.latest_sealed.is_some() && self.query.wants_series(*service, region)
-            });
+            let series = self
+                .snapshot
+                .tails
+                .iter()
+                .filter(|((service, region), series)| series.latest_sealed.is_some() && self.query.wants_series(*service, region));
             let series: Vec<SeriesKey> = series.map(|(key, _)| key.clone()).collect();
             let next = match (self.descending, hours.first(), hours.last()) {
                 (true, _, Some(last)) => end_of(*last).min(self.bounds.last.saturating_add(span)),
@@ -307,9 +309,9 @@ impl<'a> Scan<'a> {
                 if seen < 2000 {
                     *step = (*step * 2).min(32);
                 }
-                let wanted = entries.into_iter().filter(|entry| {
-                    self.query.wants_series(entry.service, &entry.region) && self.query.may_want(&entry.summary)
-                });
+                let wanted = entries
+                    .into_iter()
+                    .filter(|entry| self.query.wants_series(entry.service, &entry.region) && self.query.may_want(&entry.summary));
                 found.extend(wanted.map(|entry| BlockRef {
                     service: entry.service,
                     region: entry.region,
