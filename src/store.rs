@@ -17,13 +17,18 @@ use crate::store::results::Results;
 pub mod connection;
 pub mod migrate;
 
+pub mod blocks;
 pub mod codec;
 pub mod columns;
 pub mod details;
 pub mod directory;
 pub mod journal;
+pub mod query;
 pub mod results;
+pub mod retention;
+pub mod scan;
 pub mod seal;
+pub mod statistics;
 pub mod tail;
 pub mod values;
 

@@ -5,6 +5,7 @@ mod config;
 mod monitor;
 mod probe;
 mod process;
+mod store;
 mod target;
 mod telemetry;
 mod tidy;
