@@ -3,5 +3,6 @@
 
 pub mod check;
 pub mod id;
+pub mod schedule;
 pub mod service;
 pub mod time;
