@@ -31,6 +31,7 @@ pub mod users;
 use rocket::{Build, Rocket, routes};
 
 use crate::api::access::Access;
+use crate::api::events::Streams;
 use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
 
@@ -74,5 +75,6 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
         .register("/", error::catchers())
         .manage(state)
         .manage(throttle)
+        .manage(Streams::default())
         .attach(access)
 }
