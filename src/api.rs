@@ -1,1 +1,83 @@
-//! (being written)
+//! JSON under Rocket: what people and programs ask the hub and tell it.
+//!
+//! A handler reads the request, calls one function and shapes the answer. Everything but log-in, the two probes of the
+//! process and the documentation asks for an access token. Every error is one `ApiError` and leaves as a problem of RFC 9457.
+//!
+//! **Invariants.** Every mounted route is in the OpenAPI document. Nothing secret leaves: secrets of services are masked on
+//! their way out, passwords and tokens are in no log.
+
+pub mod access;
+pub mod audit;
+pub mod auth;
+pub mod body;
+pub mod checks;
+pub mod cluster;
+pub mod error;
+pub mod events;
+pub mod health;
+pub mod local;
+pub mod mask;
+pub mod metrics;
+pub mod openapi;
+pub mod query;
+pub mod results;
+pub mod services;
+pub mod state;
+pub mod statistics;
+pub mod summary;
+pub mod throttle;
+pub mod tokens;
+pub mod users;
+
+use rocket::{Build, Rocket, routes};
+
+use crate::api::access::Access;
+use crate::api::events::Streams;
+use crate::api::state::ApiState;
+use crate::api::throttle::Throttle;
+
+/// Mounts routes, catchers and the access log onto a Rocket, and gives it what they need.
+pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
+    let access = Access::new(&state);
+    let throttle = Throttle::new(&state.settings, state.clock.clone());
+    rocket
+        .mount(
+            "/",
+            routes![
+                tokens::obtain,
+                tokens::refresh,
+                tokens::revoke,
+                services::list,
+                services::create,
+                services::read,
+                services::replace,
+                services::patch,
+                services::delete,
+                checks::check_one,
+                checks::check_all,
+                results::list,
+                results::read,
+                statistics::read,
+                summary::read,
+                cluster::read,
+                users::list,
+                users::create,
+                users::patch,
+                users::delete,
+                audit::list,
+                events::listen,
+                local::documents,
+                local::seed,
+                health::alive,
+                health::ready,
+                health::metrics,
+                openapi::document,
+            ],
+        )
+        .mount("/", openapi::pages())
+        .register("/", error::catchers())
+        .manage(state)
+        .manage(throttle)
+        .manage(Streams::default())
+        .attach(access)
+}

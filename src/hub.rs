@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::{info, warn};
 use url::Url;
 
-use crate::aggregate::board::{Board, Hour};
+use crate::aggregate::board::{Board, HOUR, Hour};
 use crate::api;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::config::services_file::read_services;
 use crate::hub::assign::Assigner;
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
-use crate::hub::sealer::{Sealer, SealerArgs, SealerStatus};
+use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
 use crate::region::{Drained, Region};
 use crate::store::Store;
@@ -72,7 +72,8 @@ pub struct Records {
 
 impl Records {
     pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Records> {
-        std::fs::create_dir_all(&config.hub.data_dir).with_context(|| format!("data folder {} cannot be made", config.hub.data_dir.display()))?;
+        std::fs::create_dir_all(&config.hub.data_dir)
+            .with_context(|| format!("data folder {} cannot be made", config.hub.data_dir.display()))?;
         let store = Arc::new(Store::open(&config.store, clock.clone()).await?);
         let secrets = Arc::new(Secrets::open(&config.hub.data_dir)?);
         let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
@@ -112,10 +113,12 @@ impl Hub {
             clock: clock.clone(),
             status: IngestStatus::default(),
         });
-        let tree = Tree { clock: clock.clone(), group: Arc::default(), intake: intake.clone(), sealer: Arc::default(), region: Arc::default() };
+        let tree =
+            Tree { clock: clock.clone(), group: Arc::default(), intake: intake.clone(), sealer: Arc::default(), region: Arc::default() };
         let ends = Arc::new(tokio::sync::Mutex::new(hub_end.deliveries));
         let wiring = wiring(intake, ends, tree.clone(), observer(tree.clone(), metrics.clone()));
-        let args = KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
+        let args =
+            KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
 
         let viewed = tree.clone();
@@ -207,20 +210,33 @@ async fn seed(config: &Config, services: &Services, first_start: bool) -> anyhow
 /// Shows on the board what the store knows of the past.
 async fn restore(store: &Store, board: &Board, clock: &Clock) -> anyhow::Result<()> {
     let now = clock.now();
-    let known = store.results.newest(now).await?;
+    let known = store.results.newest().await?;
     let series = known.len();
+    let few = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     for series in known {
-        let hours: Vec<Hour> = series.hours.iter().map(|hour| Hour { hour: hour.hour, checks: hour.checks, failures: hour.failures }).collect();
-        board.restore(series.newest, &hours, now);
+        let hours: Vec<Hour> = series
+            .hours
+            .iter()
+            .map(|of| Hour { hour: of.hour.0.div_euclid(HOUR), checks: few(of.checks), failures: few(of.failures) })
+            .collect();
+        if let Some(newest) = series.newest {
+            board.restore(newest, &hours, now);
+        }
     }
     info!(series, "board restored from the store");
     Ok(())
 }
 
-fn wiring(intake: Arc<Intake>, deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>, tree: Tree, observe: Arc<dyn Fn() + Send + Sync>) -> Wiring {
+fn wiring(
+    intake: Arc<Intake>,
+    deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
+    tree: Tree,
+    observe: Arc<dyn Fn() + Send + Sync>,
+) -> Wiring {
     Box::new(move |keeper| {
         let ingest = IngestArgs { intake: intake.clone(), deliveries: deliveries.clone() };
-        let sealer = SealerArgs { store: intake.store.clone(), clock: intake.clock.clone(), status: tree.sealer.clone(), observe: observe.clone() };
+        let sealer =
+            SealerArgs { store: intake.store.clone(), clock: intake.clock.clone(), status: tree.sealer.clone(), observe: observe.clone() };
         Box::pin(wire(ingest, sealer, keeper))
     })
 }
@@ -241,7 +257,9 @@ fn observer(tree: Tree, metrics: Arc<Metrics>) -> Arc<dyn Fn() + Send + Sync> {
         let (depth, counts) = (region.shared.file.depth(), &region.shared.counts);
         metrics.outbox(&region.shared.settings.node.0, depth.batches, depth.bytes, counts.dropped.load(Relaxed));
         metrics.quarantined(counts.quarantined.load(Relaxed));
-        let restarts = counts.restarts.load(Relaxed) + region.group.lock().expect("no holder panics").restarts + tree.group.lock().expect("no holder panics").restarts;
+        let restarts = counts.restarts.load(Relaxed)
+            + region.group.lock().expect("no holder panics").restarts
+            + tree.group.lock().expect("no holder panics").restarts;
         let mut seen = seen.lock().expect("no holder panics");
         (*seen..restarts).for_each(|_| metrics.restart());
         *seen = restarts.max(*seen);

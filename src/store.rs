@@ -32,6 +32,12 @@ pub mod statistics;
 pub mod tail;
 pub mod values;
 
+pub mod audit;
+pub mod secrets;
+pub mod services;
+pub mod sessions;
+pub mod users;
+
 /// Everything that is stored, opened and ready.
 #[derive(Debug)]
 pub struct Store {
@@ -58,7 +64,7 @@ impl Store {
     }
 
     /// Closes the database and waits until it is closed. Handles that others still hold fail from here on.
-    pub async fn shutdown(self) -> Result<(), StoreError> {
+    pub async fn shutdown(&self) -> Result<(), StoreError> {
         self.database.shutdown().await
     }
 }

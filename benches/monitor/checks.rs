@@ -51,7 +51,14 @@ pub async fn run(args: ChecksArgs) -> anyhow::Result<()> {
     let certificate = if args.tls { Some(certificates(folder.path())?) } else { None };
     let target = Target::start(certificate.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())))?;
     write_services(folder.path(), &target, &args)?;
-    println!("{} services every {} s over {}, {} % failing; load average before: {}", args.services, args.interval, if args.tls { "https, verified" } else { "http" }, args.failing, load_average());
+    println!(
+        "{} services every {} s over {}, {} % failing; load average before: {}",
+        args.services,
+        args.interval,
+        if args.tls { "https, verified" } else { "http" },
+        args.failing,
+        load_average()
+    );
     let mut monitor = Monitor::start(folder.path(), free_port()?, &[]).await?;
     // The first checks and the first connections are not what is measured.
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -62,14 +69,28 @@ pub async fn run(args: ChecksArgs) -> anyhow::Result<()> {
     let after = figures(&mut monitor).await?;
     let (rss, peak) = rss_mib(monitor.pid());
     let checks = after.checks - before.checks;
-    println!("checks          {checks} in {took:.1} s = {:.0} a second; missed rounds {}; failures {}", checks as f64 / took, after.missed - before.missed, after.failures - before.failures);
+    println!(
+        "checks          {checks} in {took:.1} s = {:.0} a second; missed rounds {}; failures {}",
+        checks as f64 / took,
+        after.missed - before.missed,
+        after.failures - before.failures
+    );
     println!("CPU a check     {:.0} µs monitor (all of it), {:.0} µs target", 1e6 * cpu / checks as f64, 1e6 * target_cpu / checks as f64);
     println!("memory          {rss:.0} MiB now, {peak:.0} MiB at most");
-    println!("schedule lag    p50 ≤ {} ms, p99 ≤ {} ms, p99.9 ≤ {} ms", lag(&before, &after, 0.5), lag(&before, &after, 0.99), lag(&before, &after, 0.999));
+    println!(
+        "schedule lag    p50 ≤ {} ms, p99 ≤ {} ms, p99.9 ≤ {} ms",
+        lag(&before, &after, 0.5),
+        lag(&before, &after, 0.99),
+        lag(&before, &after, 0.999)
+    );
     let ended = monitor.end()?;
     let asked = target.finish()?;
     let stored = stored(folder.path(), args.services).await?;
-    println!("ended           in {:.1} s; store {:.1} MiB on disk", ended.as_secs_f64(), folder_bytes(&folder.path().join("data/db")) as f64 / f64::from(1 << 20));
+    println!(
+        "ended           in {:.1} s; store {:.1} MiB on disk",
+        ended.as_secs_f64(),
+        folder_bytes(&folder.path().join("data/db")) as f64 / f64::from(1 << 20)
+    );
     compare(&asked, &stored, 0)?;
     println!("load average after: {}", load_average());
     Ok(())
@@ -105,8 +126,12 @@ struct Figures {
 
 async fn figures(monitor: &mut Monitor) -> anyhow::Result<Figures> {
     let view = monitor.get("api/v1/cluster").await?;
-    let node = view["nodes"].as_array().and_then(|nodes| nodes.iter().find(|node| !node["region"].is_null())).context("no region in the tree")?;
-    let supervisor = node["actors"][0]["children"].as_array().and_then(|actors| actors.iter().find(|actor| actor["name"] == "supervisor")).context("no supervisor")?;
+    let node =
+        view["nodes"].as_array().and_then(|nodes| nodes.iter().find(|node| !node["region"].is_null())).context("no region in the tree")?;
+    let supervisor = node["actors"][0]["children"]
+        .as_array()
+        .and_then(|actors| actors.iter().find(|actor| actor["name"] == "supervisor"))
+        .context("no supervisor")?;
     let figure = |name: &str| supervisor["figures"][name].as_u64().unwrap_or(0);
     let bins = supervisor["figures"]["lag_bins"].as_array().into_iter().flatten().filter_map(|bin| bin.as_u64()).collect();
     Ok(Figures { checks: figure("checks"), failures: figure("failures"), missed: figure("missed"), bins })
@@ -193,7 +218,11 @@ fn compare(asked: &Asked, stored: &HashMap<(String, u64, u64), u32>, kills: u32)
             *entry = (entry.0 + 1, entry.1.min(*seq));
         }
     }
-    println!("target was asked for {} checks, store has {}; stored twice {twice}, never asked for {unasked}, asked twice {repeated}", asked.len(), stored.len());
+    println!(
+        "target was asked for {} checks, store has {}; stored twice {twice}, never asked for {unasked}, asked twice {repeated}",
+        asked.len(),
+        stored.len()
+    );
     let mut boots: Vec<_> = missing.iter().collect();
     boots.sort();
     for (boot, (count, first)) in boots {

@@ -48,7 +48,8 @@ pub async fn run(args: PartsArgs) -> anyhow::Result<()> {
 
     let head = |number| BatchHead::new(&NodeName::from("bench"), &RegionName::from("local"), Boot(1), number, 0);
     let meter = Meter::start("encode for the outbox");
-    let batches: Vec<Vec<u8>> = results.chunks(args.batch as usize).enumerate().map(|(index, chunk)| encode(&head(index as u64 + 1), chunk)).collect();
+    let batches: Vec<Vec<u8>> =
+        results.chunks(args.batch as usize).enumerate().map(|(index, chunk)| encode(&head(index as u64 + 1), chunk)).collect();
     meter.stop(args.checks);
     println!("                        {:.0} bytes a result", batches.iter().map(Vec::len).sum::<usize>() as f64 / args.checks as f64);
 
@@ -106,7 +107,11 @@ async fn probe(probes: &Arc<Probes>, service: &Arc<Service>, checks: u64, batch:
                     return results;
                 }
                 let id = CheckId { node: NodeName::from("bench"), boot: Boot(1), seq };
-                results.push(probes.check(&service, CheckOrder { id, region: RegionName::from("local"), scheduled_at: Timestamp(0), hub_url: None }).await);
+                results.push(
+                    probes
+                        .check(&service, CheckOrder { id, region: RegionName::from("local"), scheduled_at: Timestamp(0), hub_url: None })
+                        .await,
+                );
             }
         });
     }
@@ -120,7 +125,12 @@ async fn probe(probes: &Arc<Probes>, service: &Arc<Service>, checks: u64, batch:
 }
 
 fn service(url: &str, config: &Config) -> anyhow::Result<Arc<Service>> {
-    let document = ServiceDocument { name: Some("bench".to_owned()), base_url: Some(url.to_owned()), interval_s: Some(1.0), ..ServiceDocument::default() };
+    let document = ServiceDocument {
+        name: Some("bench".to_owned()),
+        base_url: Some(url.to_owned()),
+        interval_s: Some(1.0),
+        ..ServiceDocument::default()
+    };
     let service = document.check(ServiceId(1), &config.hub.schedule).map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
     Ok(Arc::new(service))
 }

@@ -49,7 +49,12 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
     for round in 0..rounds {
         for service in 1..=args.services {
             seq += 1;
-            pending.push(result(seq, service, Timestamp(begin.0 + round as i64 * args.interval * 1_000_000 + i64::from(service) * 997), &mut random));
+            pending.push(result(
+                seq,
+                service,
+                Timestamp(begin.0 + round as i64 * args.interval * 1_000_000 + i64::from(service) * 997),
+                &mut random,
+            ));
             if pending.len() == 500 {
                 number += 1;
                 let head = BatchHead::new(&NodeName::from("bench"), &RegionName::from("local"), Boot(1), number, 0);
@@ -61,16 +66,27 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
             }
         }
         if round % (rounds / 10).max(1) == 0 && round > 0 {
-            println!("  {} results: {:.0} a second, {:.0} MiB RSS", seq, seq as f64 / began.elapsed().as_secs_f64(), rss_mib(std::process::id()).0);
+            println!(
+                "  {} results: {:.0} a second, {:.0} MiB RSS",
+                seq,
+                seq as f64 / began.elapsed().as_secs_f64(),
+                rss_mib(std::process::id()).0
+            );
         }
     }
     let disk = folder_bytes(&folder.path().join("data/db"));
-    println!("loaded in {:.0} s, {:.1} µs CPU a result; {:.1} bytes a result on disk; {:.0} MiB RSS at most", began.elapsed().as_secs_f64(),
-        1e6 * (cpu_seconds(std::process::id()) - cpu) / seq as f64, disk as f64 / seq as f64, rss_mib(std::process::id()).1);
+    println!(
+        "loaded in {:.0} s, {:.1} µs CPU a result; {:.1} bytes a result on disk; {:.0} MiB RSS at most",
+        began.elapsed().as_secs_f64(),
+        1e6 * (cpu_seconds(std::process::id()) - cpu) / seq as f64,
+        disk as f64 / seq as f64,
+        rss_mib(std::process::id()).1
+    );
 
     let span = rounds as i64 * args.interval * 1_000_000;
     let base = ResultQuery { newest_first: true, page_size: 50, ..ResultQuery::default() };
-    let mut pick = |random: &mut StdRng| (Some(ServiceId(random.random_range(1..=args.services))), Timestamp(begin.0 + random.random_range(0..span)));
+    let mut pick =
+        |random: &mut StdRng| (Some(ServiceId(random.random_range(1..=args.services))), Timestamp(begin.0 + random.random_range(0..span)));
     let mut queries: Vec<(&str, Vec<ResultQuery>)> = Vec::new();
     let mut many = |what: &'static str, make: &mut dyn FnMut(&mut StdRng) -> ResultQuery| {
         queries.push((what, (0..args.queries).map(|_| make(&mut random)).collect()));
@@ -98,11 +114,23 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
         }
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-        println!("{what:<42} p50 {:>6.2} ms  p95 {:>6.2} ms  max {:>6.2} ms  ({} results a page)", at(0.5), at(0.95), at(1.0), found / times.len());
+        println!(
+            "{what:<42} p50 {:>6.2} ms  p95 {:>6.2} ms  max {:>6.2} ms  ({} results a page)",
+            at(0.5),
+            at(0.95),
+            at(1.0),
+            found / times.len()
+        );
     }
     let began = Instant::now();
     let statistics = store.results.statistics(Timestamp(clock.now().0 - 24 * 60 * MINUTE), clock.now()).await?;
-    println!("{:<42} {:.1} ms ({} checks, {} failures)", "statistics of 24 hours", began.elapsed().as_secs_f64() * 1e3, statistics.checks, statistics.failures);
+    println!(
+        "{:<42} {:.1} ms ({} checks, {} failures)",
+        "statistics of 24 hours",
+        began.elapsed().as_secs_f64() * 1e3,
+        statistics.checks,
+        statistics.failures
+    );
     store.shutdown().await?;
     let began = Instant::now();
     let store = Store::open(&config.store, clock.clone()).await?;
@@ -114,12 +142,22 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
 /// Looks like a healthy https-free service on a near network: noise in every phase, one failure in two hundred.
 fn result(seq: u64, service: u32, at: Timestamp, random: &mut StdRng) -> CheckResult {
     let mut noise = |most: u64| Duration::from_micros(random.random_range(0..most));
-    let phases = Phases { dns: None, connect: Some(Duration::from_micros(180) + noise(120)), tls: None, first_byte: Some(Duration::from_micros(9_000) + noise(6_000)), transfer: Some(noise(90)) };
+    let phases = Phases {
+        dns: None,
+        connect: Some(Duration::from_micros(180) + noise(120)),
+        tls: None,
+        first_byte: Some(Duration::from_micros(9_000) + noise(6_000)),
+        transfer: Some(noise(90)),
+    };
     let latency = phases.connect.unwrap_or_default() + phases.first_byte.unwrap_or_default() + phases.transfer.unwrap_or_default();
     let started_at = at.plus(noise(1_500));
     let failure = match random.random_range(0..1000) {
         0..=3 => Some(Failure { reason: Reason::Status, phase: Phase::Expect, message: "expected status 200-299, got 503".to_owned() }),
-        4 => Some(Failure { reason: Reason::Timeout, phase: Phase::FirstByte, message: "no answer within 10 s (waiting for first byte)".to_owned() }),
+        4 => Some(Failure {
+            reason: Reason::Timeout,
+            phase: Phase::FirstByte,
+            message: "no answer within 10 s (waiting for first byte)".to_owned(),
+        }),
         _ => None,
     };
     CheckResult {

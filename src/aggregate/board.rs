@@ -14,7 +14,8 @@ use crate::model::id::{RegionName, ServiceId};
 use crate::model::service::{Quorum, Schedule, Service};
 use crate::model::time::Timestamp;
 
-const HOUR: i64 = 3_600_000_000;
+/// Microseconds of an hour.
+pub const HOUR: i64 = 3_600_000_000;
 /// Hours of counts kept: the last 24 and the one that runs.
 const HOURS: usize = 25;
 /// What the uptime of the board speaks of.

@@ -88,12 +88,16 @@ impl Remote {
         let answer = request.send().await.with_context(|| format!("hub on {} does not answer", self.url))?;
         let status = answer.status();
         let bytes = answer.bytes().await.context("hub's answer broke off")?;
-        let value: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).context("hub's answer is not JSON")? };
+        let value: Value =
+            if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).context("hub's answer is not JSON")? };
         if status.is_success() {
             return Ok(value);
         }
         let fields = value["errors"].as_array().map_or_else(String::new, |errors| {
-            errors.iter().map(|error| format!("\n  {}: {}", error["field"].as_str().unwrap_or(""), error["message"].as_str().unwrap_or(""))).collect()
+            errors
+                .iter()
+                .map(|error| format!("\n  {}: {}", error["field"].as_str().unwrap_or(""), error["message"].as_str().unwrap_or("")))
+                .collect()
         });
         bail!("{}{fields}", value["detail"].as_str().unwrap_or(status.as_str()))
     }

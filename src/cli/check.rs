@@ -124,7 +124,8 @@ async fn check_all(checker: Arc<Checker>, services: Vec<Service>, as_json: bool)
     let failed = checks.iter().filter(|(_, _, result, _)| !result.ok()).count();
     if as_json {
         let now = checker.clock.now();
-        let all: Vec<Value> = checks.iter().map(|(_, service, result, verdicts)| check_view::to_json(service, result, verdicts, now)).collect();
+        let all: Vec<Value> =
+            checks.iter().map(|(_, service, result, verdicts)| check_view::to_json(service, result, verdicts, now)).collect();
         println!("{:#}", json!({"checked": all.len(), "failed": failed, "results": all}));
     } else {
         let width = checks.iter().map(|(_, service, ..)| service.name.chars().count()).max().unwrap_or(0).clamp(7, 40);
@@ -194,7 +195,9 @@ async fn stored(config: &Config) -> anyhow::Result<Vec<Service>> {
         tokio::time::timeout(Duration::from_secs(5), records.store.shutdown()).await.context("store did not close")??;
         documents
     } else {
-        let wrong = |mistakes: Vec<crate::config::mistake::Mistake>| anyhow::anyhow!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        let wrong = |mistakes: Vec<crate::config::mistake::Mistake>| {
+            anyhow::anyhow!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        };
         let documents = read_services(&config.hub.services_json, &config.hub.schedule).map_err(wrong)?;
         documents.into_iter().enumerate().map(|(index, document)| (ServiceId(index as u32 + 1), document)).collect()
     };

@@ -23,7 +23,9 @@ pub fn run(file: Option<PathBuf>, update: bool, as_json: bool) -> anyhow::Result
     };
     let seeded: Value = runtime()?.block_on(async {
         match Access::open(&config).await? {
-            Access::Running(remote) => remote.ask(Method::POST, "api/v1/local/seed", Some(&json!({"services": documents, "update": update}))).await,
+            Access::Running(remote) => {
+                remote.ask(Method::POST, "api/v1/local/seed", Some(&json!({"services": documents, "update": update}))).await
+            }
             Access::Direct(records) => {
                 let seeded = records.services.seed(documents, update).await?;
                 records.store.shutdown().await?;

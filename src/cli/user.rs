@@ -64,7 +64,8 @@ pub fn run(command: UserCommand) -> anyhow::Result<ExitCode> {
                         println!("password of {username} set");
                     }
                     UserCommand::List { json } => {
-                        let users: Vec<Value> = records.users.list().iter().map(|user| json!({"username": user.username, "role": user.role.name()})).collect();
+                        let users: Vec<Value> =
+                            records.users.list().iter().map(|user| json!({"username": user.username, "role": user.role.name()})).collect();
                         list(&Value::from(users), json);
                     }
                 }

@@ -122,7 +122,7 @@ impl Intake {
     }
 
     fn not_taken(&self, err: StoreError) -> Answer {
-        let refused = matches!(err, StoreError::Batch(_));
+        let refused = matches!(err, StoreError::Batch { .. });
         let reason = format!("{:#}", anyhow::Error::from(err));
         *self.status.last_error.lock().expect("no holder panics") = Some(reason.clone());
         if refused {

@@ -67,7 +67,12 @@ impl Tree {
             ]),
             ..ActorView::default()
         };
-        NodeView { name: "hub".to_owned(), connected: true, actors: vec![group_actor(&group, now, vec![ingest, sealer])], ..NodeView::default() }
+        NodeView {
+            name: "hub".to_owned(),
+            connected: true,
+            actors: vec![group_actor(&group, now, vec![ingest, sealer])],
+            ..NodeView::default()
+        }
     }
 }
 
@@ -85,7 +90,10 @@ fn region_node(region: &RegionView, now: Timestamp) -> NodeView {
         restarts: counts.restarts.load(Ordering::Relaxed),
         figures: figures([
             ("probers", json!(probers.probers.len())),
-            ("quarantined", json!(probers.probers.values().filter(|prober| matches!(prober.state, ProberLife::Quarantined { .. })).count())),
+            (
+                "quarantined",
+                json!(probers.probers.values().filter(|prober| matches!(prober.state, ProberLife::Quarantined { .. })).count()),
+            ),
             ("checks", json!(counts.checks.load(Ordering::Relaxed))),
             ("failures", json!(counts.failures.load(Ordering::Relaxed))),
             ("missed", json!(counts.missed.load(Ordering::Relaxed))),

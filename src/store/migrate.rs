@@ -18,8 +18,10 @@ pub struct Migration {
     pub text: &'static str,
 }
 
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "0001_results.surql", text: include_str!("schema/0001_results.surql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "0001_results.surql", text: include_str!("schema/0001_results.surql") },
+    Migration { number: 2, name: "0002_people.surql", text: include_str!("schema/0002_people.surql") },
+];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.
 pub async fn run(database: &Database, migrations: &[Migration]) -> Result<(), StoreError> {

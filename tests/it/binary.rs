@@ -86,7 +86,8 @@ impl Binary {
     pub async fn token(&mut self) -> String {
         if self.token.is_none() {
             let body = json!({"username": "admin", "password": PASSWORD}).to_string();
-            let answer = self.client.post(self.url("api/token/")).header("content-type", "application/json").body(body).send().await.unwrap();
+            let answer =
+                self.client.post(self.url("api/token/")).header("content-type", "application/json").body(body).send().await.unwrap();
             let tokens: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
             self.token = Some(tokens["access"].as_str().unwrap_or_else(|| panic!("no token in {tokens}")).to_owned());
         }

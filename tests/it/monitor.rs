@@ -55,7 +55,9 @@ async fn a_disabled_service_is_not_checked_and_a_deleted_one_keeps_its_history()
     world.until(STEP, "two results", async |world| (world.results(id).await.len() >= 2).then_some(())).await;
     let path = format!("/api/monitor/services/{id}/");
     world.ask(Method::Patch, &path, Some(json!({"enabled": false}))).await;
-    world.until(STEP, "no prober", async |world| (!world.get("/api/v1/cluster").await.to_string().contains("prober 1 api")).then_some(())).await;
+    world
+        .until(STEP, "no prober", async |world| (!world.get("/api/v1/cluster").await.to_string().contains("prober 1 api")).then_some(()))
+        .await;
     let asked = target.asked().len();
     for _ in 0..50 {
         world.clock.advance(STEP).await;
@@ -104,7 +106,8 @@ async fn checking_now_answers_with_what_was_seen_and_stores_it() {
 async fn a_verdict_follows_its_results_and_every_retry_is_kept() {
     let healthy = Arc::new(AtomicBool::new(true));
     let says = healthy.clone();
-    let target = Target::plain(move |_| if says.load(Ordering::Relaxed) { Reply::text(200, "fine") } else { Reply::text(503, "overloaded") }).await;
+    let target =
+        Target::plain(move |_| if says.load(Ordering::Relaxed) { Reply::text(200, "fine") } else { Reply::text(503, "overloaded") }).await;
     let world = World::start().await;
     let id = world
         .add(json!({"name": "api", "base_url": target.url("http", "127.0.0.1"), "interval_s": 1, "retries": 1, "backoff": {"initial_ms": 10, "max_ms": 10}}))
@@ -147,10 +150,15 @@ async fn a_probe_that_panics_is_restarted_then_quarantined_and_nobody_else_notic
     assert!(seen["last_error"].as_str().unwrap().contains("panicked"), "{seen}");
     assert!(world.results(bad).await.is_empty());
     // The other kept its second to the millisecond the whole time.
-    let mut times: Vec<i64> = world.results(good).await.iter().map(|result| {
-        let text = result["scheduled_at"].as_str().or(result["checked_at"].as_str()).unwrap();
-        probemesh::model::time::Timestamp::parse(text).unwrap().0
-    }).collect();
+    let mut times: Vec<i64> = world
+        .results(good)
+        .await
+        .iter()
+        .map(|result| {
+            let text = result["scheduled_at"].as_str().or(result["checked_at"].as_str()).unwrap();
+            probemesh::model::time::Timestamp::parse(text).unwrap().0
+        })
+        .collect();
     times.sort_unstable();
     assert!(times.len() > 3, "{times:?}");
     let gaps: Vec<i64> = times.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();

@@ -73,12 +73,18 @@ async fn a_failing_service_is_found_by_grep() {
     let url = format!("http://127.0.0.1:{}", witness.port);
     services(folder.path(), &json!([{"name": "payments", "base_url": url, "health_path": "/fail", "interval_s": 1, "retries": 1}]));
     let mut binary = Binary::start(folder.path(), free_port()).await;
-    eventually(&mut binary, "api/monitor/results/?ok=false", Duration::from_secs(10), |page| (!page["results"].as_array()?.is_empty()).then_some(())).await;
+    eventually(&mut binary, "api/monitor/results/?ok=false", Duration::from_secs(10), |page| {
+        (!page["results"].as_array()?.is_empty()).then_some(())
+    })
+    .await;
     binary.end();
     let found = std::process::Command::new("grep").arg("\"ok\": false").arg(folder.path().join("logs/health.log")).output().unwrap();
     let text = String::from_utf8(found.stdout).unwrap();
     let line: Value = serde_json::from_str(text.lines().next().expect("grep finds a line")).unwrap();
-    assert_eq!((line["service"].as_str(), line["reason"].as_str(), line["phase"].as_str()), (Some("payments"), Some("status"), Some("expect")));
+    assert_eq!(
+        (line["service"].as_str(), line["reason"].as_str(), line["phase"].as_str()),
+        (Some("payments"), Some("status"), Some("expect"))
+    );
     assert_eq!(line["attempts"], 2, "{line}");
 }
 
@@ -88,7 +94,8 @@ async fn whatever_is_killed_every_check_made_is_stored_exactly_once() {
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::start();
     let url = format!("http://127.0.0.1:{}", witness.port);
-    let all: Vec<Value> = (0..40).map(|index| json!({"name": format!("s{index}"), "base_url": url, "interval_s": 0.25, "retries": 0})).collect();
+    let all: Vec<Value> =
+        (0..40).map(|index| json!({"name": format!("s{index}"), "base_url": url, "interval_s": 0.25, "retries": 0})).collect();
     services(folder.path(), &Value::Array(all));
     let port = free_port();
     for kill in 0..KILLS {
@@ -187,7 +194,10 @@ async fn commands_work_beside_the_running_hub_and_without_it() {
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::start();
     let url = format!("http://127.0.0.1:{}", witness.port);
-    services(folder.path(), &json!([{"name": "good", "base_url": url}, {"name": "bad", "base_url": url, "health_path": "/fail", "retries": 0}]));
+    services(
+        folder.path(),
+        &json!([{"name": "good", "base_url": url}, {"name": "bad", "base_url": url, "health_path": "/fail", "retries": 0}]),
+    );
     let port = free_port();
     let command = |arguments: &[&str]| {
         let output = run(folder.path(), port, arguments);
@@ -212,7 +222,15 @@ async fn commands_work_beside_the_running_hub_and_without_it() {
         assert_eq!(code, Some(if running { 0 } else { 1 }), "{said}");
         assert!(!running || said.contains("prober 1 good"), "{said}");
         let name = if running { "lena" } else { "omar" };
-        let mut add = program().current_dir(folder.path()).env("ROCKET_PORT", port.to_string()).args(["user", "add", name, "--role", "operator"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut add = program()
+            .current_dir(folder.path())
+            .env("ROCKET_PORT", port.to_string())
+            .args(["user", "add", name, "--role", "operator"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         std::io::Write::write_all(&mut add.stdin.take().unwrap(), b"a-long-password\n").unwrap();
         let added = add.wait_with_output().unwrap();
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));

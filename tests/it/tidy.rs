@@ -51,7 +51,16 @@ fn only_config_reads_the_environment() {
 
 #[test]
 fn only_clock_asks_for_the_time_or_sets_a_timer() {
-    let words = ["SystemTime::now", "Instant::now", "Utc::now", "Local::now", "tokio::time::sleep", "tokio::time::interval", "send_after(", "send_interval("];
+    let words = [
+        "SystemTime::now",
+        "Instant::now",
+        "Utc::now",
+        "Local::now",
+        "tokio::time::sleep",
+        "tokio::time::interval",
+        "send_after(",
+        "send_interval(",
+    ];
     without("src", &["src/clock.rs"], &words);
 }
 
@@ -69,7 +78,11 @@ fn probe_and_region_know_nothing_of_the_hub() {
 
 #[test]
 fn the_nouns_are_plain_data() {
-    without("src/model", &[], &["crate::api", "crate::store", "crate::hub", "crate::region", "crate::probe", "tokio::", "ractor::", "std::fs", "async fn"]);
+    without(
+        "src/model",
+        &[],
+        &["crate::api", "crate::store", "crate::hub", "crate::region", "crate::probe", "tokio::", "ractor::", "std::fs", "async fn"],
+    );
 }
 
 #[test]
@@ -102,7 +115,8 @@ fn no_module_hides_behind_a_folder() {
 
 #[test]
 fn every_module_says_what_it_is_for() {
-    let silent: Vec<PathBuf> = sources("src").into_iter().filter(|(path, text)| !is_test(path) && !text.starts_with("//!")).map(|(path, _)| path).collect();
+    let silent: Vec<PathBuf> =
+        sources("src").into_iter().filter(|(path, text)| !is_test(path) && !text.starts_with("//!")).map(|(path, _)| path).collect();
     assert!(silent.is_empty(), "{silent:?}");
 }
 

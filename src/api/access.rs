@@ -1,0 +1,80 @@
+//! What every request gets: an id, a line in the log, a place in the metrics, and headers that keep browsers careful.
+//!
+//! **Invariant.** The log names the route, not the address: queries and ids of requests may hold what is nobody's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocket::fairing::{Fairing, Info, Kind};
+use rocket::http::Header;
+use rocket::{Data, Request, Response};
+
+use crate::api::metrics::Metrics;
+use crate::api::state::ApiState;
+use crate::clock::Clock;
+use crate::store::secrets::random;
+
+/// Attached by `mount`.
+pub struct Access {
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+struct Begun {
+    at: Duration,
+    id: String,
+}
+
+impl Access {
+    pub fn new(state: &ApiState) -> Access {
+        Access { clock: state.clock.clone(), metrics: state.metrics.clone() }
+    }
+
+    fn begun<'r>(&self, request: &'r Request<'_>) -> &'r Begun {
+        request.local_cache(|| Begun { at: self.clock.steady(), id: request_id(request) })
+    }
+}
+
+#[rocket::async_trait]
+impl Fairing for Access {
+    fn info(&self) -> Info {
+        Info { name: "access log", kind: Kind::Request | Kind::Response }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
+        self.begun(request);
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        let begun = self.begun(request);
+        let took = self.clock.steady().saturating_sub(begun.at);
+        let route = request.route().map_or_else(|| "unmatched".to_owned(), |route| route.uri.to_string());
+        let status = response.status().code;
+        self.metrics.request(&route, status, took);
+        let method = request.method().as_str();
+        let took_ms = took.as_secs_f64() * 1e3;
+        match status {
+            500.. => tracing::warn!(method, route, status, took_ms, request = begun.id, "api request"),
+            _ => tracing::info!(method, route, status, took_ms, request = begun.id, "api request"),
+        }
+        response.set_header(Header::new("X-Request-Id", begun.id.clone()));
+        response.set_header(Header::new("Referrer-Policy", "no-referrer"));
+        let policy = match request.uri().path().starts_with("/docs") {
+            // The viewer of the documentation styles its parts from its own script.
+            true => "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+            false => "default-src 'none'; frame-ancestors 'none'",
+        };
+        response.set_header(Header::new("Content-Security-Policy", policy));
+        if request.uri().path().starts_with("/api/") {
+            response.set_header(Header::new("Cache-Control", "no-store"));
+        }
+    }
+}
+
+/// The id the client gave, if it is one that can be logged; else a new one.
+fn request_id(request: &Request<'_>) -> String {
+    let given = request.headers().get_one("X-Request-Id").filter(|id| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    });
+    given.map_or_else(|| random::<8>().iter().map(|byte| format!("{byte:02x}")).collect(), str::to_owned)
+}

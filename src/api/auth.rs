@@ -1,0 +1,227 @@
+//! Who asks: access tokens (JWT, HS256) and the guards that let a role in.
+//!
+//! **Invariant.** The role is the one the user has now, not the one a token was made with; a token of a deleted user, or
+//! from before a change of password or role, is worth nothing.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome, Request};
+use serde::{Deserialize, Serialize};
+
+use crate::api::error::ApiError;
+use crate::api::state::ApiState;
+use crate::api::throttle::Throttle;
+use crate::model::time::Timestamp;
+use crate::store::secrets::Secrets;
+use crate::store::services::Author;
+use crate::store::users::{Role, User};
+
+/// Who asks, from where.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    pub username: String,
+    pub role: Role,
+    pub address: Option<IpAddr>,
+    /// When the token ends.
+    pub expires_at: Timestamp,
+    /// A command on this machine.
+    pub local: bool,
+}
+
+impl Principal {
+    pub fn author(&self) -> Author {
+        Author { who: self.username.clone(), address: self.address }
+    }
+}
+
+/// Lets in every user.
+pub struct Viewer(pub Principal);
+/// Lets in operators and admins.
+pub struct Operator(pub Principal);
+/// Lets in admins.
+pub struct Admin(pub Principal);
+/// Lets in commands on this machine: those who can read the data folder's key.
+pub struct Local(pub Principal);
+/// Lets in anyone, as often as an address may ask.
+pub struct Anyone {
+    pub address: Option<IpAddr>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    role: String,
+    epoch: u64,
+    /// Unix seconds, as RFC 7519 has them.
+    iat: i64,
+    exp: i64,
+    #[serde(rename = "typ")]
+    kind: String,
+}
+
+/// An access token for a user, good from now for as long as the settings say.
+pub fn access_token(state: &ApiState, user: &User) -> String {
+    let now = state.clock.now();
+    let claims = Claims {
+        sub: user.username.clone(),
+        role: user.role.name().to_owned(),
+        epoch: user.epoch,
+        iat: now.0.div_euclid(1_000_000),
+        exp: now.plus(state.settings.access_lifetime).0.div_euclid(1_000_000),
+        kind: "access".to_owned(),
+    };
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(state.secrets.signing_key()))
+        .expect("plain claims and a secret of any length always encode")
+}
+
+/// Who signs with the data folder's key acts by this name.
+const LOCAL: &str = "local";
+/// Commands are short.
+const LOCAL_LIFETIME: Duration = Duration::from_secs(900);
+
+/// A token for a command on this machine.
+pub fn local_token(secrets: &Secrets, now: Timestamp) -> String {
+    let claims = Claims {
+        sub: LOCAL.to_owned(),
+        role: Role::Admin.name().to_owned(),
+        epoch: 0,
+        iat: now.0.div_euclid(1_000_000),
+        exp: now.plus(LOCAL_LIFETIME).0.div_euclid(1_000_000),
+        kind: LOCAL.to_owned(),
+    };
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secrets.signing_key()))
+        .expect("plain claims and a secret of any length always encode")
+}
+
+/// The user of a request, or why there is none.
+fn identify(request: &Request<'_>) -> Result<Principal, ApiError> {
+    let state = managed::<ApiState>(request);
+    let throttle = managed::<Throttle>(request);
+    let address = request.client_ip();
+    let found = bearer(request).and_then(|token| check_token(state, token));
+    match found {
+        Ok(Bearer::User(user, expires_at)) => {
+            throttle.user(&user.username).map_err(|wait| ApiError::too_many("you ask too often", wait))?;
+            Ok(Principal { username: user.username, role: user.role, address, expires_at, local: false })
+        }
+        Ok(Bearer::Local(expires_at)) => Ok(Principal { username: LOCAL.to_owned(), role: Role::Admin, address, expires_at, local: true }),
+        Err(error) => {
+            throttle.address(address).map_err(|wait| ApiError::too_many("this address asks too often", wait))?;
+            Err(error)
+        }
+    }
+}
+
+fn bearer<'r>(request: &'r Request<'_>) -> Result<&'r str, ApiError> {
+    let header = request.headers().get_one("Authorization").ok_or_else(|| ApiError::unauthorized("an access token is wanted"))?;
+    let token = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    token.ok_or_else(|| ApiError::unauthorized("the Authorization header must be: Bearer <access token>"))
+}
+
+/// Whom a token speaks for, and until when.
+enum Bearer {
+    User(User, Timestamp),
+    Local(Timestamp),
+}
+
+fn check_token(state: &ApiState, token: &str) -> Result<Bearer, ApiError> {
+    let invalid = |detail: &str| {
+        ApiError::new(Status::Unauthorized, detail).with_header("WWW-Authenticate", "Bearer realm=\"probemesh\", error=\"invalid_token\"")
+    };
+    let mut validation = Validation::new(Algorithm::HS256);
+    // The library would ask the system for the time.
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let claims = decode::<Claims>(token, &DecodingKey::from_secret(state.secrets.signing_key()), &validation);
+    let claims = claims.map_err(|_| invalid("the access token is not one of this hub"))?.claims;
+    let expires_at = Timestamp(claims.exp.saturating_mul(1_000_000));
+    if claims.kind != "access" && claims.kind != LOCAL {
+        return Err(invalid("the token is not an access token"));
+    }
+    if expires_at <= state.clock.now() {
+        return Err(invalid("the access token has expired"));
+    }
+    if claims.kind == LOCAL {
+        return Ok(Bearer::Local(expires_at));
+    }
+    match state.users.get(&claims.sub).filter(|user| user.epoch == claims.epoch) {
+        Some(user) => Ok(Bearer::User(user, expires_at)),
+        None => Err(invalid("the access token is no longer valid")),
+    }
+}
+
+fn guard(request: &Request<'_>, least: Role) -> Outcome<Principal, ApiError> {
+    match identify(request) {
+        Ok(principal) if principal.role >= least => Outcome::Success(principal),
+        Ok(principal) => {
+            let detail = format!("this takes role {}; yours is {}", least.name(), principal.role.name());
+            ApiError::new(Status::Forbidden, detail).outcome(request)
+        }
+        Err(error) => error.outcome(request),
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Viewer {
+    type Error = ApiError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Viewer, ApiError> {
+        guard(request, Role::Viewer).map(Viewer)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Operator {
+    type Error = ApiError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Operator, ApiError> {
+        guard(request, Role::Operator).map(Operator)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Admin {
+    type Error = ApiError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Admin, ApiError> {
+        guard(request, Role::Admin).map(Admin)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Local {
+    type Error = ApiError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Local, ApiError> {
+        match guard(request, Role::Admin) {
+            Outcome::Success(principal) if principal.local => Outcome::Success(Local(principal)),
+            Outcome::Success(_) => {
+                ApiError::new(Status::Forbidden, "this takes a token signed with the data folder's key").outcome(request)
+            }
+            Outcome::Error(error) => Outcome::Error(error),
+            Outcome::Forward(status) => Outcome::Forward(status),
+        }
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Anyone {
+    type Error = ApiError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Anyone, ApiError> {
+        let address = request.client_ip();
+        match managed::<Throttle>(request).address(address) {
+            Ok(()) => Outcome::Success(Anyone { address }),
+            Err(wait) => ApiError::too_many("this address asks too often", wait).outcome(request),
+        }
+    }
+}
+
+/// What `mount` gave to Rocket.
+pub fn managed<'r, T: Send + Sync + 'static>(request: &'r Request<'_>) -> &'r T {
+    request.rocket().state::<T>().expect("mount manages it")
+}

@@ -1,0 +1,79 @@
+//! A request's body as JSON, bounded.
+
+use rocket::data::{Data, FromData, Outcome};
+use rocket::http::Status;
+use rocket::request::Request;
+use rocket::tokio::io::AsyncReadExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::api::auth::managed;
+use crate::api::error::ApiError;
+use crate::api::state::ApiState;
+use crate::config::mistake::Mistake;
+
+/// So much of a body that is too large is still read, so that a client which sends before it listens gets the answer.
+const READ_ON: u64 = 64 << 20;
+
+/// A body that is JSON; whether it is the right JSON is for the handler.
+pub struct JsonBody(pub Value);
+
+impl JsonBody {
+    /// Reads the body as one of the API's own requests.
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, ApiError> {
+        serde_json::from_value(self.0).map_err(|error| ApiError::invalid(vec![Mistake::new(named(&error), error.to_string())]))
+    }
+}
+
+/// The field serde's message names, if it names one.
+fn named(error: &serde_json::Error) -> String {
+    error.to_string().split('`').nth(1).unwrap_or_default().to_owned()
+}
+
+#[rocket::async_trait]
+impl<'r> FromData<'r> for JsonBody {
+    type Error = ApiError;
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, JsonBody> {
+        match read(request, data).await {
+            Ok(value) => Outcome::Success(JsonBody(value)),
+            Err(error) => {
+                error.clone().leave(request);
+                Outcome::Error((error.status(), error))
+            }
+        }
+    }
+}
+
+async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Value, ApiError> {
+    let limit = managed::<ApiState>(request).settings.max_body_bytes;
+    let mut stream = data.open(READ_ON.into());
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 16 << 10];
+    let mut too_large = false;
+    loop {
+        let read = stream.read(&mut chunk).await.map_err(|_| ApiError::bad_request("the body broke off"))?;
+        if read == 0 {
+            break;
+        }
+        too_large |= (bytes.len() + read) as u64 > limit;
+        match too_large {
+            true => bytes.clear(),
+            false => bytes.extend_from_slice(&chunk[..read]),
+        }
+    }
+    if too_large {
+        return Err(ApiError::new(Status::PayloadTooLarge, format!("the body is larger than {limit} bytes")));
+    }
+    if let Some(kind) = request.content_type()
+        && !(kind.is_json() || kind.sub().as_str().ends_with("+json"))
+    {
+        return Err(ApiError::new(Status::UnsupportedMediaType, format!("the body must be application/json, not {kind}")));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // The crate ends its messages with the place, which is told in words of our own.
+        let message = error.to_string();
+        let what = message.split(" at line ").next().unwrap_or_default();
+        ApiError::bad_request(format!("the body is not JSON: {what} (line {}, column {})", error.line(), error.column()))
+    })
+}

@@ -1,0 +1,153 @@
+//! Checks made now, beside the schedule: one service or all of them, and what each region saw.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocket::futures::StreamExt;
+use rocket::futures::stream;
+use rocket::http::Status;
+use rocket::serde::json::Json;
+use rocket::{State, post};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+
+use crate::api::auth::Operator;
+use crate::api::error::{ApiError, Problem};
+use crate::api::query::Query;
+use crate::api::results::ResultView;
+use crate::api::services::find;
+use crate::api::state::ApiState;
+use crate::model::check::CheckResult;
+use crate::store::services::StoredService;
+use crate::wire::link::CheckNow;
+
+/// A node takes over a new or changed service within two seconds; until then a request for it comes back unanswered.
+const NOT_YET: Duration = Duration::from_secs(3);
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+const USUAL_LIMIT: Duration = Duration::from_secs(60);
+const LONGEST_LIMIT: Duration = Duration::from_secs(600);
+/// Requests under way at once when all services are checked; the node has a bound of its own.
+const AT_ONCE: usize = 256;
+
+/// What came of one service's check.
+#[derive(Serialize, ToSchema)]
+pub struct CheckAnswer {
+    service_id: u32,
+    service_name: String,
+    /// Whether every region that answered saw it up; null where none answered.
+    ok: Option<bool>,
+    /// One for each region that answered.
+    results: Vec<ResultView>,
+    /// Why there is none.
+    unanswered: Option<&'static str>,
+}
+
+/// What came of checking all.
+#[derive(Serialize, ToSchema)]
+pub struct RunAnswer {
+    checked: usize,
+    ok: usize,
+    failed: usize,
+    unanswered: usize,
+    results: Vec<CheckAnswer>,
+}
+
+/// Checks a service now.
+///
+/// The answer comes when the check is done or the time is over. Each result is stored like any other.
+#[utoipa::path(
+    tag = "checks",
+    params(
+        ("id" = u32, Path, description = "The service's number"),
+        ("timeout_s" = Option<f64>, Query, description = "How long to wait, usually 60, at most 600"),
+    ),
+    responses(
+        (status = 200, description = "What each region saw", body = CheckAnswer),
+        (status = 403, description = "Takes role operator", body = Problem),
+        (status = 404, description = "There is none of this number", body = Problem),
+        (status = 409, description = "The service is disabled", body = Problem),
+    )
+)]
+#[post("/api/monitor/services/<id>/check")]
+pub async fn check_one(_operator: Operator, query: Query, state: &State<ApiState>, id: &str) -> Result<Json<CheckAnswer>, ApiError> {
+    query.allow(&["timeout_s"])?;
+    let limit = limit(&query)?;
+    let service = find(state, id)?;
+    if !service.enabled() {
+        return Err(ApiError::new(Status::Conflict, format!("service {} is disabled, so no region checks it", service.id)));
+    }
+    Ok(Json(check(state, &service, limit).await))
+}
+
+/// Checks all enabled services now.
+#[utoipa::path(
+    tag = "checks",
+    params(("timeout_s" = Option<f64>, Query, description = "How long to wait for all, usually 60, at most 600")),
+    responses(
+        (status = 200, description = "What each region saw of each service", body = RunAnswer),
+        (status = 403, description = "Takes role operator", body = Problem),
+    )
+)]
+#[post("/api/monitor/checks/run")]
+pub async fn check_all(_operator: Operator, query: Query, state: &State<ApiState>) -> Result<Json<RunAnswer>, ApiError> {
+    query.allow(&["timeout_s"])?;
+    let limit = limit(&query)?;
+    let began = state.clock.steady();
+    let services: Vec<Arc<StoredService>> = state.services.list().iter().filter(|service| service.enabled()).cloned().collect();
+    let mut answers: BTreeMap<u32, CheckAnswer> = stream::iter(services)
+        .map(|service| async move {
+            let left = limit.saturating_sub(state.clock.steady().saturating_sub(began));
+            (service.id.0, check(state, &service, left).await)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let results: Vec<CheckAnswer> = std::mem::take(&mut answers).into_values().collect();
+    let count = |ok| results.iter().filter(|answer| answer.ok == ok).count();
+    Ok(Json(RunAnswer { checked: results.len(), ok: count(Some(true)), failed: count(Some(false)), unanswered: count(None), results }))
+}
+
+async fn check(state: &ApiState, service: &StoredService, limit: Duration) -> CheckAnswer {
+    let outcome = tokio::time::timeout(limit, ask(state, service)).await;
+    let (result, unanswered) = match outcome {
+        Ok(Some(result)) => (Some(result), None),
+        Ok(None) => (None, Some("no region checks this service")),
+        Err(_) => (None, Some("no answer in time")),
+    };
+    CheckAnswer {
+        service_id: service.id.0,
+        service_name: service.name().to_owned(),
+        ok: result.as_ref().map(CheckResult::ok),
+        results: result.iter().map(|result| ResultView::full(result, Some(service.name()), state.clock.now())).collect(),
+        unanswered,
+    }
+}
+
+/// Asks until a node answers, or for so long that it would have taken the service over by then.
+async fn ask(state: &ApiState, service: &StoredService) -> Option<CheckResult> {
+    let began = state.clock.steady();
+    loop {
+        let (answer, result) = oneshot::channel();
+        if state.checks.send(CheckNow { service: service.id, answer }).await.is_err() {
+            return None;
+        }
+        if let Ok(result) = result.await {
+            return Some(result);
+        }
+        if state.clock.steady().saturating_sub(began) >= NOT_YET {
+            return None;
+        }
+        state.clock.sleep(TRY_AGAIN).await;
+    }
+}
+
+fn limit(query: &Query) -> Result<Duration, ApiError> {
+    let what = "seconds, from 0.1 to 600";
+    match query.number::<f64>("timeout_s", what)? {
+        None => Ok(USUAL_LIMIT),
+        Some(seconds) if (0.1..=LONGEST_LIMIT.as_secs_f64()).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Some(seconds) => Err(ApiError::bad_query("timeout_s", format!("must be {what}, not {seconds}"))),
+    }
+}

@@ -1,0 +1,237 @@
+//! One error, one JSON shape: a problem of RFC 9457, whoever noticed it: a handler, a guard or Rocket itself.
+
+use std::io::Cursor;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rocket::http::{ContentType, Header, Status};
+use rocket::request::{Outcome, Request};
+use rocket::response::{self, Responder, Response};
+use rocket::{Catcher, catch, catchers};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::config::mistake::Mistake;
+use crate::store::connection::StoreError;
+use crate::store::services::ServicesError;
+use crate::store::users::UsersError;
+
+/// The one error of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    status: Status,
+    detail: String,
+    errors: Vec<FieldError>,
+    headers: Vec<(&'static str, String)>,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Such as `expect.json[0].path`; empty for the whole.
+    pub field: String,
+    pub message: String,
+}
+
+/// The body of every error: RFC 9457, as `application/problem+json`.
+#[derive(Serialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub title: &'static str,
+    pub status: u16,
+    pub detail: String,
+    /// The path that was asked for.
+    pub instance: String,
+    /// Field by field, where the input is at fault; all mistakes at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+impl ApiError {
+    pub fn new(status: Status, detail: impl Into<String>) -> ApiError {
+        ApiError { status, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> ApiError {
+        ApiError::new(Status::BadRequest, detail)
+    }
+
+    /// A filter or other part of the query that does not fit.
+    pub fn bad_query(field: &str, message: impl Into<String>) -> ApiError {
+        let message = message.into();
+        let error = ApiError::bad_request(format!("query parameter {field:?} {message}"));
+        ApiError { errors: vec![FieldError { field: field.to_owned(), message }], ..error }
+    }
+
+    pub fn unauthorized(detail: impl Into<String>) -> ApiError {
+        let challenge = "Bearer realm=\"probemesh\"";
+        ApiError::new(Status::Unauthorized, detail).with_header("WWW-Authenticate", challenge)
+    }
+
+    pub fn not_found(detail: impl Into<String>) -> ApiError {
+        ApiError::new(Status::NotFound, detail)
+    }
+
+    pub fn invalid(mistakes: Vec<Mistake>) -> ApiError {
+        let errors: Vec<FieldError> =
+            mistakes.into_iter().map(|mistake| FieldError { field: mistake.path, message: mistake.message }).collect();
+        let detail = match errors.as_slice() {
+            [one] if one.field.is_empty() => one.message.clone(),
+            [one] => format!("{}: {}", one.field, one.message),
+            many => format!("{} fields are wrong; nothing was stored", many.len()),
+        };
+        ApiError { errors, ..ApiError::new(Status::UnprocessableEntity, detail) }
+    }
+
+    pub fn invalid_field(field: &str, message: impl Into<String>) -> ApiError {
+        ApiError::invalid(vec![Mistake::new(field, message)])
+    }
+
+    pub fn too_many(detail: impl Into<String>, wait: Duration) -> ApiError {
+        ApiError::new(Status::TooManyRequests, detail).with_header("Retry-After", retry_after(wait))
+    }
+
+    pub fn unavailable(detail: impl Into<String>) -> ApiError {
+        ApiError::new(Status::ServiceUnavailable, detail).with_header("Retry-After", "5")
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> ApiError {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Ends a guard: a catcher answers with this very error.
+    pub fn outcome<T>(self, request: &Request<'_>) -> Outcome<T, ApiError> {
+        self.clone().leave(request);
+        Outcome::Error((self.status, self))
+    }
+
+    /// Leaves the error with the request, for the catcher to find.
+    pub fn leave(self, request: &Request<'_>) {
+        *request.local_cache(Slot::default).0.lock().expect("no holder panics") = Some(self);
+    }
+}
+
+/// Where a guard leaves its error for the catcher.
+#[derive(Default)]
+struct Slot(Mutex<Option<ApiError>>);
+
+impl<'r> Responder<'r, 'static> for ApiError {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let problem = Problem {
+            kind: "about:blank",
+            title: self.status.reason().unwrap_or("Error"),
+            status: self.status.code,
+            detail: self.detail,
+            instance: request.uri().path().to_string(),
+            errors: self.errors,
+        };
+        let body = serde_json::to_string(&problem).expect("plain text always encodes");
+        let mut response = Response::build();
+        response.status(self.status).header(ContentType::new("application", "problem+json")).sized_body(body.len(), Cursor::new(body));
+        for (name, value) in self.headers {
+            response.header(Header::new(name, value));
+        }
+        response.ok()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        match error {
+            StoreError::Cursor => ApiError::bad_query("cursor", "is not one this API gave out"),
+            error if error.passing() => {
+                tracing::warn!(error = %error, "store cannot answer the api");
+                ApiError::unavailable(error.to_string())
+            }
+            error => {
+                tracing::error!(error = %error, "store failed the api");
+                ApiError::new(Status::InternalServerError, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ServicesError> for ApiError {
+    fn from(error: ServicesError) -> ApiError {
+        match error {
+            ServicesError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            ServicesError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            ServicesError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            ServicesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
+            ServicesError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UsersError> for ApiError {
+    fn from(error: UsersError) -> ApiError {
+        match error {
+            UsersError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            UsersError::Taken { .. } | UsersError::BadName => ApiError::invalid_field("username", error.to_string()),
+            UsersError::BadPassword => ApiError::invalid_field("password", error.to_string()),
+            UsersError::LastAdmin { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            UsersError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Whole seconds, upwards, at least one.
+fn retry_after(wait: Duration) -> String {
+    (wait.as_millis().div_ceil(1000)).max(1).to_string()
+}
+
+pub fn catchers() -> Vec<Catcher> {
+    catchers![caught]
+}
+
+/// Answers what Rocket itself refuses, and what a guard left.
+#[catch(default)]
+fn caught(status: Status, request: &Request<'_>) -> ApiError {
+    if let Some(left) = request.local_cache(Slot::default).0.lock().expect("no holder panics").take() {
+        return left;
+    }
+    match status.code {
+        404 => match methods_of(request) {
+            methods if methods.is_empty() => ApiError::not_found(format!("there is nothing at {}", request.uri().path())),
+            methods => ApiError::new(Status::MethodNotAllowed, format!("{} takes {}", request.uri().path(), methods.join(", ")))
+                .with_header("Allow", methods.join(", ")),
+        },
+        400 => ApiError::bad_request("the request cannot be read"),
+        401 => ApiError::unauthorized("an access token is wanted"),
+        413 => ApiError::new(status, "the body is too large"),
+        415 => ApiError::new(status, "the body must be application/json"),
+        422 => ApiError::new(status, "the request cannot be understood"),
+        503 => ApiError::unavailable("the hub cannot answer now"),
+        _ => ApiError::new(status, status.reason().unwrap_or("the request failed")),
+    }
+}
+
+/// The methods routes take at the path of a request. Rocket answers 404 for a wrong method too.
+fn methods_of(request: &Request<'_>) -> Vec<&'static str> {
+    let path: Vec<&str> = request.uri().path().as_str().split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut methods: Vec<&'static str> =
+        request.rocket().routes().filter(|route| fits(route.uri.path(), &path)).map(|route| route.method.as_str()).collect();
+    methods.sort_unstable();
+    methods.dedup();
+    methods
+}
+
+fn fits(pattern: &str, path: &[&str]) -> bool {
+    let pattern: Vec<&str> = pattern.split('/').filter(|segment| !segment.is_empty()).collect();
+    let rest = pattern.last().is_some_and(|last| last.ends_with("..>"));
+    if rest {
+        return path.len() + 1 >= pattern.len() && pattern[..pattern.len() - 1].iter().zip(path).all(|(want, found)| same(want, found));
+    }
+    pattern.len() == path.len() && pattern.iter().zip(path).all(|(want, found)| same(want, found))
+}
+
+fn same(want: &str, found: &str) -> bool {
+    want.starts_with('<') || want == found
+}

@@ -1,0 +1,154 @@
+//! Results and verdicts as they happen, as server-sent events.
+
+use std::sync::Arc;
+
+use rocket::response::stream::{Event as SentEvent, EventStream};
+use rocket::{Shutdown, State, get};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
+use utoipa::ToSchema;
+
+use crate::aggregate::board::VerdictChange;
+use crate::api::auth::Viewer;
+use crate::api::error::{ApiError, Problem};
+use crate::api::query::Query;
+use crate::api::results::millis;
+use crate::api::state::ApiState;
+use crate::model::check::CheckResult;
+use crate::model::id::ServiceId;
+
+/// Streams open at once; each holds a connection.
+const STREAMS: usize = 128;
+
+/// How many more streams may be opened.
+pub struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Streams {
+        Streams(Arc::new(Semaphore::new(STREAMS)))
+    }
+}
+
+/// What the hub tells those who listen.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Event {
+    Result(ResultEvent),
+    Verdict(VerdictEvent),
+}
+
+/// A check was stored.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ResultEvent {
+    pub service_id: u32,
+    pub region: String,
+    pub checked_at: String,
+    pub ok: bool,
+    pub status_code: Option<u16>,
+    pub latency_ms: f64,
+    pub reason: Option<&'static str>,
+    pub message: Option<String>,
+}
+
+/// A service's verdict changed.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct VerdictEvent {
+    pub service_id: u32,
+    pub service_name: String,
+    pub from: &'static str,
+    pub to: &'static str,
+    pub at: String,
+}
+
+impl Event {
+    fn name(&self) -> &'static str {
+        match self {
+            Event::Result(_) => "result",
+            Event::Verdict(_) => "verdict",
+        }
+    }
+
+    fn service(&self) -> ServiceId {
+        match self {
+            Event::Result(event) => ServiceId(event.service_id),
+            Event::Verdict(event) => ServiceId(event.service_id),
+        }
+    }
+}
+
+impl From<&CheckResult> for Event {
+    fn from(result: &CheckResult) -> Event {
+        Event::Result(ResultEvent {
+            service_id: result.service.0,
+            region: result.region.to_string(),
+            checked_at: result.started_at.rfc3339(),
+            ok: result.ok(),
+            status_code: result.status_code,
+            latency_ms: millis(result.latency),
+            reason: result.failure.as_ref().map(|failure| failure.reason.name()),
+            message: result.failure.as_ref().map(|failure| failure.message.clone()),
+        })
+    }
+}
+
+impl From<&VerdictChange> for Event {
+    fn from(change: &VerdictChange) -> Event {
+        Event::Verdict(VerdictEvent {
+            service_id: change.service.0,
+            service_name: change.name.to_string(),
+            from: change.from.name(),
+            to: change.to.name(),
+            at: change.at.rfc3339(),
+        })
+    }
+}
+
+/// Results and changes of verdict as they happen.
+///
+/// Server-sent events named `result` and `verdict`; `lagged`, with a count, when this client was too slow to be told all.
+/// The stream ends when the token does.
+#[utoipa::path(
+    tag = "events",
+    params(("service" = Option<u32>, Query, description = "Events of this service alone")),
+    responses(
+        (status = 200, description = "The stream", content_type = "text/event-stream", body = Event),
+        (status = 401, description = "No valid token", body = Problem),
+    )
+)]
+#[get("/api/v1/events")]
+pub async fn listen<'a>(
+    viewer: Viewer,
+    query: Query,
+    state: &'a State<ApiState>,
+    streams: &'a State<Streams>,
+    mut end: Shutdown,
+) -> Result<EventStream![SentEvent + 'a], ApiError> {
+    query.allow(&["service"])?;
+    let only: Option<u32> = query.number("service", "the number of a service")?;
+    let ticket = streams.0.clone().try_acquire_owned().map_err(|_| ApiError::unavailable("too many listen already"))?;
+    let mut events = state.events.subscribe();
+    let left = viewer.0.expires_at.since(state.clock.now());
+    Ok(EventStream! {
+        let _ticket = ticket;
+        let expired = state.clock.sleep(left);
+        rocket::tokio::pin!(expired);
+        loop {
+            let event: Arc<Event> = tokio::select! {
+                event = events.recv() => match event {
+                    Ok(event) => event,
+                    Err(RecvError::Lagged(missed)) => {
+                        yield SentEvent::data(missed.to_string()).event("lagged");
+                        continue;
+                    }
+                    Err(RecvError::Closed) => break,
+                },
+                _ = &mut end => break,
+                _ = &mut expired => break,
+            };
+            if only.is_none_or(|only| event.service() == ServiceId(only)) {
+                yield SentEvent::json(event.as_ref()).event(event.name());
+            }
+        }
+    })
+}

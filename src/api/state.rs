@@ -1,0 +1,80 @@
+//! What the handlers work on: the running hub as the API sees it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rocket::futures::future::BoxFuture;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc};
+use utoipa::ToSchema;
+
+use crate::aggregate::board::Board;
+use crate::api::events::Event;
+use crate::api::metrics::Metrics;
+use crate::clock::Clock;
+use crate::config::sections::ApiSettings;
+use crate::model::service::Schedule;
+use crate::store::Store;
+use crate::store::audit::Audit;
+use crate::store::secrets::Secrets;
+use crate::store::services::Services;
+use crate::store::sessions::Sessions;
+use crate::store::users::Users;
+use crate::wire::link::CheckNow;
+
+/// Made once by whoever wires the hub, managed by Rocket.
+pub struct ApiState {
+    pub store: Arc<Store>,
+    pub services: Arc<Services>,
+    pub users: Arc<Users>,
+    pub sessions: Arc<Sessions>,
+    pub audit: Arc<Audit>,
+    pub secrets: Arc<Secrets>,
+    pub board: Arc<Board>,
+    pub clock: Clock,
+    pub settings: ApiSettings,
+    /// For services that name neither interval nor cron.
+    pub default_schedule: Schedule,
+    /// Nudges whoever makes the assignments: a service was created, changed or deleted.
+    pub services_changed: Arc<dyn Fn() + Send + Sync>,
+    pub checks: mpsc::Sender<CheckNow>,
+    pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
+    pub events: broadcast::Sender<Arc<Event>>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The cluster as one tree: nodes, their actors, and those they supervise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct ClusterView {
+    pub generated_at: String,
+    pub nodes: Vec<NodeView>,
+}
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct NodeView {
+    pub name: String,
+    /// Null for the hub itself.
+    pub region: Option<String>,
+    pub connected: bool,
+    /// The generation of assignments it runs.
+    pub generation: Option<u64>,
+    pub actors: Vec<ActorView>,
+}
+
+/// One actor with those it supervises.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct ActorView {
+    pub name: String,
+    /// Such as `running`, `waiting`, `quarantined`.
+    pub state: String,
+    pub restarts: u64,
+    /// How long until it is started again, while it waits for that.
+    pub backoff_ms: Option<f64>,
+    pub last_error: Option<String>,
+    /// What else it tells: queue depths, counts, times.
+    pub figures: BTreeMap<String, Value>,
+    #[schema(no_recursion)]
+    pub children: Vec<ActorView>,
+}

@@ -1,0 +1,146 @@
+//! The health of all services at a glance. Answered from memory, never from the store.
+
+use rocket::serde::json::Json;
+use rocket::{State, get};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::aggregate::board::{RegionState, ServiceState};
+use crate::api::auth::Viewer;
+use crate::api::error::{ApiError, Problem};
+use crate::api::query::Query;
+use crate::api::results::millis;
+use crate::api::state::ApiState;
+use crate::model::check::CheckResult;
+
+#[derive(Serialize, ToSchema)]
+pub struct Summary {
+    services: Vec<ServiceSummary>,
+    /// Null until there are digests.
+    global_digest: Option<GlobalDigest>,
+    generated_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ServiceSummary {
+    service_id: u32,
+    service_name: String,
+    /// The newest result of any region; null before the first.
+    latest_check: Option<LatestCheck>,
+    /// Null until there are digests.
+    latest_digest: Option<ServiceDigest>,
+    enabled: bool,
+    group: Option<String>,
+    tags: Vec<String>,
+    /// `up`, `degraded`, `down`, `unknown` or `disabled`.
+    verdict: &'static str,
+    /// The latest change of any region's status.
+    since: Option<String>,
+    regions: Vec<RegionSummary>,
+    uptime: UptimeSummary,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct LatestCheck {
+    status_code: Option<u16>,
+    ok: bool,
+    latency_ms: f64,
+    checked_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct RegionSummary {
+    region: String,
+    /// `up`, `down` or `unknown`.
+    status: &'static str,
+    since: String,
+    latest_check: LatestCheck,
+    /// Why the latest check failed.
+    reason: Option<&'static str>,
+    message: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct UptimeSummary {
+    /// Up-time over known time, 0 to 1; null where nothing is known.
+    ratio: Option<f64>,
+    /// Known time over the window, 0 to 1: what nobody measured is neither up nor down.
+    coverage: f64,
+    window_hours: f64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ServiceDigest {
+    summary_text: String,
+    anomaly_count: u64,
+    period_start: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct GlobalDigest {
+    summary_text: String,
+    anomaly_count: u64,
+}
+
+/// The health of all services.
+#[utoipa::path(
+    tag = "health",
+    responses(
+        (status = 200, description = "Every service with its latest check and verdict", body = Summary),
+        (status = 401, description = "No valid token", body = Problem),
+    )
+)]
+#[get("/api/monitor/health/summary")]
+pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Json<Summary>, ApiError> {
+    query.allow(&[])?;
+    let now = state.clock.now();
+    let services = state.board.summary(now).iter().map(ServiceSummary::from).collect();
+    Ok(Json(Summary { services, global_digest: None, generated_at: now.rfc3339() }))
+}
+
+impl From<&ServiceState> for ServiceSummary {
+    fn from(state: &ServiceState) -> ServiceSummary {
+        ServiceSummary {
+            service_id: state.id.0,
+            service_name: state.name.to_string(),
+            latest_check: state.latest.as_deref().map(LatestCheck::from),
+            latest_digest: None,
+            enabled: state.enabled,
+            group: state.group.clone(),
+            tags: state.tags.clone(),
+            verdict: state.verdict.name(),
+            since: state.since.map(|since| since.rfc3339()),
+            regions: state.regions.iter().map(RegionSummary::from).collect(),
+            uptime: UptimeSummary {
+                ratio: state.uptime.ratio,
+                coverage: state.uptime.coverage,
+                window_hours: state.uptime.window.as_secs_f64() / 3600.0,
+            },
+        }
+    }
+}
+
+impl From<&RegionState> for RegionSummary {
+    fn from(state: &RegionState) -> RegionSummary {
+        let failure = state.latest.failure.as_ref();
+        RegionSummary {
+            region: state.region.to_string(),
+            status: state.status.name(),
+            since: state.since.rfc3339(),
+            latest_check: LatestCheck::from(&*state.latest),
+            reason: failure.map(|failure| failure.reason.name()),
+            message: failure.map(|failure| failure.message.clone()),
+        }
+    }
+}
+
+impl From<&CheckResult> for LatestCheck {
+    fn from(result: &CheckResult) -> LatestCheck {
+        LatestCheck {
+            status_code: result.status_code,
+            ok: result.ok(),
+            latency_ms: millis(result.latency),
+            checked_at: result.started_at.rfc3339(),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Who changed what, when and from where.
+//!
+//! **Invariants.** A change and its audit row are one transaction: neither is stored without the other. A row never holds a
+//! secret: it names the fields that changed, not what they held.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use surrealdb::IndexedResults;
+use surrealdb::types::{SurrealValue, Value};
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::model::time::Timestamp;
+use crate::store::connection::{Database, StoreError};
+
+/// A change about to be made, as the audit log will tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// A user name, or the part of the program that did it.
+    pub who: String,
+    pub address: Option<IpAddr>,
+    /// Such as `service.create`.
+    pub action: &'static str,
+    /// What was changed, such as `service:7`.
+    pub subject: String,
+    /// The fields that changed.
+    pub fields: Vec<String>,
+}
+
+/// A row of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub id: u64,
+    pub at: Timestamp,
+    pub who: String,
+    pub address: Option<String>,
+    pub action: String,
+    pub subject: String,
+    pub fields: Vec<String>,
+}
+
+/// The log. Every change of services and users is committed through it.
+#[derive(Debug)]
+pub struct Audit {
+    database: Arc<Database>,
+    clock: Clock,
+    /// Changes take turns: each raises the log's counter.
+    turn: Mutex<()>,
+}
+
+#[derive(SurrealValue)]
+struct Row {
+    at: i64,
+    who: String,
+    address: Option<String>,
+    action: String,
+    subject: String,
+    fields: Vec<String>,
+}
+
+#[derive(SurrealValue)]
+struct NumberedRow {
+    number: i64,
+    at: i64,
+    who: String,
+    address: Option<String>,
+    action: String,
+    subject: String,
+    fields: Vec<String>,
+}
+
+impl Audit {
+    pub fn new(database: Arc<Database>, clock: Clock) -> Audit {
+        Audit { database, clock, turn: Mutex::new(()) }
+    }
+
+    /// Runs `statements`, a text of whole statements, and records `change`, in one transaction.
+    pub async fn commit(
+        &self,
+        statements: &str,
+        mut values: Vec<(&'static str, Value)>,
+        change: &Change,
+    ) -> Result<IndexedResults, StoreError> {
+        let row = Row {
+            at: self.clock.now().0,
+            who: change.who.clone(),
+            address: change.address.map(|address| address.to_string()),
+            action: change.action.to_owned(),
+            subject: change.subject.clone(),
+            fields: change.fields.clone(),
+        };
+        values.push(("audit_row", row.into_value()));
+        let text = format!(
+            "BEGIN; {statements} \
+             LET $audit_number = (UPSERT ONLY counter:audit SET value += 1 RETURN VALUE value); \
+             CREATE type::record('audit', $audit_number) CONTENT $audit_row RETURN NONE; \
+             COMMIT;"
+        );
+        let _turn = self.turn.lock().await;
+        self.database.query(&text, values).await
+    }
+
+    /// Records what changed nothing in the store, such as a failed log-in.
+    pub async fn record(&self, change: &Change) -> Result<(), StoreError> {
+        self.commit("", Vec::new(), change).await.map(|_| ())
+    }
+
+    /// How many rows there are.
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        let mut answer = self.database.query("SELECT VALUE value FROM counter:audit", Vec::new()).await?;
+        let counts: Vec<i64> = answer.take(0).map_err(|error| corrupt("audit counter", &error))?;
+        Ok(counts.first().copied().unwrap_or(0).max(0) as u64)
+    }
+
+    /// Rows newest first, leaving out the first `skip`; and how many there are of all.
+    pub async fn page(&self, skip: u64, size: u64) -> Result<(u64, Vec<AuditEntry>), StoreError> {
+        let count = self.count().await?;
+        let last = count.saturating_sub(skip);
+        let first = last.saturating_sub(size);
+        if last == 0 {
+            return Ok((count, Vec::new()));
+        }
+        // Numbers leave no gaps, so a page is a range of ids.
+        let mut answer = self
+            .database
+            .query(
+                "SELECT *, record::id(id) AS number OMIT id FROM type::range('audit', [$first + 1, $last]) ORDER BY number DESC",
+                vec![("first", Value::from_t(first as i64)), ("last", Value::from_t(last as i64 + 1))],
+            )
+            .await?;
+        let rows: Vec<NumberedRow> = answer.take(0).map_err(|error| corrupt("audit row", &error))?;
+        let entries = rows.into_iter().map(|row| AuditEntry {
+            id: row.number.max(0) as u64,
+            at: Timestamp(row.at),
+            who: row.who,
+            address: row.address,
+            action: row.action,
+            subject: row.subject,
+            fields: row.fields,
+        });
+        Ok((count, entries.collect()))
+    }
+}
+
+/// What a row that does not fit its struct is told as.
+pub fn corrupt(what: &'static str, error: &surrealdb::Error) -> StoreError {
+    StoreError::Corrupt { what, message: error.to_string() }
+}

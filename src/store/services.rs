@@ -1,0 +1,336 @@
+//! The services watched: their documents, revisions and sealed secrets.
+//!
+//! All of them are also in memory, so that lists and summaries never query. Changes take turns, reach the store first and
+//! memory after.
+//!
+//! **Invariants.** A number is never given twice, even after its service was deleted. Names are unique. A document lies in
+//! the store without its secrets; these lie beside it, sealed for the service's number.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use surrealdb::types::{Bytes, SurrealValue, Value};
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::config::service::{AuthDocument, ServiceDocument};
+use crate::model::id::ServiceId;
+use crate::model::time::Timestamp;
+use crate::store::audit::{Audit, Change, corrupt};
+use crate::store::connection::{Database, StoreError};
+use crate::store::secrets::{Secrets, SecretsError};
+
+/// One service as it is kept. The document has its secrets in the clear: it never leaves the process as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredService {
+    pub id: ServiceId,
+    /// Rises with each change.
+    pub revision: u64,
+    pub document: ServiceDocument,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl StoredService {
+    pub fn name(&self) -> &str {
+        self.document.name.as_deref().unwrap_or_default()
+    }
+
+    pub fn enabled(&self) -> bool {
+        self.document.enabled.unwrap_or(true)
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum ServicesError {
+    #[error("name {name:?} is taken by service {by}")]
+    NameTaken { name: String, by: ServiceId },
+    #[error("there is no service {id}")]
+    Unknown { id: ServiceId },
+    #[error("service {id} was changed meanwhile: it has revision {found}")]
+    Changed { id: ServiceId, found: u64 },
+    #[error(transparent)]
+    Secret(#[from] SecretsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What seeding did, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Seeded {
+    pub created: Vec<String>,
+    pub updated: Vec<String>,
+    pub unchanged: Vec<String>,
+    /// Different from what is kept, and left as it is.
+    pub skipped: Vec<String>,
+}
+
+/// The parts of a change's author that its audit row tells.
+#[derive(Clone, Debug)]
+pub struct Author {
+    pub who: String,
+    pub address: Option<std::net::IpAddr>,
+}
+
+#[derive(Debug)]
+pub struct Services {
+    database: Arc<Database>,
+    secrets: Arc<Secrets>,
+    audit: Arc<Audit>,
+    clock: Clock,
+    /// By number.
+    known: RwLock<Arc<Vec<Arc<StoredService>>>>,
+    turn: Mutex<()>,
+}
+
+/// What is taken out of a document before it is stored.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct Sealed {
+    headers: BTreeMap<String, String>,
+    body: Option<String>,
+    auth: Option<AuthDocument>,
+    proxy: Option<String>,
+    client_key: Option<String>,
+}
+
+#[derive(SurrealValue)]
+struct NewRow {
+    name: String,
+    revision: i64,
+    document: String,
+    sealed: Option<Bytes>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+#[derive(SurrealValue)]
+struct Row {
+    number: i64,
+    revision: i64,
+    document: String,
+    sealed: Option<Bytes>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl Services {
+    /// Reads all there are. Fails when a secret cannot be opened: the key is not the one they were sealed with.
+    pub async fn open(database: Arc<Database>, secrets: Arc<Secrets>, audit: Arc<Audit>, clock: Clock) -> Result<Services, ServicesError> {
+        let mut answer = database.query("SELECT *, record::id(id) AS number OMIT id FROM service ORDER BY number", Vec::new()).await?;
+        let rows: Vec<Row> = answer.take(0).map_err(|error| corrupt("service", &error))?;
+        let known = rows.into_iter().map(|row| read(row, &secrets).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Services { database, secrets, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+    }
+
+    /// All of them, by number.
+    pub fn list(&self) -> Arc<Vec<Arc<StoredService>>> {
+        self.known.read().expect("no holder panics").clone()
+    }
+
+    pub fn get(&self, id: ServiceId) -> Option<Arc<StoredService>> {
+        let known = self.list();
+        let index = known.binary_search_by_key(&id, |service| service.id).ok()?;
+        Some(known[index].clone())
+    }
+
+    pub fn find_by_name(&self, name: &str) -> Option<Arc<StoredService>> {
+        self.list().iter().find(|service| service.name() == name).cloned()
+    }
+
+    /// Stores a new service under the next number. The document must have been checked.
+    pub async fn create(&self, document: ServiceDocument, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
+        let _turn = self.turn.lock().await;
+        self.create_in_turn(tidied(document), author).await
+    }
+
+    /// Puts a checked document in the place of a service's own. `expected` is the revision it was made from, if that matters.
+    pub async fn replace(
+        &self,
+        id: ServiceId,
+        document: ServiceDocument,
+        expected: Option<u64>,
+        author: &Author,
+    ) -> Result<Arc<StoredService>, ServicesError> {
+        let _turn = self.turn.lock().await;
+        self.replace_in_turn(id, tidied(document), expected, author).await
+    }
+
+    /// Forgets a service. What was measured stays; its number is never given again.
+    pub async fn delete(&self, id: ServiceId, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
+        let _turn = self.turn.lock().await;
+        let old = self.get(id).ok_or(ServicesError::Unknown { id })?;
+        let change = change(author, "service.delete", id, Vec::new());
+        self.audit
+            .commit("DELETE type::record('service', $id) RETURN NONE;", vec![("id", Value::from_t(i64::from(id.0)))], &change)
+            .await?;
+        self.remember(|known| known.retain(|service| service.id != id));
+        Ok(old)
+    }
+
+    /// Takes in documents by name: those not known are created, those that differ are replaced if `update` says so.
+    pub async fn seed(&self, documents: Vec<ServiceDocument>, update: bool) -> Result<Seeded, ServicesError> {
+        let author = Author { who: "seed".to_owned(), address: None };
+        let mut seeded = Seeded::default();
+        let _turn = self.turn.lock().await;
+        for document in documents {
+            let document = tidied(document);
+            let name = document.name.clone().unwrap_or_default();
+            match self.find_by_name(&name) {
+                None => {
+                    self.create_in_turn(document, &author).await?;
+                    seeded.created.push(name);
+                }
+                Some(kept) if kept.document == document => seeded.unchanged.push(name),
+                Some(kept) if update => {
+                    self.replace_in_turn(kept.id, document, None, &author).await?;
+                    seeded.updated.push(name);
+                }
+                Some(_) => seeded.skipped.push(name),
+            }
+        }
+        Ok(seeded)
+    }
+
+    async fn create_in_turn(&self, document: ServiceDocument, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
+        let name = document.name.clone().unwrap_or_default();
+        if let Some(other) = self.find_by_name(&name) {
+            return Err(ServicesError::NameTaken { name, by: other.id });
+        }
+        // A number lost to a failure in between is a gap, and a gap is no harm.
+        let mut answer = self.database.query("UPSERT ONLY counter:service SET value += 1 RETURN VALUE value", Vec::new()).await?;
+        let number: Option<i64> = answer.take(0).map_err(|error| corrupt("service counter", &error))?;
+        let id = number.and_then(|number| u32::try_from(number).ok()).map(ServiceId);
+        let id = id.ok_or(StoreError::Corrupt { what: "service counter", message: format!("{number:?} is not a service's number") })?;
+        let now = self.clock.now();
+        let service = Arc::new(StoredService { id, revision: 1, document, created_at: now, updated_at: now });
+        let fields = changed(&ServiceDocument::default(), &service.document);
+        let values = vec![("id", Value::from_t(i64::from(id.0))), ("row", self.row(&service)?.into_value())];
+        let change = change(author, "service.create", id, fields);
+        self.audit.commit("CREATE type::record('service', $id) CONTENT $row RETURN NONE;", values, &change).await?;
+        self.remember(|known| known.push(service.clone()));
+        Ok(service)
+    }
+
+    async fn replace_in_turn(
+        &self,
+        id: ServiceId,
+        document: ServiceDocument,
+        expected: Option<u64>,
+        author: &Author,
+    ) -> Result<Arc<StoredService>, ServicesError> {
+        let old = self.get(id).ok_or(ServicesError::Unknown { id })?;
+        if expected.is_some_and(|expected| expected != old.revision) {
+            return Err(ServicesError::Changed { id, found: old.revision });
+        }
+        let name = document.name.clone().unwrap_or_default();
+        if let Some(other) = self.find_by_name(&name).filter(|other| other.id != id) {
+            return Err(ServicesError::NameTaken { name, by: other.id });
+        }
+        let fields = changed(&old.document, &document);
+        if fields.is_empty() {
+            return Ok(old);
+        }
+        let service =
+            Arc::new(StoredService { id, revision: old.revision + 1, document, created_at: old.created_at, updated_at: self.clock.now() });
+        let values = vec![("id", Value::from_t(i64::from(id.0))), ("row", self.row(&service)?.into_value())];
+        let change = change(author, "service.update", id, fields);
+        self.audit.commit("UPDATE type::record('service', $id) CONTENT $row RETURN NONE;", values, &change).await?;
+        self.remember(|known| {
+            if let Some(place) = known.iter_mut().find(|known| known.id == id) {
+                *place = service.clone();
+            }
+        });
+        Ok(service)
+    }
+
+    fn row(&self, service: &StoredService) -> Result<NewRow, ServicesError> {
+        let mut open = service.document.clone();
+        let secrets = take_secrets(&mut open);
+        let sealed = (secrets != Sealed::default()).then(|| {
+            let clear = serde_json::to_vec(&secrets).expect("plain text always encodes");
+            Bytes::from(self.secrets.seal(&place(service.id), &clear))
+        });
+        Ok(NewRow {
+            name: service.name().to_owned(),
+            revision: service.revision as i64,
+            document: serde_json::to_string(&open).map_err(|error| unreadable(&error))?,
+            sealed,
+            created_at: service.created_at.0,
+            updated_at: service.updated_at.0,
+        })
+    }
+
+    fn remember(&self, alter: impl FnOnce(&mut Vec<Arc<StoredService>>)) {
+        let mut known = self.known.write().expect("no holder panics");
+        let mut next = known.as_ref().clone();
+        alter(&mut next);
+        *known = Arc::new(next);
+    }
+}
+
+fn read(row: Row, secrets: &Secrets) -> Result<StoredService, ServicesError> {
+    let id = ServiceId(row.number as u32);
+    let mut document: ServiceDocument = serde_json::from_str(&row.document).map_err(|error| unreadable(&error))?;
+    if let Some(sealed) = row.sealed {
+        let clear = secrets.unseal(&place(id), &sealed)?;
+        let taken: Sealed = serde_json::from_slice(&clear).map_err(|error| unreadable(&error))?;
+        document.headers = taken.headers;
+        document.body = taken.body;
+        document.auth = taken.auth;
+        document.proxy = taken.proxy;
+        if let Some(key) = taken.client_key {
+            document.tls.get_or_insert_default().client_key = Some(key);
+        }
+    }
+    Ok(StoredService {
+        id,
+        revision: row.revision as u64,
+        document,
+        created_at: Timestamp(row.created_at),
+        updated_at: Timestamp(row.updated_at),
+    })
+}
+
+fn take_secrets(document: &mut ServiceDocument) -> Sealed {
+    Sealed {
+        headers: std::mem::take(&mut document.headers),
+        body: document.body.take(),
+        auth: document.auth.take(),
+        proxy: document.proxy.take(),
+        client_key: document.tls.as_mut().and_then(|tls| tls.client_key.take()),
+    }
+}
+
+/// Names are compared as they are stored, so the blanks round them go first.
+fn tidied(mut document: ServiceDocument) -> ServiceDocument {
+    document.name = document.name.map(|name| name.trim().to_owned());
+    document
+}
+
+/// The top-level fields in which two documents differ.
+fn changed(old: &ServiceDocument, new: &ServiceDocument) -> Vec<String> {
+    let fields = |document: &ServiceDocument| match serde_json::to_value(document) {
+        Ok(Json::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (old, new) = (fields(old), fields(new));
+    let mut names: Vec<String> = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn change(author: &Author, action: &'static str, id: ServiceId, fields: Vec<String>) -> Change {
+    Change { who: author.who.clone(), address: author.address, action, subject: place(id), fields }
+}
+
+fn place(id: ServiceId) -> String {
+    format!("service:{id}")
+}
+
+fn unreadable(error: &serde_json::Error) -> StoreError {
+    StoreError::Corrupt { what: "service", message: error.to_string() }
+}
