@@ -1,1 +1,3 @@
-//! (being written)
+//! The command line: one file a subcommand, each one function.
+
+pub mod check_view;
