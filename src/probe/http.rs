@@ -166,7 +166,6 @@ async fn run(
             None => {
                 refuse_literal(probes, &credentials.token_url, IpFamily::Any)?;
                 progress.fetching_token = true;
-                recorder.begin_hop(HopRules::default());
                 let token = probes.tokens.fetch(&credentials, &client, recorder).await?;
                 progress.fetching_token = false;
                 token
@@ -183,7 +182,9 @@ async fn run(
         let request = request(probes, service, order, number, progress.token.as_deref(), &hop, alias.as_deref())?;
         let family = if service.proxy.is_some() { IpFamily::Any } else { service.ip_family };
         recorder.begin_hop(HopRules { family, unblocked: own, alias });
-        let mut response = client.execute(request).await.map_err(|err| classify::failure(&err, &recorder.hop()))?;
+        // What the hop before brought says nothing of this one.
+        (progress.received, progress.address) = (None, None);
+        let mut response = client.execute(request).await.map_err(|err| blame(&err, recorder, service, &hop, progress.redirects))?;
         recorder.mark(|hop, now| hop.headers = Some(now));
         progress.address = response.remote_addr().map(|address| address.ip().to_canonical());
         let received = progress.received.insert(Received {
@@ -224,6 +225,19 @@ async fn run(
     }
 }
 
+/// Why a hop brought no answer; where it was not the first, with the place it led to.
+fn blame(err: &reqwest::Error, recorder: &Recorder, service: &Service, hop: &Next<'_>, redirects: u8) -> Failure {
+    let mut marks = recorder.hop();
+    if marks.addresses.is_empty() && service.proxy.is_none() {
+        marks.addresses.extend(literal(&hop.url));
+    }
+    let failure = classify::failure(err, &marks);
+    match redirects {
+        0 => failure,
+        _ => Failure { message: format!("redirected to {}: {}", place(&hop.url), failure.message), ..failure },
+    }
+}
+
 /// The hop to come.
 struct Next<'a> {
     url: Cow<'a, Url>,
@@ -256,11 +270,7 @@ fn credentials(service: &Service) -> Option<Credentials> {
 
 /// Addresses written out are never resolved, so the resolver's rules are kept here for them.
 fn refuse_literal(probes: &Probes, url: &Url, family: IpFamily) -> Result<(), Failure> {
-    let address = match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address),
-        _ => return Ok(()),
-    };
+    let Some(address) = literal(url) else { return Ok(()) };
     let refused = |reason, phase, message| Err(Failure { reason, phase, message });
     if probes.clients.blocked().holds(address) {
         return refused(Reason::Blocked, Phase::Connect, format!("{address} is in a network that checks may not reach"));
@@ -271,6 +281,15 @@ fn refuse_literal(probes: &Probes, url: &Url, family: IpFamily) -> Result<(), Fa
         return refused(Reason::Dns, Phase::Dns, message);
     }
     Ok(())
+}
+
+/// The address a URL has for its host, where that is no name.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        Host::Domain(_) => None,
+    }
 }
 
 /// How a server is asked for by `tls.server_name`. The client takes the name it asks for from the address alone, so the address
