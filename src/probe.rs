@@ -15,6 +15,7 @@ pub mod network;
 pub mod oauth;
 pub mod recorder;
 pub mod redact;
+pub mod request;
 pub mod resolve;
 pub mod tls;
 

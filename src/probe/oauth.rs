@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::model::check::{Failure, Phase, Reason};
 use crate::probe::classify;
 use crate::probe::recorder::{HopRules, Recorder};
+use crate::probe::request::place;
 
 /// Used where the server does not say how long a token lives.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -152,9 +153,4 @@ fn form(credentials: &Credentials, with_secret: bool) -> String {
         form.append_pair("client_id", &credentials.client_id).append_pair("client_secret", &credentials.client_secret);
     }
     form.finish()
-}
-
-/// An address without what may be secret in it.
-fn place(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }

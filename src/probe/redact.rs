@@ -35,7 +35,8 @@ impl Secrets {
             found.push(value.to_vec());
             // As an answer would repeat it inside JSON, or inside a form or an address.
             let text = String::from_utf8_lossy(value);
-            found.push(serde_json::Value::from(&*text).to_string().trim_matches('"').as_bytes().to_vec());
+            let quoted = serde_json::Value::from(&*text).to_string();
+            found.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
             found.push(url::form_urlencoded::byte_serialize(value).collect::<String>().into_bytes());
         };
         match &service.auth {
