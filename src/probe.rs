@@ -15,6 +15,7 @@ pub mod network;
 pub mod oauth;
 pub mod recorder;
 pub mod redact;
+pub mod request;
 pub mod resolve;
 pub mod tls;
 
@@ -71,7 +72,7 @@ pub struct Probes {
 
 impl Probes {
     pub fn new(settings: &ProbeSettings, clock: Clock) -> Result<Probes, ProbeError> {
-        let lookup = SystemLookup::new(settings.dns_cache).map_err(|err| ProbeError::Resolver(err.to_string()))?;
+        let lookup = SystemLookup::new(settings.dns_cache, clock.clone()).map_err(|err| ProbeError::Resolver(err.to_string()))?;
         Probes::with_lookup(settings, clock, Arc::new(lookup))
     }
 

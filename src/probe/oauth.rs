@@ -17,7 +17,8 @@ use base64::Engine;
 use crate::clock::Clock;
 use crate::model::check::{Failure, Phase, Reason};
 use crate::probe::classify;
-use crate::probe::recorder::Recorder;
+use crate::probe::recorder::{HopRules, Recorder};
+use crate::probe::request::place;
 
 /// Used where the server does not say how long a token lives.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -126,6 +127,7 @@ async fn ask(credentials: &Credentials, client: &reqwest::Client, recorder: &Rec
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::try_from(value).expect("base64 is plain ASCII"));
     }
     *request.body_mut() = Some(form(credentials, !basic).into());
+    recorder.begin_hop(HopRules::default());
     let blame = |err: reqwest::Error| {
         let failure = classify::failure(&err, &recorder.hop());
         Failure { message: format!("no OAuth2 token from {}: {}", place(&credentials.token_url), failure.message), ..failure }
@@ -151,9 +153,4 @@ fn form(credentials: &Credentials, with_secret: bool) -> String {
         form.append_pair("client_id", &credentials.client_id).append_pair("client_secret", &credentials.client_secret);
     }
     form.finish()
-}
-
-/// An address without what may be secret in it.
-fn place(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }

@@ -29,9 +29,15 @@ impl Secrets {
     pub fn of(service: &Service, token: Option<&str>) -> Secrets {
         let mut found: Vec<Vec<u8>> = Vec::new();
         let mut add = |value: &[u8]| {
-            if !value.is_empty() {
-                found.push(value.to_vec());
+            if value.is_empty() {
+                return;
             }
+            found.push(value.to_vec());
+            // As an answer would repeat it inside JSON, or inside a form or an address.
+            let text = String::from_utf8_lossy(value);
+            let quoted = serde_json::Value::from(&*text).to_string();
+            found.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
+            found.push(url::form_urlencoded::byte_serialize(value).collect::<String>().into_bytes());
         };
         match &service.auth {
             Some(Auth::Basic { username, password }) => {
@@ -62,7 +68,7 @@ impl Secrets {
             }
         }
         add(token.unwrap_or_default().as_bytes());
-        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        found.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         found.dedup();
         Secrets(found)
     }

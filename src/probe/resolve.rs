@@ -1,8 +1,8 @@
 //! Names to addresses: asked of the system's name servers, filtered by address family and by the blocked networks.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
@@ -12,26 +12,74 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::system_conf::read_system_conf;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::clock::Clock;
 use crate::model::check::Reason;
 use crate::model::service::IpFamily;
 use crate::probe::network::BlockedNetworks;
 use crate::probe::recorder;
+
+/// The files of the system's resolver are looked at so often at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Whoever knows the addresses of names: the system, or a test. The error is a sentence for a person.
 pub trait Lookup: Send + Sync + 'static {
     fn lookup<'a>(&'a self, name: &'a str, family: IpFamily) -> BoxFuture<'a, Result<Vec<IpAddr>, String>>;
 }
 
-/// Asks as the system is set up to ask: its hosts file first, then its name servers.
+/// Asks as the system is set up to ask: its hosts file first, then its name servers. Where that is changed, as networks come
+/// and go, it follows within some seconds.
 pub struct SystemLookup {
+    cache: Duration,
+    clock: Clock,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    resolvers: Arc<Resolvers>,
+    written: Written,
+    looked: Duration,
+}
+
+struct Resolvers {
     any: TokioResolver,
     v4: TokioResolver,
     v6: TokioResolver,
 }
 
+/// When the files the resolver is made from were last written.
+type Written = [Option<SystemTime>; 2];
+
 impl SystemLookup {
     /// An answer is used again for `cache` at most, and never longer than it says itself.
-    pub fn new(cache: Duration) -> Result<SystemLookup, NetError> {
+    pub fn new(cache: Duration, clock: Clock) -> Result<SystemLookup, NetError> {
+        let written = written();
+        let known = Known { resolvers: Arc::new(Resolvers::new(cache)?), written, looked: clock.steady() };
+        Ok(SystemLookup { cache, clock, known: Mutex::new(known) })
+    }
+
+    fn resolvers(&self) -> Arc<Resolvers> {
+        let now = self.clock.steady();
+        let mut known = self.known.lock().expect("no holder panics");
+        if now.saturating_sub(known.looked) >= LOOK_AGAIN {
+            known.looked = now;
+            let written = written();
+            if written != known.written
+                && let Ok(resolvers) = Resolvers::new(self.cache)
+            {
+                tracing::info!("the resolver's configuration changed, following it");
+                (known.resolvers, known.written) = (Arc::new(resolvers), written);
+            }
+        }
+        known.resolvers.clone()
+    }
+}
+
+fn written() -> Written {
+    ["/etc/resolv.conf", "/etc/hosts"].map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok())
+}
+
+impl Resolvers {
+    fn new(cache: Duration) -> Result<Resolvers, NetError> {
         let (config, options) = read_system_conf().unwrap_or_else(|err| {
             tracing::warn!("no usable resolver configuration ({err}), asking a name server on this machine");
             let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -48,7 +96,7 @@ impl SystemLookup {
             chosen.negative_max_ttl = Some(cache);
             builder.build()
         };
-        Ok(SystemLookup {
+        Ok(Resolvers {
             any: build(LookupIpStrategy::Ipv4AndIpv6)?,
             v4: build(LookupIpStrategy::Ipv4Only)?,
             v6: build(LookupIpStrategy::Ipv6Only)?,
@@ -58,12 +106,13 @@ impl SystemLookup {
 
 impl Lookup for SystemLookup {
     fn lookup<'a>(&'a self, name: &'a str, family: IpFamily) -> BoxFuture<'a, Result<Vec<IpAddr>, String>> {
-        let resolver = match family {
-            IpFamily::Any => &self.any,
-            IpFamily::V4 => &self.v4,
-            IpFamily::V6 => &self.v6,
-        };
+        let resolvers = self.resolvers();
         Box::pin(async move {
+            let resolver = match family {
+                IpFamily::Any => &resolvers.any,
+                IpFamily::V4 => &resolvers.v4,
+                IpFamily::V6 => &resolvers.v6,
+            };
             match resolver.lookup_ip(name).await {
                 Ok(found) => Ok(found.iter().collect()),
                 Err(err) => Err(sentence(name, family, &err)),

@@ -266,3 +266,47 @@ fn chain_key(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], na
     let parts = lengths.iter().zip(ders).flat_map(|(length, der)| [length.as_slice(), der.as_ref()]);
     sha256(parts.chain([name.as_bytes()]))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn certificate(until: i32) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["web.test".to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().clone()
+    }
+
+    #[test]
+    fn trust_ends_after_minutes_with_the_certificate_and_when_the_clock_goes_back() {
+        let verifier = TlsGround::new().expect("TLS can be set up").verifier;
+        let name = ServerName::try_from("web.test").expect("a name");
+        let (now, end) = (1_790_000_000, not_after(&certificate(2027)).expect("it ends"));
+        let cases = [
+            (2090, now, [(now - 1, false), (now, true), (now + TRUSTED_FOR - 1, true), (now + TRUSTED_FOR, false)]),
+            (2027, end - 10, [(end - 11, false), (end - 10, true), (end - 1, true), (end, false)]),
+        ];
+        for (until, from, readings) in cases {
+            let leaf = certificate(until);
+            let key = chain_key(&leaf, &[], &name);
+            verifier.trust(key, Arc::new(verifier.book.seen(&leaf, &[])), from);
+            for (at, trusted) in readings {
+                assert_eq!(verifier.trusted(&key, at).is_some(), trusted, "until {until}, at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_name_or_another_chain_has_another_key() {
+        let (leaf, other) = (certificate(2090), certificate(2090));
+        let (name, else_name) = (ServerName::try_from("web.test").expect("a name"), ServerName::try_from("else.test").expect("a name"));
+        let key = chain_key(&leaf, &[], &name);
+        assert_eq!(key, chain_key(&leaf, &[], &name));
+        assert_ne!(key, chain_key(&other, &[], &name));
+        assert_ne!(key, chain_key(&leaf, std::slice::from_ref(&other), &name));
+        assert_ne!(key, chain_key(&leaf, &[], &else_name));
+    }
+}

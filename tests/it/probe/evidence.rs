@@ -23,7 +23,9 @@ async fn a_failing_check_shows_what_came() {
 async fn no_secret_of_a_service_is_in_its_result() {
     // A server that sends back all it was told, and sets a cookie besides.
     let target = Target::plain(|asked| {
-        Reply::text(500, &format!("{asked:?}"))
+        let basic = asked.header("authorization").is_some_and(|value| value.starts_with("Basic "));
+        let encoded = if basic { r#"{"seen": "basic \"zauberwort\""} basic+%22zauberwort%22"# } else { "" };
+        Reply::text(500, &format!("{asked:?} {encoded}"))
             .with("set-cookie", "session=from-the-server")
             .with("x-request-token", "issued-by-the-server")
             .with("x-echo", asked.header("x-api-key").unwrap_or_default())
@@ -36,7 +38,7 @@ async fn no_secret_of_a_service_is_in_its_result() {
     let oauth = json!({"type": "oauth2", "token_url": issuer.url("http", "web.test"), "client_id": "me", "client_secret": "oauth-secret"});
     let documents = [
         json!({"base_url": url, "health_path": "/?api_key=key-in-the-query", "headers": headers, "expect": {"body_contains": "key-in-a-header"}}),
-        json!({"base_url": url, "auth": {"type": "basic", "username": "ada", "password": "basic-password"}}),
+        json!({"base_url": url, "auth": {"type": "basic", "username": "ada", "password": "basic \"zauberwort\""}}),
         json!({"base_url": url, "auth": {"type": "bearer", "token": "bearer-token"}}),
         json!({"base_url": url, "auth": oauth}),
         json!({"base_url": url, "headers": {"x-api-key": "key-in-a-header"},
@@ -48,8 +50,8 @@ async fn no_secret_of_a_service_is_in_its_result() {
         "cookie-in-a-header",
         "word-of-authority",
         "key-in-the-query",
-        "basic-password",
-        "YWRhOmJhc2ljLXBhc3N3b3Jk",
+        "zauberwort",
+        "YWRhOmJhc2ljICJ6YXViZXJ3b3J0Ig==",
         "bearer-token",
         "fetched-token-value",
         "oauth-secret",

@@ -144,6 +144,17 @@ async fn redirects_are_followed_and_counted() {
 }
 
 #[tokio::test]
+async fn a_redirect_into_nothing_says_where_it_led() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it is bound");
+    let target = Target::plain(move |_| Reply::redirect(302, format!("http://{nobody}/login?token=abc"))).await;
+    let result = check(json!({"base_url": target.url("http", "web.test")})).await;
+    assert_eq!(reason(&result), Some(Reason::Connect));
+    assert_eq!(message(&result), format!("redirected to http://{nobody}/login: connection refused"));
+    assert_eq!((result.status_code, result.http_version, result.redirects), (None, None, 1));
+    assert_eq!(result.address, Some(nobody.ip()));
+}
+
+#[tokio::test]
 async fn credentials_stay_behind_when_a_redirect_leads_elsewhere() {
     let elsewhere = Target::plain(|_| Reply::text(200, "ok")).await;
     let there = elsewhere.url("http", "web.test");
