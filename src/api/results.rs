@@ -109,7 +109,8 @@ pub struct HeaderView {
 
 /// Results, newest first.
 ///
-/// `count` is null: counting would read them all. Follow `next`.
+/// `count` is null: counting would read them all. Follow `next` until it is null: where filters find little, a page may be
+/// short, even empty, and yet have a `next`.
 #[utoipa::path(
     tag = "results",
     params(
@@ -121,7 +122,7 @@ pub struct HeaderView {
         ("reason" = Option<String>, Query, description = "Failed for this reason"),
         ("status_code" = Option<u16>, Query, description = "Answered with this status"),
         ("min_latency_ms" = Option<f64>, Query, description = "Took at least so long"),
-        ("search" = Option<String>, Query, description = "With this in the message of the failure"),
+        ("search" = Option<String>, Query, description = "With this in message, address or region"),
         ("ordering" = Option<String>, Query, description = "`-checked_at`, newest first, or `checked_at`"),
         ("page_size" = Option<u64>, Query, description = "1 to 500, usually 50"),
         ("cursor" = Option<String>, Query, description = "As `next` and `previous` have it"),
@@ -145,7 +146,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         results: page
             .results
             .iter()
-            .map(|result| ResultView { attempts: Vec::new(), evidence: None, ..view(state, result, now) })
+            .map(|stored| view(state, &stored.result, now))
             .collect(),
     }))
 }
@@ -162,7 +163,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
 #[get("/api/monitor/results/<id>", rank = 1)]
 pub async fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<Json<ResultView>, ApiError> {
     let unknown = || ApiError::not_found(format!("there is no result {id}"));
-    let wanted: ResultId = id.parse().map_err(|_| unknown())?;
+    let wanted = ResultId::parse(id).ok_or_else(unknown)?;
     let result = state.store.results.one(&wanted).await?.ok_or_else(unknown)?;
     Ok(Json(view(state, &result, state.clock.now())))
 }
@@ -201,7 +202,6 @@ fn read_query(query: &Query) -> Result<ResultQuery, ApiError> {
         Some("checked_at") => false,
         Some(other) => return Err(ApiError::bad_query("ordering", format!("must be checked_at or -checked_at, not {other:?}"))),
     };
-    let wrong_cursor = || ApiError::bad_query("cursor", "is not one this API gave out");
     Ok(ResultQuery {
         service: if let [one] = services.as_slice() { Some(*one) } else { None },
         services: (services.len() > 1).then_some(services),
@@ -214,7 +214,7 @@ fn read_query(query: &Query) -> Result<ResultQuery, ApiError> {
         min_latency,
         search: query.text("search").map(str::to_owned),
         newest_first,
-        cursor: query.text("cursor").map(|text| text.parse().map_err(|_| wrong_cursor())).transpose()?,
+        cursor: query.text("cursor").map(Cursor::parse).transpose()?,
         page_size: query.page_size()?,
     })
 }

@@ -33,7 +33,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How often a text is run at most while it meets conflicts.
 const CONFLICT_TRIES: u32 = 6;
 
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum StoreError {
     #[error("data folder {} is in use by another probemesh", path.display())]
     AlreadyOpen { path: PathBuf },
@@ -59,8 +59,10 @@ pub enum StoreError {
     Query { message: String },
     #[error("{what} cannot be read back from the store: {message}")]
     Corrupt { what: &'static str, message: String },
-    #[error("batch cannot be read")]
-    Batch(#[source] crate::wire::batch::BatchError),
+    #[error("store is written by another probemesh")]
+    Foreign,
+    #[error("batch cannot be stored: {message}")]
+    Batch { message: String },
     #[error("page cursor is not one this store gave out")]
     Cursor,
 }

@@ -1,0 +1,186 @@
+//! The directory: for each hour, what the blocks that end in it hold. Reads over all series and statistics are answered
+//! from it and touch only the blocks they cannot do without.
+//!
+//! A record takes the entries of several seal transactions before the next is begun, so that a day is read in hundreds of
+//! records and not in tens of thousands.
+
+use bytes::Bytes;
+use std::collections::HashMap;
+
+use crate::model::id::{RegionName, ServiceId};
+use crate::model::time::Timestamp;
+use crate::store::codec::Summary;
+use crate::store::columns::{Damage, Reader, Writer};
+use crate::store::connection::StoreError;
+use crate::store::results::{HOUR_US, Inner, SeriesKey, Snapshot, hour_of};
+use crate::store::values::{bytes, corrupt, int, object, record_of, rows, unsigned};
+use surrealdb::types::Value;
+
+const VERSION: u8 = 1;
+/// Entries of one record at most.
+pub const RECORD_ENTRIES: usize = 200;
+
+/// One block as the directory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    pub service: ServiceId,
+    pub region: RegionName,
+    /// When its first and its last check began.
+    pub start: i64,
+    pub end: i64,
+    pub serial: u64,
+    pub summary: Summary,
+}
+
+impl DirectoryEntry {
+    pub fn series(&self) -> SeriesKey {
+        (self.service, self.region.clone())
+    }
+}
+
+/// A record that still takes entries.
+#[derive(Clone, Debug, Default)]
+pub struct OpenDirectory {
+    /// Of its first entry: the second part of its key.
+    pub serial: u64,
+    pub entries: Vec<DirectoryEntry>,
+}
+
+impl OpenDirectory {
+    pub fn row(&self, hour: i64) -> Value {
+        object([("id", directory_id(hour, self.serial)), ("data", bytes(encode(&self.entries)))])
+    }
+}
+
+pub fn directory_id(hour: i64, serial: u64) -> Value {
+    record_of("directory", vec![int(hour), unsigned(serial)])
+}
+
+/// One record as it was read.
+pub(super) struct DirectoryRecord {
+    pub hour: i64,
+    pub serial: u64,
+    pub data: Bytes,
+}
+
+impl Inner {
+    pub async fn directory_records(&self, first: i64, last: i64) -> Result<Vec<DirectoryRecord>, StoreError> {
+        let values = vec![("from", int(first)), ("to", int(last.saturating_add(1)))];
+        let mut answer = self.database.query("SELECT * FROM directory:[$from]..[$to]", values).await?;
+        let record = |row: crate::store::values::Row| {
+            let key = row.key()?;
+            Ok(DirectoryRecord { hour: key.int(0)?, serial: key.int(1)? as u64, data: row.bytes("data")? })
+        };
+        rows(&mut answer, 0)?.into_iter().map(record).collect()
+    }
+
+    /// What a snapshot sees of the blocks that end in these hours, both included.
+    pub async fn directory(&self, snapshot: &Snapshot, first: i64, last: i64) -> Result<Vec<DirectoryEntry>, StoreError> {
+        let mut entries = Vec::new();
+        for record in self.directory_records(first, last).await? {
+            let found = decode(&record.data).map_err(|error| corrupt("directory", error))?;
+            entries.extend(found.into_iter().filter(|entry| snapshot.shows(&entry.series(), entry.serial)));
+        }
+        Ok(entries)
+    }
+
+    /// On start: counts the detail rows that the last two hours' blocks stand for, so that the bound on them holds on.
+    pub async fn count_known_details(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let snapshot = self.snapshot(None);
+        let entries = self.directory(&snapshot, hour_of(now.0) - 1, hour_of(now.0)).await?;
+        let mut writer = self.writer.lock().await;
+        for entry in entries {
+            let kept = entry.summary.failed().saturating_sub(entry.summary.omitted);
+            if kept > 0 {
+                writer.count_known(hour_of(entry.end), entry.series(), kept);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first instant of an hour.
+pub fn hour_start(hour: i64) -> Timestamp {
+    Timestamp(hour.saturating_mul(HOUR_US))
+}
+
+pub fn encode(entries: &[DirectoryEntry]) -> Vec<u8> {
+    let mut regions: Vec<&RegionName> = Vec::new();
+    let mut body = Writer::default();
+    let mut last_end = 0i64;
+    for entry in entries {
+        let region = regions.iter().position(|region| **region == entry.region).unwrap_or_else(|| {
+            regions.push(&entry.region);
+            regions.len() - 1
+        });
+        body.number(entry.service.0.into());
+        body.number(region as u64);
+        body.signed(entry.end.wrapping_sub(last_end));
+        body.signed(entry.end.wrapping_sub(entry.start));
+        body.number(entry.serial);
+        entry.summary.write(&mut body);
+        last_end = entry.end;
+    }
+    let mut out = Writer::default();
+    out.byte(VERSION);
+    out.number(regions.len() as u64);
+    for region in regions {
+        out.text(&region.0);
+    }
+    out.number(entries.len() as u64);
+    out.bytes.extend_from_slice(&body.bytes);
+    out.bytes
+}
+
+pub fn decode(bytes: &[u8]) -> Result<Vec<DirectoryEntry>, Damage> {
+    let mut from = Reader::new(bytes);
+    match from.byte()? {
+        VERSION => {}
+        found => return Err(format!("directory has version {found}, this program reads {VERSION}")),
+    }
+    let mut regions = Vec::new();
+    for _ in 0..from.number()? {
+        regions.push(RegionName::from(from.text()?));
+    }
+    let mut entries = Vec::new();
+    let mut last_end = 0i64;
+    for _ in 0..from.number()? {
+        let service = u32::try_from(from.number()?).map(ServiceId).map_err(|error| error.to_string())?;
+        let region = regions.get(from.number()? as usize).cloned().ok_or("directory names a region it does not hold")?;
+        let end = last_end.wrapping_add(from.signed()?);
+        let start = end.wrapping_sub(from.signed()?);
+        let serial = from.number()?;
+        entries.push(DirectoryEntry { service, region, start, end, serial, summary: Summary::read(&mut from)? });
+        last_end = end;
+    }
+    Ok(entries)
+}
+
+/// Adds entries to the open records of their hours and tells which records that changed.
+pub(super) fn add_entries(
+    open: &mut std::collections::BTreeMap<i64, OpenDirectory>,
+    entries: Vec<DirectoryEntry>,
+) -> Vec<(i64, OpenDirectory)> {
+    let mut changed: HashMap<(i64, u64), OpenDirectory> = HashMap::new();
+    for entry in entries {
+        let hour = hour_of(entry.end);
+        let record = open.entry(hour).or_default();
+        if record.entries.is_empty() || record.entries.len() >= RECORD_ENTRIES {
+            *record = OpenDirectory { serial: entry.serial, entries: Vec::new() };
+        }
+        record.entries.push(entry);
+        let kept = changed.entry((hour, record.serial)).or_default();
+        // Only what was added: the whole record is taken below.
+        kept.serial = record.serial;
+        if record.entries.len() >= RECORD_ENTRIES {
+            *kept = record.clone();
+        }
+    }
+    for ((hour, serial), record) in &mut changed {
+        if record.entries.is_empty() && let Some(now) = open.get(hour).filter(|now| now.serial == *serial) {
+            *record = now.clone();
+        }
+    }
+    changed.into_iter().map(|((hour, _), record)| (hour, record)).collect()
+}

@@ -1,0 +1,59 @@
+//! Brings the schema of a store to what this program expects.
+//!
+//! Migrations are numbered files, applied in order, each in one transaction with the record that says so. A file that
+//! was applied never changes again: its checksum is held against the store at every start.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use surrealdb::types::Value;
+
+use crate::store::codec::hex;
+use crate::store::connection::{Database, StoreError};
+use crate::store::values::{record, rows};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// From 1, rising by one.
+    pub number: i64,
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "0001_results.surql", text: include_str!("schema/0001_results.surql") },
+    Migration { number: 2, name: "0002_people.surql", text: include_str!("schema/0002_people.surql") },
+];
+
+/// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.
+pub async fn run(database: &Database, migrations: &[Migration]) -> Result<(), StoreError> {
+    let table = "BEGIN; DEFINE TABLE IF NOT EXISTS schema_migration SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS name ON schema_migration TYPE string;
+        DEFINE FIELD IF NOT EXISTS checksum ON schema_migration TYPE string; COMMIT";
+    database.query(table, vec![]).await?;
+    let mut found = database.query("SELECT * FROM schema_migration", vec![]).await?;
+    let applied = rows(&mut found, 0)?;
+    let known = migrations.iter().map(|migration| migration.number).max().unwrap_or(0);
+    for row in &applied {
+        let number = row.key_number()?;
+        let Some(migration) = migrations.iter().find(|migration| migration.number == number) else {
+            return Err(StoreError::Newer { found: number, known });
+        };
+        if row.text("checksum")? != checksum(migration.text) {
+            return Err(StoreError::Drift { name: migration.name.to_owned() });
+        }
+    }
+    for migration in migrations.iter().skip(applied.len()) {
+        let text =
+            format!("BEGIN;\n{};\nCREATE $id CONTENT {{ name: $name, checksum: $checksum }} RETURN NONE;\nCOMMIT", migration.text);
+        let values = vec![
+            ("id", record("schema_migration", migration.number)),
+            ("name", Value::String(migration.name.to_owned())),
+            ("checksum", Value::String(checksum(migration.text))),
+        ];
+        database.query(&text, values).await?;
+    }
+    Ok(())
+}
+
+fn checksum(text: &str) -> String {
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
+}
