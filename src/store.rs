@@ -25,8 +25,10 @@ pub mod directory;
 pub mod journal;
 pub mod query;
 pub mod results;
+pub mod retention;
 pub mod scan;
 pub mod seal;
+pub mod statistics;
 pub mod tail;
 pub mod values;
 

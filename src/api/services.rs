@@ -159,7 +159,7 @@ pub async fn delete(operator: Operator, query: Query, state: &State<ApiState>, i
     state.services.delete(service.id, &operator.0.author()).await?;
     (state.services_changed)();
     if purge {
-        state.store.results.purge(service.id).await?;
+        state.store.results.purge_service(service.id).await?;
     }
     Ok(NoContent)
 }

@@ -37,7 +37,6 @@ pub struct ServiceStatisticsView {
     checks: u64,
     failures: u64,
     error_rate: Option<f64>,
-    failures_by_reason: BTreeMap<&'static str, u64>,
 }
 
 /// Checks, failures by reason and error rates, of all services and each.
@@ -62,27 +61,22 @@ pub async fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         return Err(ApiError::bad_query("since", "must not be after now, or until"));
     }
     let counted = state.store.results.statistics(since, until).await?;
-    let mut services: Vec<ServiceStatisticsView> = counted
-        .services
-        .iter()
-        .map(|of| ServiceStatisticsView {
-            service_id: of.service.0,
-            service_name: state.services.get(of.service).map(|service| service.name().to_owned()),
-            checks: of.checks,
-            failures: of.failures,
-            error_rate: rate(of.failures, of.checks),
-            failures_by_reason: of.reasons.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
-        })
-        .collect();
-    services.sort_by_key(|of| (std::cmp::Reverse(of.failures), of.service_id));
+    let failures = counted.services.iter().map(|of| of.failures).sum();
+    let services = counted.services.iter().map(|of| ServiceStatisticsView {
+        service_id: of.service.0,
+        service_name: state.services.get(of.service).map(|service| service.name().to_owned()),
+        checks: of.checks,
+        failures: of.failures,
+        error_rate: rate(of.failures, of.checks),
+    });
     Ok(Json(StatisticsView {
         since: since.rfc3339(),
         until: until.rfc3339(),
         checks: counted.checks,
-        failures: counted.failures,
-        error_rate: rate(counted.failures, counted.checks),
-        failures_by_reason: counted.reasons.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
-        services,
+        failures,
+        error_rate: rate(failures, counted.checks),
+        failures_by_reason: counted.failures.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
+        services: services.collect(),
     }))
 }
 

@@ -58,7 +58,6 @@ pub fn directory_id(hour: i64, serial: u64) -> Value {
 
 /// One record as it was read.
 pub(super) struct DirectoryRecord {
-    pub hour: i64,
     pub serial: u64,
     pub data: Bytes,
 }
@@ -69,7 +68,7 @@ impl Inner {
         let mut answer = self.database.query("SELECT * FROM directory:[$from]..[$to]", values).await?;
         let record = |row: crate::store::values::Row| {
             let key = row.key()?;
-            Ok(DirectoryRecord { hour: key.int(0)?, serial: key.int(1)? as u64, data: row.bytes("data")? })
+            Ok(DirectoryRecord { serial: key.int(1)? as u64, data: row.bytes("data")? })
         };
         rows(&mut answer, 0)?.into_iter().map(record).collect()
     }
@@ -178,7 +177,9 @@ pub(super) fn add_entries(
         }
     }
     for ((hour, serial), record) in &mut changed {
-        if record.entries.is_empty() && let Some(now) = open.get(hour).filter(|now| now.serial == *serial) {
+        if record.entries.is_empty()
+            && let Some(now) = open.get(hour).filter(|now| now.serial == *serial)
+        {
             *record = now.clone();
         }
     }

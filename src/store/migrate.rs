@@ -42,8 +42,7 @@ pub async fn run(database: &Database, migrations: &[Migration]) -> Result<(), St
         }
     }
     for migration in migrations.iter().skip(applied.len()) {
-        let text =
-            format!("BEGIN;\n{};\nCREATE $id CONTENT {{ name: $name, checksum: $checksum }} RETURN NONE;\nCOMMIT", migration.text);
+        let text = format!("BEGIN;\n{};\nCREATE $id CONTENT {{ name: $name, checksum: $checksum }} RETURN NONE;\nCOMMIT", migration.text);
         let values = vec![
             ("id", record("schema_migration", migration.number)),
             ("name", Value::String(migration.name.to_owned())),

@@ -77,8 +77,7 @@ impl SeriesTail {
     /// The result of a row, without attempts and evidence, as they are not kept here.
     pub fn result(&self, service: ServiceId, region: &RegionName, row: usize) -> Packable {
         let Row { started, offset, .. } = self.rows[row];
-        self.decode(Reader::new(&self.bytes[offset as usize..]), service, region, started)
-            .expect("a tail reads what it has written itself")
+        self.decode(Reader::new(&self.bytes[offset as usize..]), service, region, started).expect("a tail reads what it has written itself")
     }
 
     /// What is left when all rows up to this position have been packed into blocks.
@@ -95,9 +94,11 @@ impl SeriesTail {
     fn encode(&mut self, out: &mut Writer, result: &CheckResult, omitted: bool) {
         let latency = us(result.latency);
         out.number(flags(result, omitted) as u64);
-        out.number(intern(&mut self.origins, |known| known.0 == result.id.node && known.1 == result.id.boot, || {
-            (result.id.node.clone(), result.id.boot)
-        }));
+        out.number(intern(
+            &mut self.origins,
+            |known| known.0 == result.id.node && known.1 == result.id.boot,
+            || (result.id.node.clone(), result.id.boot),
+        ));
         out.number(result.id.seq);
         out.signed(result.started_at.0.wrapping_sub(result.scheduled_at.0));
         out.number(latency as u64);

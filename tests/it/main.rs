@@ -1,0 +1,3 @@
+//! One test program, so that the database is linked once.
+
+mod store;
