@@ -1,3 +1,5 @@
-//! One test program, so that the database is linked once.
+//! The tests of the public edge, as one program, so that the database is linked once.
 
+mod api;
+mod api_world;
 mod store;
