@@ -283,6 +283,8 @@ pub fn own_url(config: &Config) -> anyhow::Result<Url> {
 pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyhow::Result<()> {
     let clock = Clock::real();
     let limit = Duration::from_secs(9);
+    // Heard from the first moment on: a start that is ended early ends as cleanly as any.
+    let mut ended = std::pin::pin!(end_signal()?);
     let mut hub = Hub::start(config, clock.clone(), health).await?;
     let url = own_url(&hub.config)?;
     let (up, listening) = tokio::sync::oneshot::channel();
@@ -308,7 +310,7 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
     announce(&url, hub.new_password.as_deref());
     let region = if with_region { hub.start_region().await? } else { None };
     let early = tokio::select! {
-        signal = end_signal() => { info!(signal, "ending: checks in flight are finished and stored"); None }
+        signal = &mut ended => { info!(signal, "ending: checks in flight are finished and stored"); None }
         launched = &mut server => Some(launch_error(launched, &url)),
     };
     let began = clock.steady();
@@ -345,16 +347,15 @@ fn announce(url: &Url, new_password: Option<&str>) {
     println!();
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn end_signal() -> &'static str {
+/// Hears SIGTERM and SIGINT from now on; the future ends with the first of them.
+fn end_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
-        warn!("signals cannot be heard; only a kill ends this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
 }

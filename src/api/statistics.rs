@@ -61,19 +61,14 @@ pub async fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         return Err(ApiError::bad_query("since", "must not be after now, or until"));
     }
     let counted = state.store.results.statistics(since, until).await?;
-    let mut services: Vec<ServiceStatisticsView> = counted
-        .services
-        .iter()
-        .map(|of| ServiceStatisticsView {
-            service_id: of.service.0,
-            service_name: state.services.get(of.service).map(|service| service.name().to_owned()),
-            checks: of.checks,
-            failures: of.failures,
-            error_rate: rate(of.failures, of.checks),
-        })
-        .collect();
-    services.sort_by_key(|of| (std::cmp::Reverse(of.failures), of.service_id));
-    let failures = counted.failures.iter().map(|(_, count)| count).sum();
+    let failures = counted.services.iter().map(|of| of.failures).sum();
+    let services = counted.services.iter().map(|of| ServiceStatisticsView {
+        service_id: of.service.0,
+        service_name: state.services.get(of.service).map(|service| service.name().to_owned()),
+        checks: of.checks,
+        failures: of.failures,
+        error_rate: rate(of.failures, of.checks),
+    });
     Ok(Json(StatisticsView {
         since: since.rfc3339(),
         until: until.rfc3339(),
@@ -81,7 +76,7 @@ pub async fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         failures,
         error_rate: rate(failures, counted.checks),
         failures_by_reason: counted.failures.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
-        services,
+        services: services.collect(),
     }))
 }
 

@@ -285,6 +285,6 @@ mod tests {
         .unwrap();
         assert_eq!(file.next_after((Boot(0), 0)).unwrap(), None);
         let read = file.database.begin_read().unwrap();
-        assert_eq!(read.open_table(REFUSED).unwrap().len().unwrap(), 1);
+        assert!(read.open_table(REFUSED).unwrap().get((1, 1)).unwrap().is_some());
     }
 }

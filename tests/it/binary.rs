@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -29,7 +29,6 @@ pub fn free_port() -> u16 {
 
 pub struct Binary {
     child: Child,
-    pub folder: PathBuf,
     pub port: u16,
     pub console: Arc<Mutex<String>>,
     client: reqwest::Client,
@@ -61,7 +60,7 @@ impl Binary {
             });
         }
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Binary { child, folder: folder.to_owned(), port, console, client, token: None }
+        Binary { child, port, console, client, token: None }
     }
 
     pub async fn listening(&mut self) {

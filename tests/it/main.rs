@@ -1,5 +1,7 @@
 //! One test program for all, so that the large dependencies are linked once: each part drives one feature from the outside.
 
+mod api;
+mod api_world;
 mod binary;
 mod config;
 mod monitor;

@@ -1,0 +1,270 @@
+//! The API over a store in memory, a clock moved by hand and nodes played by the test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use probemesh::aggregate::board::Board;
+use probemesh::api;
+use probemesh::api::events::Event;
+use probemesh::api::metrics::Metrics;
+use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
+use probemesh::clock::Clock;
+use probemesh::config::sections::{ApiSettings, StoreSettings};
+use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
+use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
+use probemesh::model::service::{Schedule, Service};
+use probemesh::model::time::Timestamp;
+use probemesh::store::Store;
+use probemesh::store::audit::Audit;
+use probemesh::store::secrets::Secrets;
+use probemesh::store::services::{Author, Services};
+use probemesh::store::sessions::Sessions;
+use probemesh::store::users::{Role, Users};
+use probemesh::wire::batch::{BatchHead, encode};
+use probemesh::wire::link::CheckNow;
+use rocket::http::{ContentType, Header, Method};
+use rocket::local::asynchronous::{Client, LocalResponse};
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc};
+
+pub const PASSWORD: &str = "correct horse";
+
+pub struct World {
+    pub client: Client,
+    pub clock: Clock,
+    pub store: Arc<Store>,
+    pub services: Arc<Services>,
+    pub users: Arc<Users>,
+    pub board: Arc<Board>,
+    pub metrics: Arc<Metrics>,
+    pub events: broadcast::Sender<Arc<Event>>,
+    pub nudges: Arc<AtomicUsize>,
+    /// Requests for a check arrive here; who takes them is a node.
+    pub requests: Option<mpsc::Receiver<CheckNow>>,
+    batches: AtomicUsize,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: u16,
+    pub kind: String,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body, after asking for the status.
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// A problem of RFC 9457 with this status; the fields it names.
+    pub fn problem(&self, status: u16) -> Vec<String> {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.kind, "application/problem+json", "{}", self.text);
+        let body = self.json();
+        assert_eq!(body["status"], status);
+        assert_eq!(body["type"], "about:blank");
+        for member in ["title", "detail", "instance"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} of {body}");
+        }
+        let errors = body["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|error| error["field"].as_str().expect("a field is named").to_owned()).collect()
+    }
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::with(|_| ()).await
+    }
+
+    pub async fn with(alter: impl FnOnce(&mut ApiSettings)) -> World {
+        let clock = Clock::manual(at("2026-11-22T08:00:00Z"));
+        let store = Arc::new(Store::open(&store_settings(), clock.clone()).await.expect("a store in memory opens"));
+        let database = store.database.clone();
+        let secrets = Arc::new(Secrets::from_key(&[7; 32]));
+        let audit = Arc::new(Audit::new(database.clone(), clock.clone()));
+        let services = Services::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let services = Arc::new(services.expect("services open"));
+        let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
+        let mut settings = ApiSettings {
+            access_lifetime: Duration::from_secs(900),
+            refresh_lifetime: Duration::from_secs(86_400),
+            requests_per_minute: 100_000,
+            logins_per_minute: 1_000,
+            max_body_bytes: 1 << 20,
+            allow_plain_http: false,
+            proxy_header: None,
+            public_url: Some("https://hub.example".to_owned()),
+        };
+        alter(&mut settings);
+        let sessions = Arc::new(Sessions::new(database, clock.clone(), settings.refresh_lifetime));
+        let board = Arc::new(Board::default());
+        let metrics = Arc::new(Metrics::new());
+        let (events, _) = broadcast::channel(64);
+        let (checks, requests) = mpsc::channel(64);
+        let nudges = Arc::new(AtomicUsize::new(0));
+        let nudged = nudges.clone();
+        let state = ApiState {
+            store: store.clone(),
+            services: services.clone(),
+            users: users.clone(),
+            sessions,
+            audit,
+            secrets,
+            board: board.clone(),
+            clock: clock.clone(),
+            settings,
+            default_schedule: Schedule::Interval(Duration::from_secs(60)),
+            services_changed: Arc::new(move || {
+                nudged.fetch_add(1, Ordering::Relaxed);
+            }),
+            checks,
+            tree: Arc::new(|| Box::pin(async { tree() })),
+            events: events.clone(),
+            metrics: metrics.clone(),
+        };
+        users.ensure_admin(Some(PASSWORD)).await.expect("the first admin is made");
+        for role in [Role::Viewer, Role::Operator] {
+            users.create(role.name(), PASSWORD, role, &author()).await.expect("a user is made");
+        }
+        let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
+        let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
+        let batches = AtomicUsize::new(0);
+        World { client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), batches }
+    }
+
+    /// Logs in and gives the access token.
+    pub async fn token(&self, username: &str) -> String {
+        let answer = self.post("/api/token/", None, json!({"username": username, "password": PASSWORD})).await.expect(200);
+        answer["access"].as_str().expect("there is a token").to_owned()
+    }
+
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        self.send(Method::Get, path, token, None).await
+    }
+
+    pub async fn post(&self, path: &str, token: Option<&str>, body: Value) -> Answer {
+        self.send(Method::Post, path, token, Some(body)).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
+        self.send_text(method, path, token, body.map(|body| body.to_string()), ContentType::JSON).await
+    }
+
+    pub async fn send_text(&self, method: Method, path: &str, token: Option<&str>, body: Option<String>, kind: ContentType) -> Answer {
+        let mut request = self.client.req(method, path.to_owned()).remote("198.51.100.7:4711".parse().expect("an address"));
+        if let Some(token) = token {
+            request.add_header(Header::new("Authorization", format!("Bearer {token}")));
+        }
+        if let Some(body) = body {
+            request.add_header(kind);
+            request.set_body(body);
+        }
+        answer(request.dispatch().await).await
+    }
+
+    /// Stores results as a node's batch would be stored.
+    pub async fn append(&self, results: &[CheckResult]) {
+        let number = self.batches.fetch_add(1, Ordering::Relaxed) as u64 + 1;
+        let head = BatchHead::new(&NodeName::from("node"), &RegionName::from("local"), Boot(1), number, 0);
+        self.store.results.append(&encode(&head, results)).await.expect("a batch is stored");
+    }
+
+    /// Lets the board know the services there are.
+    pub fn show_services(&self) {
+        let list = self.services.list();
+        let schedule = Schedule::Interval(Duration::from_secs(60));
+        let services: Vec<Service> =
+            list.iter().map(|service| service.document.check(service.id, &schedule).expect("it was checked")).collect();
+        self.board.replace_services(&services);
+    }
+
+    /// A service is created through the API; its number.
+    pub async fn service(&self, token: &str, document: Value) -> u32 {
+        let answer = self.post("/api/monitor/services/", Some(token), document).await.expect(201);
+        answer["id"].as_u64().expect("it has a number") as u32
+    }
+}
+
+pub async fn answer(response: LocalResponse<'_>) -> Answer {
+    let status = response.status().code;
+    let kind = response.content_type().map(|kind| format!("{}/{}", kind.top(), kind.sub())).unwrap_or_default();
+    let headers = response.headers().iter().map(|header| (header.name().to_string(), header.value().to_owned())).collect();
+    let text = response.into_string().await.unwrap_or_default();
+    Answer { status, kind, headers, text }
+}
+
+pub fn author() -> Author {
+    Author { who: "test".to_owned(), address: None }
+}
+
+pub fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).expect("it is a time")
+}
+
+fn tree() -> ClusterView {
+    let actor = ActorView { name: "supervisor".to_owned(), state: "running".to_owned(), ..ActorView::default() };
+    let region = Some("local".to_owned());
+    let node = NodeView { name: "node".to_owned(), region, connected: true, generation: Some(3), actors: vec![actor] };
+    ClusterView { generated_at: "2026-11-22T08:00:00.000Z".to_owned(), nodes: vec![node] }
+}
+
+/// A good result of a service, `seconds` after eight o'clock.
+pub fn good(service: u32, seq: u64, seconds: u64) -> CheckResult {
+    let started_at = at("2026-11-22T08:00:00Z").plus(Duration::from_secs(seconds));
+    CheckResult {
+        id: CheckId { node: NodeName::from("node"), boot: Boot(1), seq },
+        service: ServiceId(service),
+        region: RegionName::from("local"),
+        scheduled_at: started_at,
+        started_at,
+        latency: Duration::from_micros(12_345),
+        elapsed: Duration::from_micros(12_345),
+        status_code: Some(200),
+        failure: None,
+        phases: Phases { connect: Some(Duration::from_micros(900)), ..Phases::default() },
+        address: Some("127.0.0.1".parse().expect("an address")),
+        http_version: None,
+        tls_version: None,
+        certificate: None,
+        body_bytes: 2,
+        redirects: 0,
+        attempt_count: 1,
+        attempts: Vec::new(),
+        evidence: None,
+    }
+}
+
+/// The same, failed by its status.
+pub fn bad(service: u32, seq: u64, seconds: u64) -> CheckResult {
+    let failure = Failure { reason: Reason::Status, phase: Phase::Expect, message: "expected 200-299, got 503".to_owned() };
+    CheckResult { status_code: Some(503), failure: Some(failure), ..good(service, seq, seconds) }
+}
+
+fn store_settings() -> StoreSettings {
+    StoreSettings {
+        url: Some("mem://".to_owned()),
+        username: None,
+        password: None,
+        data_dir: "unused".into(),
+        memtable_bytes: 8 << 20,
+        block_cache_bytes: 4 << 20,
+        block_results: 500,
+        block_span: Duration::from_secs(3600),
+        journal_max_bytes: 8 << 20,
+        retain_results: Duration::from_secs(30 * 86_400),
+        retain_details: Duration::from_secs(90 * 86_400),
+        details_per_hour: 100,
+    }
+}
