@@ -96,8 +96,9 @@ fn bearer<'r>(request: &'r Request<'_>) -> Result<&'r str, ApiError> {
 }
 
 fn check_token(state: &ApiState, token: &str) -> Result<(User, Timestamp), ApiError> {
-    let invalid =
-        |detail: &str| ApiError::new(Status::Unauthorized, detail).with_header("WWW-Authenticate", "Bearer realm=\"probemesh\", error=\"invalid_token\"");
+    let invalid = |detail: &str| {
+        ApiError::new(Status::Unauthorized, detail).with_header("WWW-Authenticate", "Bearer realm=\"probemesh\", error=\"invalid_token\"")
+    };
     let mut validation = Validation::new(Algorithm::HS256);
     // The library would ask the system for the time.
     validation.validate_exp = false;

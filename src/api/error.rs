@@ -134,10 +134,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
         };
         let body = serde_json::to_string(&problem).expect("plain text always encodes");
         let mut response = Response::build();
-        response
-            .status(self.status)
-            .header(ContentType::new("application", "problem+json"))
-            .sized_body(body.len(), Cursor::new(body));
+        response.status(self.status).header(ContentType::new("application", "problem+json")).sized_body(body.len(), Cursor::new(body));
         for (name, value) in self.headers {
             response.header(Header::new(name, value));
         }

@@ -48,7 +48,12 @@ pub struct TokenPair {
     )
 )]
 #[post("/api/token", data = "<body>")]
-pub async fn obtain(anyone: Anyone, state: &State<ApiState>, throttle: &State<Throttle>, body: JsonBody) -> Result<Json<TokenPair>, ApiError> {
+pub async fn obtain(
+    anyone: Anyone,
+    state: &State<ApiState>,
+    throttle: &State<Throttle>,
+    body: JsonBody,
+) -> Result<Json<TokenPair>, ApiError> {
     let credentials: Credentials = body.read()?;
     throttle.login(anyone.address).map_err(|wait| ApiError::too_many("too many log-ins from this address", wait))?;
     throttle.locked(&credentials.username).map_err(|wait| ApiError::too_many("too many failed log-ins of this user", wait))?;

@@ -75,8 +75,10 @@ impl Secrets {
     /// Seals `clear` for `place`, such as `service:7`.
     pub fn seal(&self, place: &str, clear: &[u8]) -> Vec<u8> {
         let mut text = clear.to_vec();
-        let nonce =
-            self.sealing.seal_in_place_append_tag(Aad::from(place.as_bytes()), &mut text).expect("a secret is far below the cipher's limit");
+        let nonce = self
+            .sealing
+            .seal_in_place_append_tag(Aad::from(place.as_bytes()), &mut text)
+            .expect("a secret is far below the cipher's limit");
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + text.len());
         sealed.push(VERSION);
         sealed.extend_from_slice(nonce.as_ref());

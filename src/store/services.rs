@@ -163,7 +163,9 @@ impl Services {
         let _turn = self.turn.lock().await;
         let old = self.get(id).ok_or(ServicesError::Unknown { id })?;
         let change = change(author, "service.delete", id, Vec::new());
-        self.audit.commit("DELETE type::record('service', $id) RETURN NONE;", vec![("id", Value::from_t(i64::from(id.0)))], &change).await?;
+        self.audit
+            .commit("DELETE type::record('service', $id) RETURN NONE;", vec![("id", Value::from_t(i64::from(id.0)))], &change)
+            .await?;
         self.remember(|known| known.retain(|service| service.id != id));
         Ok(old)
     }
@@ -231,13 +233,8 @@ impl Services {
         if fields.is_empty() {
             return Ok(old);
         }
-        let service = Arc::new(StoredService {
-            id,
-            revision: old.revision + 1,
-            document,
-            created_at: old.created_at,
-            updated_at: self.clock.now(),
-        });
+        let service =
+            Arc::new(StoredService { id, revision: old.revision + 1, document, created_at: old.created_at, updated_at: self.clock.now() });
         let values = vec![("id", Value::from_t(i64::from(id.0))), ("row", self.row(&service)?.into_value())];
         let change = change(author, "service.update", id, fields);
         self.audit.commit("UPDATE type::record('service', $id) CONTENT $row RETURN NONE;", values, &change).await?;

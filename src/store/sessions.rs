@@ -72,13 +72,10 @@ impl Sessions {
             expires_at: self.clock.now().plus(self.lifetime).0,
             used: false,
         };
-        let values = vec![
-            ("now", Value::from_t(self.clock.now().0)),
-            ("token", Value::from_t(fingerprint(&token))),
-            ("row", row.into_value()),
-        ];
+        let values =
+            vec![("now", Value::from_t(self.clock.now().0)), ("given", Value::from_t(fingerprint(&token))), ("row", row.into_value())];
         let text = "BEGIN; DELETE session WHERE expires_at < $now RETURN NONE; \
-                    CREATE type::record('session', $token) CONTENT $row RETURN NONE; COMMIT;";
+                    CREATE type::record('session', $given) CONTENT $row RETURN NONE; COMMIT;";
         let _turn = self.turn.lock().await;
         self.database.query(text, values).await?;
         Ok(token)
@@ -99,12 +96,9 @@ impl Sessions {
         let next = BASE64_URL_SAFE_NO_PAD.encode(random::<32>());
         let mut followed = row.clone();
         followed.expires_at = now.plus(self.lifetime).0;
-        let values = vec![
-            ("token", Value::from_t(fingerprint(token))),
-            ("next", Value::from_t(fingerprint(&next))),
-            ("row", followed.into_value()),
-        ];
-        let text = "BEGIN; UPDATE type::record('session', $token) SET used = true RETURN NONE; \
+        let values =
+            vec![("given", Value::from_t(fingerprint(token))), ("next", Value::from_t(fingerprint(&next))), ("row", followed.into_value())];
+        let text = "BEGIN; UPDATE type::record('session', $given) SET used = true RETURN NONE; \
                     CREATE type::record('session', $next) CONTENT $row RETURN NONE; COMMIT;";
         self.database.query(text, values).await?;
         Ok(Rotated { token: next, username: row.username, epoch: row.epoch as u64 })
@@ -119,8 +113,8 @@ impl Sessions {
     }
 
     async fn row(&self, token: &str) -> Result<Option<Row>, StoreError> {
-        let text = "SELECT * OMIT id FROM type::record('session', $token)";
-        let mut answer = self.database.query(text, vec![("token", Value::from_t(fingerprint(token)))]).await?;
+        let text = "SELECT * OMIT id FROM type::record('session', $given)";
+        let mut answer = self.database.query(text, vec![("given", Value::from_t(fingerprint(token)))]).await?;
         let rows: Vec<Row> = answer.take(0).map_err(|error| corrupt("session", &error))?;
         Ok(rows.into_iter().next())
     }
