@@ -86,9 +86,8 @@ impl Records {
 impl Hub {
     pub async fn start(config: Config, clock: Clock, health: HealthLog) -> anyhow::Result<Hub> {
         let records = Records::open(&config, &clock).await?;
-        let first_start = records.users.list().is_empty();
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await?;
-        seed(&config, &records.services, first_start).await?;
+        seed(&config, &records.services).await?;
 
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
@@ -183,9 +182,9 @@ impl Hub {
     }
 }
 
-/// On the first start the services file is read. One that is broken is told and changes nothing.
-async fn seed(config: &Config, services: &Services, first_start: bool) -> anyhow::Result<()> {
-    if !first_start || !services.list().is_empty() {
+/// As long as no service was ever made, the services file is read. One that is broken is told and changes nothing.
+async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
+    if !services.untouched().await? {
         return Ok(());
     }
     let path = &config.hub.services_json;

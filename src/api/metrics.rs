@@ -8,8 +8,8 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -43,17 +43,9 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CheckLabels {
     region: String,
-    ok: Truth,
+    ok: &'static str,
     /// Empty for a check that met every expectation.
     reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Truth {
-    #[expect(non_camel_case_types, reason = "the variant's name is the label's value")]
-    r#true,
-    #[expect(non_camel_case_types, reason = "the variant's name is the label's value")]
-    r#false,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -145,7 +137,7 @@ impl Metrics {
             let region = RegionLabels { region: result.region.to_string() };
             let labels = CheckLabels {
                 region: result.region.to_string(),
-                ok: if result.ok() { Truth::r#true } else { Truth::r#false },
+                ok: if result.ok() { "true" } else { "false" },
                 reason: result.failure.as_ref().map_or("", |failure| failure.reason.name()),
             };
             self.checks.get_or_create(&labels).inc();

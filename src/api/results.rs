@@ -143,11 +143,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         count: None,
         next: page.next.map(link),
         previous: page.previous.map(link),
-        results: page
-            .results
-            .iter()
-            .map(|stored| view(state, &stored.result, now))
-            .collect(),
+        results: page.results.iter().map(|stored| view(state, &stored.result, now)).collect(),
     }))
 }
 
@@ -170,7 +166,18 @@ pub async fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<
 
 fn read_query(query: &Query) -> Result<ResultQuery, ApiError> {
     query.allow(&[
-        "service", "since", "until", "ok", "region", "reason", "status_code", "min_latency_ms", "search", "ordering", "page_size", "cursor",
+        "service",
+        "since",
+        "until",
+        "ok",
+        "region",
+        "reason",
+        "status_code",
+        "min_latency_ms",
+        "search",
+        "ordering",
+        "page_size",
+        "cursor",
     ])?;
     let services = match query.text("service") {
         None => Vec::new(),

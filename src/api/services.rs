@@ -183,6 +183,9 @@ async fn change(operator: &Operator, state: &ApiState, kept: &StoredService, bod
 /// A document fit to be stored, or every mistake in it.
 fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) -> Result<ServiceDocument, ApiError> {
     let mut wrong = Vec::new();
+    if !body.is_object() {
+        return ServiceDocument::read(&body).map_err(ApiError::invalid);
+    }
     if let Value::Object(fields) = &mut body {
         match (fields.get("id").filter(|id| !id.is_null()), kept) {
             (Some(id), Some(kept)) if id.as_u64() != Some(u64::from(kept.id.0)) => {

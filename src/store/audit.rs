@@ -94,7 +94,7 @@ impl Audit {
         let text = format!(
             "BEGIN; {statements} \
              LET $audit_number = (UPSERT ONLY counter:audit SET value += 1 RETURN VALUE value); \
-             CREATE type::record('audit', $audit_number) CONTENT $audit_row RETURN NONE; \
+             CREATE type::record('audit', [$audit_number]) CONTENT $audit_row RETURN NONE; \
              COMMIT;"
         );
         let _turn = self.turn.lock().await;
@@ -125,8 +125,8 @@ impl Audit {
         let mut answer = self
             .database
             .query(
-                "SELECT *, record::id(id) AS number OMIT id FROM type::range('audit', [$first + 1, $last]) ORDER BY number DESC",
-                vec![("first", Value::from_t(first as i64)), ("last", Value::from_t(last as i64 + 1))],
+                "SELECT *, record::id(id)[0] AS number OMIT id FROM audit:[$first]..[$last] ORDER BY number DESC",
+                vec![("first", Value::from_t(first as i64 + 1)), ("last", Value::from_t(last as i64 + 1))],
             )
             .await?;
         let rows: Vec<NumberedRow> = answer.take(0).map_err(|error| corrupt("audit row", &error))?;

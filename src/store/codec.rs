@@ -233,6 +233,19 @@ impl<'a> Block<'a> {
         read_column(self.columns[column::STARTED], self.rows)
     }
 
+    /// The little that counting needs of each row.
+    pub fn tally(&self) -> Result<Vec<Tally>, Damage> {
+        let flags = read_column(self.columns[column::FLAGS], self.rows)?;
+        let codes = spread(self.columns[column::CODE], &flags, flag::FAILURE)?;
+        let rows = self.started()?.into_iter().zip(flags.into_iter().zip(codes));
+        let tally = |(started, (flags, code)): (i64, (i64, i64))| Tally {
+            started,
+            reason: Reason::from_code((code >> 8) as u8),
+            omitted: flags & flag::OMITTED != 0,
+        };
+        Ok(rows.map(tally).collect())
+    }
+
     pub fn unpack(mut self, service: ServiceId, region: RegionName) -> Result<Unpacked, Damage> {
         let flags = read_column(self.columns[column::FLAGS], self.rows)?;
         let mut columns: [Vec<i64>; COLUMNS] = Default::default();
@@ -259,6 +272,13 @@ impl<'a> Block<'a> {
         }
         Ok(unpacked)
     }
+}
+
+/// What counting needs of one row.
+pub struct Tally {
+    pub started: i64,
+    pub reason: Option<Reason>,
+    pub omitted: bool,
 }
 
 /// A block's columns, each with a value for every row.

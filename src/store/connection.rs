@@ -26,10 +26,10 @@ use crate::config::sections::StoreSettings;
 
 const NAMESPACE: &str = "probemesh";
 const DATABASE: &str = "main";
-/// No call takes longer; slices are made so that none comes near it.
+/// No call of the embedded engine takes longer; slices are made so that none comes near it.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// A server that does not answer in this time is away.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const SERVER_LIMIT: Duration = Duration::from_secs(10);
 /// How often a text is run at most while it meets conflicts.
 const CONFLICT_TRIES: u32 = 6;
 
@@ -51,7 +51,7 @@ pub enum StoreError {
     Newer { found: i64, known: i64 },
     #[error("store met another writer at each of {CONFLICT_TRIES} tries")]
     Conflict,
-    #[error("store did not answer within {} s", CALL_LIMIT.as_secs())]
+    #[error("store did not answer in time")]
     Timeout,
     #[error("store is closed")]
     Closed,
@@ -133,13 +133,14 @@ impl Database {
         let whole = trimmed.starts_with("BEGIN") || !trimmed.contains(';');
         for attempt in 0..CONFLICT_TRIES {
             let engine = self.engine.read().expect("no holder panics").clone().ok_or(StoreError::Closed)?;
+            let limit = if matches!(engine, Engine::Embedded { .. }) { CALL_LIMIT } else { SERVER_LIMIT };
             let run = async {
                 match engine {
                     Engine::Embedded { db, .. } => db.query(text).bind(variables.clone()).await,
                     Engine::Remote(db) => db.query(text).bind(variables.clone()).await,
                 }
             };
-            let answer = tokio::time::timeout(CALL_LIMIT, run).await.map_err(|_| StoreError::Timeout)?;
+            let answer = tokio::time::timeout(limit, run).await.map_err(|_| StoreError::Timeout)?;
             match answer.map_err(|error| self.classify(&error)).and_then(|results| self.check(results)) {
                 Err(StoreError::Conflict) if whole && attempt + 1 < CONFLICT_TRIES => {
                     let most = 2_u64 << attempt;
@@ -239,8 +240,8 @@ async fn remote(url: &str, settings: &StoreSettings) -> Result<Engine, StoreErro
         db.use_ns(NAMESPACE).use_db(DATABASE).await.map_err(|error| unreachable(error.to_string()))?;
         Ok(Engine::Remote(Arc::new(db)))
     };
-    let late = || unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()));
-    tokio::time::timeout(CONNECT_LIMIT, connect).await.unwrap_or_else(|_| Err(late()))
+    let late = || unreachable(format!("no answer within {} s", SERVER_LIMIT.as_secs()));
+    tokio::time::timeout(SERVER_LIMIT, connect).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn folder_error(folder: &std::path::Path, message: &str) -> StoreError {

@@ -69,6 +69,8 @@ pub(super) struct JournalWriter {
 struct Plan {
     /// The head's position after it.
     end: u64,
+    /// Found in the head, it tells that this transaction committed, and not another's that came as far.
+    mark: u64,
     batches: Vec<Planned>,
 }
 
@@ -111,15 +113,19 @@ impl Inner {
             if group.is_empty() {
                 return;
             }
-            if let Err(error) = self.write_group(writer, &group).await {
-                let error = self.noted(error);
-                for pending in group {
-                    // A caller that no longer waits sends its batch again.
-                    let _ = pending.answer.send(Err(error.clone()));
-                }
-                continue;
-            }
+            let failed = self.write_group(writer, &group).await.err();
+            // A batch the store refuses must not take the others with it.
+            let each = matches!(failed, Some(StoreError::Query { .. })) && group.len() > 1;
             for pending in group {
+                let failed = match each {
+                    true => self.write_group(writer, std::slice::from_ref(&pending)).await.err(),
+                    false => failed.clone(),
+                };
+                if let Some(error) = failed {
+                    // A caller that no longer waits sends its batch again.
+                    let _ = pending.answer.send(Err(self.noted(error)));
+                    continue;
+                }
                 let key = key_of(&pending.head);
                 let through = writer.cursors.get(&(key.0.clone(), key.1)).copied().unwrap_or(0);
                 let new = writer.untold.remove(&key);
@@ -163,15 +169,16 @@ impl Inner {
             };
             let end = plan.end;
             writer.unresolved.push(plan);
+            if untold(&error) {
+                return Err(error);
+            }
             match self.resolve_appends(writer).await {
                 // Its answer was lost, and it was this one.
                 Ok(Outcome::Committed) if writer.position == end => return Ok(()),
                 // An earlier one was: what is left of the group is planned anew.
                 Ok(Outcome::Committed) => {}
                 Ok(Outcome::NotCommitted) => {
-                    if !matches!(error, StoreError::Timeout | StoreError::Unreachable { .. }) {
-                        writer.unresolved.pop();
-                    }
+                    writer.unresolved.pop();
                     return Err(error);
                 }
                 Err(StoreError::Foreign) => return Err(StoreError::Foreign),
@@ -184,16 +191,18 @@ impl Inner {
 
     /// Asks the head which of the transactions of untold outcome has committed, and makes its results known.
     async fn resolve_appends(&self, writer: &mut JournalWriter) -> Result<Outcome, StoreError> {
-        while writer.unresolved.len() > UNRESOLVED {
-            writer.unresolved.remove(0);
-        }
+        let many = writer.unresolved.len().saturating_sub(UNRESOLVED);
+        writer.unresolved.drain(..many);
         let mut answer = self.database.query("SELECT * FROM journal_head", vec![]).await?;
         let head = rows(&mut answer, 0)?.pop();
-        let position = head.map_or(Ok(0), |row| row.unsigned("position"))?;
+        let (position, mark) = match head {
+            Some(row) => (row.unsigned("position")?, row.unsigned("mark")?),
+            None => (0, 0),
+        };
         if position == writer.position {
             return Ok(Outcome::NotCommitted);
         }
-        let index = writer.unresolved.iter().position(|plan| plan.end == position).ok_or(StoreError::Foreign)?;
+        let index = writer.unresolved.iter().position(|plan| plan.mark == mark).ok_or(StoreError::Foreign)?;
         let plan = writer.unresolved.swap_remove(index);
         // All of them started from the same head, so no other can commit any more.
         writer.unresolved.clear();
@@ -218,7 +227,7 @@ impl Inner {
             let (batch, results) = (pending.batch.clone(), pending.results.clone());
             batches.push(Planned { position, batch, head: pending.head.clone(), results, omitted });
         }
-        Plan { end: position, batches }
+        Plan { end: position, mark: rand::random(), batches }
     }
 
     fn details_of(&self, plan: &Plan) -> Vec<Value> {
@@ -366,7 +375,7 @@ fn statement(position: u64, plan: &Plan, details: &[Value]) -> (&'static str, Ve
     let text = "BEGIN;
         LET $found = (SELECT VALUE position FROM ONLY $head) ?? 0;
         IF $found != $expected { THROW 'journal was moved by another writer' };
-        UPSERT $head SET position = $end RETURN NONE;
+        UPSERT $head SET position = $end, mark = $mark RETURN NONE;
         INSERT INTO journal $batches RETURN NONE;
         INSERT INTO cursor $cursors ON DUPLICATE KEY UPDATE through = $input.through, dropped = $input.dropped RETURN NONE;
         IF array::len($details) > 0 { INSERT IGNORE INTO detail $details RETURN NONE };
@@ -391,11 +400,17 @@ fn statement(position: u64, plan: &Plan, details: &[Value]) -> (&'static str, Ve
         ("head", record("journal_head", 1)),
         ("expected", unsigned(position)),
         ("end", unsigned(plan.end)),
+        ("mark", unsigned(plan.mark)),
         ("batches", array(batches)),
         ("cursors", array(cursors)),
         ("details", array(details.to_vec())),
     ];
     (text, values)
+}
+
+/// Whether a call that failed so may yet have been carried out, or be carried out later.
+pub(super) fn untold(error: &StoreError) -> bool {
+    matches!(error, StoreError::Timeout | StoreError::Unreachable { .. })
 }
 
 pub(super) fn journal_id((node, boot, number): &BatchKey) -> Value {
@@ -443,3 +458,6 @@ fn full(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

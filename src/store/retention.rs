@@ -5,7 +5,9 @@
 //! the position its series is sealed through, and its blocks below the serial they are shown from.
 
 use std::ops::Bound;
-use std::sync::Arc;
+use std::time::Duration;
+
+use surrealdb::types::{Number, RecordId, RecordIdKey, Value};
 
 use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
@@ -13,13 +15,14 @@ use crate::store::blocks::BlockRef;
 use crate::store::connection::StoreError;
 use crate::store::directory::{decode, directory_id};
 use crate::store::results::{HOUR_US, Inner, Results, Sealer, SeriesKey};
-use crate::store::tail::SeriesTail;
 use crate::store::values::{array, corrupt, int, object, record, record_of, text, unsigned};
 
 /// Series whose details one call looks at.
 const SLICE_SERIES: usize = 16;
 /// Blocks deleted by one transaction.
 const SLICE_BLOCKS: usize = 200;
+/// How far back days are gone through one by one; what is older goes at once.
+const LONGEST: Duration = Duration::from_secs(400 * 86_400);
 
 impl Results {
     /// Forgets a slice of what is past its time; `true`: there is more to do now. Results go by the hour: an hour's blocks
@@ -40,8 +43,14 @@ impl Results {
     /// Forgets everything of a service. Its checks are no longer seen from the first step on; when this fails half-way, it
     /// can be called again. Results that arrive afterwards are stored like any other.
     pub async fn purge_service(&self, service: ServiceId) -> Result<(), StoreError> {
-        let mut sealer = self.inner.sealer.lock().await;
-        self.inner.purge(&mut sealer, service).await.map_err(|error| self.inner.noted(error))
+        let outcome = async {
+            let (regions, through) = self.inner.hide(service).await?;
+            for key in &regions {
+                self.inner.delete_series(key, through).await?;
+            }
+            Ok(())
+        };
+        outcome.await.map_err(|error| self.inner.noted(error))
     }
 }
 
@@ -92,16 +101,18 @@ impl Inner {
         Ok(sealer.details_from.is_some())
     }
 
-    async fn purge(&self, sealer: &mut Sealer, service: ServiceId) -> Result<(), StoreError> {
+    /// Takes a service out of sight, now and after every restart. Gives its series and the serial their blocks go up to.
+    async fn hide(&self, service: ServiceId) -> Result<(Vec<SeriesKey>, u64), StoreError> {
+        let mut sealer = self.sealer.lock().await;
         if !sealer.unresolved.is_empty() {
-            self.resolve_seals(sealer).await?;
+            self.resolve_seals(&mut sealer).await?;
         }
         // With the writer held no result of the service gets between the position and the tails.
         let writer = self.writer.lock().await;
         let snapshot = self.snapshot(Some(service));
         let regions: Vec<SeriesKey> = snapshot.tails.into_iter().map(|(key, _)| key).collect();
         if regions.is_empty() {
-            return Ok(());
+            return Ok((regions, sealer.serial));
         }
         let series = regions.iter().map(|(service, region)| {
             object([
@@ -114,42 +125,55 @@ impl Inner {
         let text_of = "INSERT INTO series $series ON DUPLICATE KEY UPDATE
             sealed_through = $input.sealed_through, latest = $input.latest, purged = $input.purged RETURN NONE";
         self.database.query(text_of, vec![("series", array(series))]).await?;
-        {
-            let mut memory = self.memory();
-            for key in &regions {
-                memory.take_sealed(key, writer.position, self.clock.now());
-                if let Some(series) = memory.series.get_mut(key) {
-                    series.tail = Arc::new(SeriesTail::default());
-                    series.latest_sealed = None;
-                    series.purged = sealer.serial;
-                }
+        let mut memory = self.memory();
+        for key in &regions {
+            memory.take_sealed(key, writer.position, self.clock.now());
+            if let Some(series) = memory.series.get_mut(key) {
+                series.latest_sealed = None;
+                series.purged = sealer.serial;
             }
-            memory.release_spent();
         }
-        drop(writer);
-        self.delete_service(&regions, sealer.serial).await
+        memory.release_spent();
+        Ok((regions, sealer.serial))
     }
 
-    /// Deletes blocks and details of series, a slice a transaction.
-    async fn delete_service(&self, regions: &[SeriesKey], through: u64) -> Result<(), StoreError> {
-        for (service, region) in regions {
-            let name = || vec![("service", int(service.0.into())), ("region", text(&region.0))];
-            let ids = "SELECT VALUE id FROM block:[$service, $region]..[$service, $region, '']";
-            let mut answer = self.database.query(ids, name()).await?;
-            let found: surrealdb::types::Value = answer.take(0).map_err(|error| corrupt("answer", error))?;
+    /// Deletes blocks up to a serial, and all details, of one series, a day or less at a time.
+    async fn delete_series(&self, (service, region): &SeriesKey, through: u64) -> Result<(), StoreError> {
+        for (from, to) in self.days() {
+            let window = vec![("service", int(service.0.into())), ("region", text(&region.0)), ("from", int(from)), ("to", int(to))];
+            let ids = "SELECT VALUE id FROM block:[$service, $region, $from]..[$service, $region, $to]";
+            let mut answer = self.database.query(ids, window.clone()).await?;
+            let found: Value = answer.take(0).map_err(|error| corrupt("answer", error))?;
             let ids = found.into_array().map(|ids| ids.into_vec()).unwrap_or_default();
-            let ids: Vec<_> = ids.into_iter().filter(|id| serial_of(id).is_some_and(|serial| serial <= through)).collect();
+            let ids: Vec<Value> = ids.into_iter().filter(|id| serial_of(id).is_some_and(|serial| serial <= through)).collect();
             for slice in ids.chunks(SLICE_BLOCKS) {
                 self.database.query("DELETE $ids RETURN NONE", vec![("ids", array(slice.to_vec()))]).await?;
             }
-            self.database.query("DELETE detail:[$service, $region]..[$service, $region, ''] RETURN NONE", name()).await?;
+            let details = "DELETE detail:[$service, $region, $from]..[$service, $region, $to] RETURN NONE";
+            self.database.query(details, window).await?;
         }
         Ok(())
     }
+
+    /// All of time, cut into days where results or details are likely.
+    fn days(&self) -> Vec<(i64, i64)> {
+        let now = self.clock.now();
+        let kept = self.limits.retain_results.max(self.limits.retain_details);
+        let oldest = self.memory().hours.first().map_or(now.0, |hour| hour.saturating_mul(HOUR_US));
+        let first = oldest.min(now.minus(kept).0).max(now.minus(LONGEST).0);
+        let mut days = vec![(i64::MIN, first)];
+        let mut from = first;
+        while from <= now.0 {
+            let to = from.saturating_add(24 * HOUR_US);
+            days.push((from, to));
+            from = to;
+        }
+        days.push((from, i64::MAX));
+        days
+    }
 }
 
-fn serial_of(id: &surrealdb::types::Value) -> Option<u64> {
-    use surrealdb::types::{Number, RecordId, RecordIdKey, Value};
+fn serial_of(id: &Value) -> Option<u64> {
     let Value::RecordId(RecordId { key: RecordIdKey::Array(parts), .. }) = id else { return None };
     match parts.get(4) {
         Some(Value::Number(Number::Int(serial))) => Some(*serial as u64),

@@ -58,12 +58,15 @@ pub(super) struct Scan<'a> {
     descending: bool,
     snapshot: Snapshot,
     /// The best results so far, in the order of the walk.
-    best: Vec<Box<CheckResult>>,
+    best: Best,
     most: usize,
     /// Blocks known and not looked at, the next one last.
     pending: Vec<BlockRef>,
     fetch: usize,
 }
+
+/// Boxed: a result is large, and is moved along whenever a better one comes before it.
+pub(super) type Best = Vec<Box<CheckResult>>;
 
 /// Where further blocks come from.
 enum Source {
@@ -85,7 +88,7 @@ impl<'a> Scan<'a> {
 
     /// The results in the order of the walk and, where it had to stop early, the instant up to which they are complete: a
     /// walk from its [`Position::edge`] goes on there.
-    pub async fn run(mut self) -> Result<(Vec<Box<CheckResult>>, Option<i64>), StoreError> {
+    pub async fn run(mut self) -> Result<(Best, Option<i64>), StoreError> {
         if self.bounds.first > self.bounds.last || self.query.services.as_ref().is_some_and(Vec::is_empty) {
             return Ok((self.best, None));
         }
@@ -179,7 +182,7 @@ impl<'a> Scan<'a> {
         self.before(from, bound)
     }
 
-    fn stop(mut self, bound: i64) -> (Vec<Box<CheckResult>>, Option<i64>) {
+    fn stop(mut self, bound: i64) -> (Best, Option<i64>) {
         let descending = self.descending;
         self.best.retain(|result| if descending { result.started_at.0 > bound } else { result.started_at.0 < bound });
         // Downwards the next walk takes all before the edge, so the edge is that of the instant above.
@@ -197,7 +200,10 @@ impl<'a> Scan<'a> {
             {
                 continue;
             }
-            for (row, known) in tail.rows().iter().enumerate() {
+            for step in 0..tail.rows().len() {
+                // Rows come about in order of time: from the near end few are kept only to be pushed out again.
+                let row = if self.descending { tail.rows().len() - 1 - step } else { step };
+                let known = tail.rows()[row];
                 let wanted = self.query.ok.is_none_or(|ok| ok != known.failed);
                 if wanted && self.in_time(known.started) {
                     self.offer(tail.result(service, &region, row).result);

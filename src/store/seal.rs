@@ -20,8 +20,8 @@ use crate::model::time::{Timestamp, micros};
 use crate::store::codec::{self, Packable, Summary, order};
 use crate::store::connection::StoreError;
 use crate::store::directory::{DirectoryEntry, OpenDirectory, add_entries};
-use crate::store::journal::journal_id;
-use crate::store::results::{Inner, Memory, Results, Sealer, SeriesKey, hour_of};
+use crate::store::journal::{journal_id, untold};
+use crate::store::results::{Inner, Memory, Results, Sealer, SeriesKey};
 use crate::store::tail::SeriesTail;
 use crate::store::values::{array, bytes, corrupt, int, object, record, record_of, rows, text, unsigned};
 
@@ -31,6 +31,8 @@ const SLICE_BLOCKS: usize = 64;
 const SLICE_BATCHES: usize = 500;
 /// Hours whose directory records stay open.
 const OPEN_HOURS: usize = 8;
+/// Transactions of untold outcome that are remembered.
+const UNRESOLVED: usize = 8;
 
 /// What one call did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Sealed {
 pub(super) struct SealPlan {
     /// The head's serial after it.
     end: u64,
+    /// Found in the head, it tells that this transaction committed.
+    mark: u64,
     /// Each series with the position it is sealed through and the start of its newest result.
     series: Vec<(SeriesKey, u64, i64)>,
     open: BTreeMap<i64, OpenDirectory>,
@@ -63,6 +67,7 @@ struct NewBlock {
 }
 
 type Due = (SeriesKey, Arc<SeriesTail>);
+type Values = Vec<(&'static str, Value)>;
 
 impl Results {
     /// Does one slice of sealing. An actor calls it about once a second, and at once while there is more.
@@ -83,10 +88,35 @@ impl Inner {
         if !sealer.unresolved.is_empty() {
             self.resolve_seals(sealer).await?;
         }
+        let Some((plan, values)) = self.prepare(sealer, now).await? else { return Ok(Sealed::default()) };
+        let (sealed, end) = (plan.sealed, plan.end);
+        sealer.next = end;
+        let Err(error) = self.database.query(SEAL, values).await else {
+            self.apply_seal(sealer, plan, now);
+            return Ok(sealed);
+        };
+        sealer.unresolved.push(plan);
+        if untold(&error) {
+            return Err(error);
+        }
+        match self.resolve_seals(sealer).await {
+            Ok(true) if sealer.serial == end => Ok(sealed),
+            Ok(true) => Ok(Sealed { more: true, ..Sealed::default() }),
+            Ok(false) => {
+                sealer.unresolved.pop();
+                Err(error)
+            }
+            Err(StoreError::Foreign) => Err(StoreError::Foreign),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Packs what is due and makes the transaction that stores it; `None`: nothing is due.
+    async fn prepare(&self, sealer: &Sealer, now: Timestamp) -> Result<Option<(SealPlan, Values)>, StoreError> {
         let (due, more) = self.due(now);
         let spent: Vec<Value> = self.memory().spent.iter().take(SLICE_BATCHES).map(|entry| journal_id(&entry.key)).collect();
         if due.is_empty() && spent.is_empty() {
-            return Ok(Sealed::default());
+            return Ok(None);
         }
         let latest: Vec<Option<i64>> = {
             let memory = self.memory();
@@ -115,6 +145,7 @@ impl Inner {
         let plan = SealPlan {
             // A call that only drops batches moves the head too.
             end: blocks.last().map_or(next + 1, |block| block.entry.serial),
+            mark: rand::random(),
             hours: changed.iter().map(|(hour, _)| *hour).collect(),
             spent: spent.len(),
             bytes: blocks.iter().map(|block| block.data.len() as u64).sum(),
@@ -123,25 +154,7 @@ impl Inner {
             sealed,
         };
         let values = self.seal_values(sealer.serial, &plan, blocks, &changed, spent);
-        sealer.next = plan.end;
-        let Err(error) = self.database.query(SEAL, values).await else {
-            self.apply_seal(sealer, plan, now);
-            return Ok(sealed);
-        };
-        let end = plan.end;
-        sealer.unresolved.push(plan);
-        match self.resolve_seals(sealer).await {
-            Ok(true) if sealer.serial == end => Ok(sealed),
-            Ok(true) => Ok(Sealed { more: true, ..Sealed::default() }),
-            Ok(false) => {
-                if !matches!(error, StoreError::Timeout | StoreError::Unreachable { .. }) {
-                    sealer.unresolved.pop();
-                }
-                Err(error)
-            }
-            Err(StoreError::Foreign) => Err(StoreError::Foreign),
-            Err(_) => Err(error),
-        }
+        Ok(Some((plan, values)))
     }
 
     /// The series to be packed now, those that hold the oldest batches first, and whether others are left.
@@ -185,7 +198,7 @@ impl Inner {
         blocks: Vec<NewBlock>,
         changed: &[(i64, OpenDirectory)],
         spent: Vec<Value>,
-    ) -> Vec<(&'static str, Value)> {
+    ) -> Values {
         let blocks =
             blocks.into_iter().map(|block| object([("id", block_id(&block.entry)), ("data", bytes(block.data))])).collect::<Vec<_>>();
         let series = plan.series.iter().map(|((service, region), through, latest)| {
@@ -200,6 +213,7 @@ impl Inner {
             ("head", record("seal_head", 1)),
             ("expected", unsigned(serial)),
             ("end", unsigned(plan.end)),
+            ("mark", unsigned(plan.mark)),
             ("span", int(self.limits.longest_span)),
             ("blocks", array(blocks)),
             ("series", array(series)),
@@ -211,13 +225,18 @@ impl Inner {
 
     /// Asks the head which of the transactions of untold outcome has committed; `false`: none of them.
     pub async fn resolve_seals(&self, sealer: &mut Sealer) -> Result<bool, StoreError> {
+        let many = sealer.unresolved.len().saturating_sub(UNRESOLVED);
+        sealer.unresolved.drain(..many);
         let mut answer = self.database.query("SELECT * FROM seal_head", vec![]).await?;
         let head = rows(&mut answer, 0)?.pop();
-        let serial = head.map_or(Ok(0), |row| row.unsigned("serial"))?;
+        let (serial, mark) = match head {
+            Some(row) => (row.unsigned("serial")?, row.unsigned("mark")?),
+            None => (0, 0),
+        };
         if serial == sealer.serial {
             return Ok(false);
         }
-        let index = sealer.unresolved.iter().position(|plan| plan.end == serial).ok_or(StoreError::Foreign)?;
+        let index = sealer.unresolved.iter().position(|plan| plan.mark == mark).ok_or(StoreError::Foreign)?;
         let plan = sealer.unresolved.swap_remove(index);
         sealer.unresolved.clear();
         self.apply_seal(sealer, plan, self.clock.now());
@@ -273,7 +292,7 @@ impl Memory {
 
 const SEAL: &str = "BEGIN;
     IF ($head.serial ?? 0) != $expected { THROW 'blocks were written by another writer' };
-    UPSERT $head SET serial = $end, span = $span RETURN NONE;
+    UPSERT $head SET serial = $end, span = $span, mark = $mark RETURN NONE;
     IF array::len($blocks) > 0 {
         INSERT INTO block $blocks RETURN NONE;
         INSERT INTO series $series
@@ -328,6 +347,16 @@ fn new_block(results: &[Packable], region: &RegionName, serial: u64) -> NewBlock
     let end = results.last().map_or(0, started);
     let service = results.first().map_or(crate::model::id::ServiceId(0), |row| row.result.service);
     let entry = DirectoryEntry { service, region: region.clone(), start, end, serial, summary };
-    debug_assert!(hour_of(start) <= hour_of(end));
     NewBlock { entry, data: codec::encode(results) }
+}
+
+#[cfg(test)]
+impl Inner {
+    /// A transaction that is carried out and never told of.
+    pub async fn seal_unheard(&self, sealer: &mut Sealer, now: Timestamp) {
+        let (plan, values) = self.prepare(sealer, now).await.unwrap().expect("something is due");
+        sealer.next = plan.end;
+        self.database.query(SEAL, values).await.unwrap();
+        sealer.unresolved.push(plan);
+    }
 }

@@ -125,6 +125,13 @@ impl Services {
         Ok(Services { database, secrets, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
     }
 
+    /// Whether no service was ever made here.
+    pub async fn untouched(&self) -> Result<bool, StoreError> {
+        let mut answer = self.database.query("SELECT VALUE value FROM ONLY counter:service", Vec::new()).await?;
+        let number: Option<i64> = answer.take(0).map_err(|error| corrupt("service counter", &error))?;
+        Ok(number.is_none())
+    }
+
     /// All of them, by number.
     pub fn list(&self) -> Arc<Vec<Arc<StoredService>>> {
         self.known.read().expect("no holder panics").clone()

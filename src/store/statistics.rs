@@ -44,7 +44,7 @@ pub struct ServiceCount {
 pub struct NewestResult {
     pub service: ServiceId,
     pub region: RegionName,
-    /// Without attempts and evidence; `None` where all of its results were forgotten.
+    /// Without attempts and evidence; `None` where it was forgotten between two reads.
     pub newest: Option<CheckResult>,
     /// The last 24 hours that have results, oldest first.
     pub hours: Vec<HourCount>,
@@ -100,6 +100,9 @@ impl Results {
             let counts = hours.remove(&key).unwrap_or_default().into_iter();
             let counts = counts.map(|(hour, (checks, failures))| HourCount { hour: hour_start(hour), checks, failures });
             let result = self.inner.newest_of(&snapshot, &key, series).await?;
+            if result.is_none() && counts.len() == 0 {
+                continue;
+            }
             newest.push(NewestResult { service: *service, region: region.clone(), newest: result, hours: counts.collect() });
         }
         Ok(newest)
@@ -108,6 +111,7 @@ impl Results {
 
 impl Inner {
     /// Counts what began within the bounds, both included: `count` is told series, hour and a summary, several times each.
+    /// Latencies in these are not to be relied on.
     async fn count(
         &self,
         snapshot: &Snapshot,
@@ -166,10 +170,9 @@ impl Inner {
             let Some(data) = block.data else { continue };
             let key = (block.service, block.region);
             let mut hours: BTreeMap<i64, Summary> = BTreeMap::new();
-            let block = unpack(&data, &key)?;
-            for row in (0..block.rows()).filter(|row| (first..=last).contains(&block.started(*row))) {
-                let summary = hours.entry(hour_of(block.started(row))).or_default();
-                summary.add(block.latency(row), block.reason(row), block.omitted(row));
+            let rows = Block::parse(&data).and_then(|block| block.tally()).map_err(|damage| corrupt("block", damage))?;
+            for row in rows.into_iter().filter(|row| (first..=last).contains(&row.started)) {
+                hours.entry(hour_of(row.started)).or_default().add(0, row.reason, row.omitted);
             }
             for (hour, summary) in hours {
                 count(&key, hour, &summary);

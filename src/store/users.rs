@@ -142,7 +142,7 @@ impl Users {
 
     /// On a first start, where there is no user yet, makes `admin`: with `password`, or with a random one that is given back.
     pub async fn ensure_admin(&self, password: Option<&str>) -> Result<Option<String>, UsersError> {
-        if !self.list().is_empty() {
+        if self.list().iter().any(|user| user.role == Role::Admin) {
             return Ok(None);
         }
         let author = Author { who: "first start".to_owned(), address: None };

@@ -16,6 +16,7 @@ use probemesh::store::codec::{self, Block, Packable};
 use probemesh::store::connection::{Database, StoreError};
 use probemesh::store::migrate::{self, Migration};
 use probemesh::store::query::{Cursor, ResultId, ResultQuery};
+use probemesh::store::results::Results;
 use probemesh::wire::batch::{self, BatchHead};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -291,6 +292,7 @@ enum Step {
     Retain,
     Purge,
     Look,
+    LookAtAll,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -324,7 +326,7 @@ async fn play(seed: u64, steps: Vec<Step>, on_disk: bool) {
     let mut all: Vec<CheckResult> = Vec::new();
     // Results before this were to be forgotten, and some of them are.
     let mut floor = i64::MIN;
-    for step in steps.into_iter().chain([Step::Look, Step::Reopen { dropped: false }, Step::Look]) {
+    for step in steps.into_iter().chain([Step::Look, Step::Reopen { dropped: false }, Step::Look, Step::LookAtAll]) {
         match step {
             Step::Append { count, late } => {
                 let (bytes, results) = nodes.batch(&mut rng, count, late);
@@ -366,6 +368,7 @@ async fn play(seed: u64, steps: Vec<Step>, on_disk: bool) {
                 all.retain(|result| result.service != service);
             }
             Step::Look => look(&store, &mut rng, &all, floor).await,
+            Step::LookAtAll => look_at_all(&store, &all, floor).await,
         }
     }
     store.shutdown().await.unwrap();
@@ -385,8 +388,19 @@ async fn look(store: &Store, rng: &mut StdRng, all: &[CheckResult], floor: i64) 
         let since = Timestamp((START + since).max(floor));
         check_statistics(store, since, Timestamp(START + until), &kept).await;
     }
+    for newest in store.results.newest().await.unwrap() {
+        let own = kept.iter().filter(|result| result.service == newest.service && result.region == newest.region);
+        if let Some(latest) = own.max_by_key(|result| result.started_at) {
+            assert_eq!(newest.newest.unwrap().started_at, latest.started_at);
+        }
+    }
+}
+
+/// Each result by its name; those without their details are as many as the store says it left out.
+async fn look_at_all(store: &Store, all: &[CheckResult], floor: i64) {
+    let kept: Vec<&CheckResult> = all.iter().filter(|result| result.started_at.0 >= floor).collect();
     let mut stripped = 0;
-    for result in &kept {
+    for result in kept {
         let id = ResultId::parse(&ResultId::of(result).to_string()).unwrap();
         let found = store.results.one(&id).await.unwrap().expect("what was stored is found by its name");
         if found == *result {
@@ -397,12 +411,6 @@ async fn look(store: &Store, rng: &mut StdRng, all: &[CheckResult], floor: i64) 
     }
     let statistics = store.results.statistics(Timestamp(floor), Timestamp::LAST).await.unwrap();
     assert_eq!(statistics.omitted_details, stripped);
-    for newest in store.results.newest().await.unwrap() {
-        let own = kept.iter().filter(|result| result.service == newest.service && result.region == newest.region);
-        if let Some(latest) = own.max_by_key(|result| result.started_at) {
-            assert_eq!(newest.newest.unwrap().started_at, latest.started_at);
-        }
-    }
 }
 
 async fn reopen(store: Store, settings: &StoreSettings) -> Store {
@@ -664,6 +672,143 @@ fn a_stored_result_takes_few_bytes() {
         println!("a result takes {packed:.1} bytes in its block, {in_journal:.1} in the journal, {in_memory:.1} in memory while it waits");
         assert!(packed <= 30.0, "{packed}");
         assert!(in_memory <= 75.0, "{in_memory}");
+        store.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_reader_sees_every_result_once_while_they_are_packed() {
+    run(async {
+        let settings = StoreSettings { block_results: 10, ..in_memory() };
+        let store = open(&settings).await;
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut nodes = Nodes::default();
+        let mut all = Vec::new();
+        for _ in 0..40 {
+            let (bytes, results) = nodes.batch(&mut rng, 50, false);
+            store.results.append(&bytes).await.unwrap();
+            all.extend(results);
+        }
+        let packing = {
+            let results = store.results.clone();
+            tokio::spawn(async move { while results.seal(Timestamp(START)).await.unwrap().more {} })
+        };
+        let mut rounds = 0;
+        loop {
+            let over = packing.is_finished();
+            let query = ResultQuery { newest_first: rounds % 2 == 0, page_size: 3000, ..ResultQuery::default() };
+            let page = store.results.page(&query).await.unwrap();
+            assert_eq!(page.results.len(), all.len());
+            let one = ResultQuery { service: Some(ServiceId(2)), ..query };
+            let page = store.results.page(&one).await.unwrap();
+            assert_eq!(page.results.len(), all.iter().filter(|result| result.service == ServiceId(2)).count());
+            let statistics = store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap();
+            assert_eq!(statistics.checks, all.len() as u64);
+            rounds += 1;
+            if over {
+                break;
+            }
+        }
+        assert!(store.results.status().results_sealed > 1500, "{:?}", store.results.status());
+        packing.await.unwrap();
+        store.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn two_that_write_one_store_do_not_mix() {
+    run(async {
+        let settings = in_memory();
+        let database = Arc::new(Database::open(&settings).await.unwrap());
+        migrate::run(&database, migrate::MIGRATIONS).await.unwrap();
+        let open = || Results::open(database.clone(), &settings, Clock::manual(Timestamp(START)));
+        let (one, other) = (open().await.unwrap(), open().await.unwrap());
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut nodes = Nodes::default();
+        one.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap();
+        let error = other.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap_err();
+        assert!(matches!(error, StoreError::Foreign), "{error}");
+        one.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap();
+        assert_eq!(one.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().checks, 10);
+    });
+}
+
+#[test]
+fn details_are_bounded_by_the_hour_and_the_rest_is_counted() {
+    run(async {
+        let store = open(&StoreSettings { details_per_hour: 4, ..in_memory() }).await;
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut origin = Origin { node: "a", region: "eu", boot: 1, seq: 0, service: 1, started: START };
+        let mut results = Vec::new();
+        for seq in 0..20 {
+            origin.seq = seq;
+            origin.started = START + (seq as i64) * HOUR / 10;
+            results.push(realistic(&origin, 1.0, &mut rng));
+        }
+        let head = BatchHead::new(&"a".into(), &"eu".into(), Boot(1), 1, 0);
+        store.results.append(&batch::encode(&head, &results)).await.unwrap();
+        let mut kept = Vec::new();
+        for result in &results {
+            let found = store.results.one(&ResultId::of(result)).await.unwrap().unwrap();
+            kept.push(found.evidence.is_some());
+            assert_eq!(found.evidence.is_some(), !found.attempts.is_empty());
+        }
+        let hour = [[true; 4].as_slice(), &[false; 6]].concat();
+        assert_eq!(kept, [hour.clone(), hour].concat());
+        assert_eq!(store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().omitted_details, 12);
+        assert_eq!(store.results.status().details_omitted, 12);
+        store.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_past_its_time_is_gone_from_the_disk_too() {
+    run(async {
+        let settings = StoreSettings { block_results: 10, retain_details: Duration::from_secs(3600), ..in_memory() };
+        let store = open(&settings).await;
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut nodes = Nodes::default();
+        for _ in 0..20 {
+            store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+        }
+        while store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap().more {}
+        store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap();
+        let later = Timestamp(START + 40 * 24 * HOUR);
+        while store.results.retain(later).await.unwrap() {}
+        for table in ["block", "directory", "directory_hour", "detail", "journal"] {
+            let count = format!("RETURN array::len((SELECT VALUE id FROM {table}))");
+            let mut answer = store.database.query(&count, vec![]).await.unwrap();
+            assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
+        }
+        assert!(store.results.newest().await.unwrap().is_empty());
+        store.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_purged_service_leaves_no_rows_and_does_not_come_back() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings { block_results: 10, ..settings(folder.path()) };
+        let store = open(&settings).await;
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut nodes = Nodes::default();
+        for _ in 0..10 {
+            store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+        }
+        store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap();
+        // These are in the journal alone, together with results of other services.
+        store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+        store.results.purge_service(ServiceId(2)).await.unwrap();
+        for table in ["block", "detail"] {
+            let count = format!("RETURN array::len((SELECT VALUE id FROM {table}:[2]..[3]))");
+            let mut answer = store.database.query(&count, vec![]).await.unwrap();
+            assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
+        }
+        let store = reopen(store, &settings).await;
+        let statistics = store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap();
+        assert!(statistics.services.iter().all(|count| count.service != ServiceId(2)));
+        assert!(statistics.checks > 300);
         store.shutdown().await.unwrap();
     });
 }

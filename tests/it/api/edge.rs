@@ -29,7 +29,8 @@ async fn every_change_and_log_in_is_in_the_audit_log() {
     world.send(Method::Delete, "/api/monitor/services/1/", Some(&operator), None).await.expect(204);
     let log = world.get("/api/v1/audit?page_size=4", Some(&admin)).await.expect(200);
     let rows = log["results"].as_array().expect("a list");
-    let told: Vec<String> = rows.iter().map(|row| format!("{} {} {}", row["who"], row["action"], row["subject"]).replace('"', "")).collect();
+    let told: Vec<String> =
+        rows.iter().map(|row| format!("{} {} {}", row["who"], row["action"], row["subject"]).replace('"', "")).collect();
     assert_eq!(
         told,
         [
