@@ -1,13 +1,14 @@
 //! Reading blocks: by name, or those of one series by the time they end.
 
-use bytes::Bytes;
 use std::collections::HashMap;
+
+use bytes::Bytes;
+use surrealdb::types::Value;
 
 use crate::model::id::{RegionName, ServiceId};
 use crate::store::connection::StoreError;
 use crate::store::results::{Inner, SeriesKey};
 use crate::store::values::{array, int, record_of, rows, text, unsigned};
-use surrealdb::types::Value;
 
 /// A block's name, and its bytes once they were read.
 #[derive(Clone, Debug)]

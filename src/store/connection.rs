@@ -68,10 +68,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anything else being changed.
+    /// Whether the same call may succeed later, once whatever is wrong with the store was put right. Only what is wrong with
+    /// the call itself never passes: a batch refused for another reason would be a batch lost.
     pub fn passing(&self) -> bool {
-        use StoreError::*;
-        matches!(self, ReadOnly { .. } | Full { .. } | Unreachable { .. } | Conflict | Timeout | Closed | Query { .. })
+        !matches!(self, StoreError::Batch { .. } | StoreError::Cursor)
     }
 }
 

@@ -4,8 +4,10 @@
 //! A record takes the entries of several seal transactions before the next is begun, so that a day is read in hundreds of
 //! records and not in tens of thousands.
 
+use std::collections::{BTreeMap, HashMap};
+
 use bytes::Bytes;
-use std::collections::HashMap;
+use surrealdb::types::Value;
 
 use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
@@ -14,7 +16,6 @@ use crate::store::columns::{Damage, Reader, Writer};
 use crate::store::connection::StoreError;
 use crate::store::results::{HOUR_US, Inner, SeriesKey, Snapshot, hour_of};
 use crate::store::values::{bytes, corrupt, int, object, record_of, rows, unsigned};
-use surrealdb::types::Value;
 
 const VERSION: u8 = 1;
 /// Entries of one record at most.
@@ -157,10 +158,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<DirectoryEntry>, Damage> {
 }
 
 /// Adds entries to the open records of their hours and tells which records that changed.
-pub(super) fn add_entries(
-    open: &mut std::collections::BTreeMap<i64, OpenDirectory>,
-    entries: Vec<DirectoryEntry>,
-) -> Vec<(i64, OpenDirectory)> {
+pub(super) fn add_entries(open: &mut BTreeMap<i64, OpenDirectory>, entries: Vec<DirectoryEntry>) -> Vec<(i64, OpenDirectory)> {
     let mut changed: HashMap<(i64, u64), OpenDirectory> = HashMap::new();
     for entry in entries {
         let hour = hour_of(entry.end);
@@ -169,9 +167,8 @@ pub(super) fn add_entries(
             *record = OpenDirectory { serial: entry.serial, entries: Vec::new() };
         }
         record.entries.push(entry);
+        // A record that is full is taken now, before the next takes its place; the others once all is added.
         let kept = changed.entry((hour, record.serial)).or_default();
-        // Only what was added: the whole record is taken below.
-        kept.serial = record.serial;
         if record.entries.len() >= RECORD_ENTRIES {
             *kept = record.clone();
         }
@@ -184,4 +181,34 @@ pub(super) fn add_entries(
         }
     }
     changed.into_iter().map(|((hour, _), record)| (hour, record)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_is_in_one_record_however_many_come_at_once() {
+        let entry = |serial: u64| DirectoryEntry {
+            service: ServiceId(serial as u32 % 7),
+            region: "eu".into(),
+            start: serial as i64 - 9,
+            end: serial as i64,
+            serial,
+            summary: Summary { checks: serial, failures: vec![(5, 2)], least_latency: 3, most_latency: 9, omitted: 1 },
+        };
+        let mut open = BTreeMap::new();
+        // What the store would hold: a record is replaced by what is written under the same name.
+        let mut stored: HashMap<(i64, u64), Vec<u8>> = HashMap::new();
+        let all: Vec<DirectoryEntry> = (1..=900).map(entry).collect();
+        for part in [&all[..150], &all[150..200], &all[200..850], &all[850..]] {
+            for (hour, record) in add_entries(&mut open, part.to_vec()) {
+                stored.insert((hour, record.serial), encode(&record.entries));
+            }
+        }
+        let mut found: Vec<DirectoryEntry> = stored.values().flat_map(|data| decode(data).unwrap()).collect();
+        found.sort_by_key(|entry| entry.serial);
+        assert_eq!(found, all);
+        assert_eq!(stored.len(), 5);
+    }
 }
