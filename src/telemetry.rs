@@ -5,17 +5,22 @@
 //! never holds up who logs. What a full queue could not take is counted, and said in the log once there is room again: the
 //! store keeps the results and the supervisor its counts, a log that lost a line is worth less than a check made late.
 //!
+//! An entry of a queue is one line, in that of `health.log` the lines of one batch.
+//!
 //! **Invariant**: the logs of one folder take `file_bytes × (files + 1)` each at most, over restarts too.
 
 pub mod health;
 pub mod health_line;
-pub mod queue;
 pub mod rolling;
+pub mod sink;
 
 use std::io::IsTerminal;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tracing::Subscriber;
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -26,11 +31,17 @@ use tracing_subscriber::{EnvFilter, Layer, reload};
 use crate::clock::Clock;
 use crate::config::sections::LogSettings;
 use crate::telemetry::health::HealthLog;
-use crate::telemetry::queue::{Queue, QueueHandle};
 use crate::telemetry::rolling::{Bounds, RollingFile};
+use crate::telemetry::sink::Losses;
 
-/// Bytes of lines that wait for the disk or the terminal.
-const QUEUE_BYTES: usize = 4 << 20;
+/// Lines that wait for the disk or the terminal: about two megabytes.
+const QUEUE_LINES: usize = 8 << 10;
+
+/// Batches of `health.log` that wait: about five seconds of a region that commits fifty times a second.
+const QUEUE_BATCHES: usize = 256;
+
+/// How long the end of a process waits for lines still to be written. `WorkerGuard` gives each queue a little over a second.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Crates that tell more than a person who runs a monitor wants to know.
 const NOISY: [&str; 8] = ["surrealdb", "surrealkv", "ractor", "rocket", "hyper", "h2", "reqwest", "rustls"];
@@ -43,12 +54,13 @@ pub enum Console {
     Off,
 }
 
-/// Keeps the logs running. When it is dropped, what waits is written, for two seconds at most.
+/// Keeps the logs running. When it is dropped, what waits is written, for a second each at most.
 pub struct Telemetry {
     pub health: HealthLog,
     level: reload::Handle<EnvFilter, Registry>,
+    losses: Vec<Losses>,
     /// Ended in this order, so that the monitor's log still hears of trouble with the health log.
-    queues: Vec<Queue>,
+    guards: Vec<WorkerGuard>,
 }
 
 /// Opens the logs and takes over all events of the process, those of `log` users too. Once in a process.
@@ -62,17 +74,24 @@ pub fn start(settings: &LogSettings, console: Console) -> anyhow::Result<Telemet
 pub fn build(settings: &LogSettings, console: Console, clock: Clock) -> anyhow::Result<(impl Subscriber + Send + Sync + use<>, Telemetry)> {
     std::fs::create_dir_all(&settings.dir).with_context(|| format!("cannot make the folder for logs {}", settings.dir.display()))?;
     let bounds = Bounds { file_bytes: settings.file_bytes, file_age: settings.file_age, files: settings.files };
-    let monitor = Queue::start("monitor.log", RollingFile::open(settings.dir.join("monitor.log"), bounds, clock.clone())?, QUEUE_BYTES)?;
-    let health = match settings.health {
-        true => Some(Queue::start(
-            "health.log",
-            RollingFile::open(settings.dir.join("health.log"), bounds, clock.clone())?,
-            health::QUEUE_BYTES,
-        )?),
-        false => None,
+    let file = |name| RollingFile::open(settings.dir.join(name), bounds, clock.clone());
+    let mut losses = Vec::new();
+    let mut guards = Vec::new();
+    let mut keep = |(queue, guard, lost): (NonBlocking, WorkerGuard, Losses)| {
+        losses.push(lost.clone());
+        guards.push(guard);
+        (queue, lost)
     };
-    let console = match console {
-        Console::Human => Some(Queue::start("terminal", std::io::stderr(), QUEUE_BYTES)?),
+    let health = match settings.health {
+        true => {
+            let (queue, lost) = keep(sink::spawn("health.log", file("health.log")?, QUEUE_BATCHES));
+            HealthLog::new(queue, lost)
+        }
+        false => HealthLog::off(),
+    };
+    let (monitor, _) = keep(sink::spawn("monitor.log", file("monitor.log")?, QUEUE_LINES));
+    let human = match console {
+        Console::Human => Some(human_layer(keep(sink::spawn("terminal", std::io::stderr(), QUEUE_LINES)).0, clock.clone())),
         Console::Off => None,
     };
     let (filter, level) = reload::Layer::new(filter(&settings.level)?);
@@ -80,16 +99,10 @@ pub fn build(settings: &LogSettings, console: Console, clock: Clock) -> anyhow::
         .json()
         .flatten_event(true)
         .with_span_list(false)
-        .with_timer(Time { clock: clock.clone(), human: false })
-        .with_writer(monitor.handle());
-    let human = console.as_ref().map(|console| human_layer(console.handle(), clock));
+        .with_timer(Time { clock, human: false })
+        .with_writer(monitor);
     let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(human);
-    let telemetry = Telemetry {
-        health: health.as_ref().map_or_else(HealthLog::off, |queue| HealthLog::new(queue.handle())),
-        level,
-        queues: health.into_iter().chain([monitor]).chain(console).collect(),
-    };
-    Ok((subscriber, telemetry))
+    Ok((subscriber, Telemetry { health, level, losses, guards }))
 }
 
 impl Telemetry {
@@ -98,13 +111,29 @@ impl Telemetry {
         self.level.reload(filter(level)?).context("the log level cannot be changed any more")
     }
 
-    /// Lines lost so far, over all logs: their queue was full, or they could not be written.
+    /// Entries lost so far, over all logs: their queue was full, or they could not be written.
     pub fn lost(&self) -> u64 {
-        self.queues.iter().map(|queue| queue.handle().lost()).sum()
+        self.losses.iter().map(Losses::count).sum()
     }
 }
 
-fn human_layer<S>(writer: QueueHandle, clock: Clock) -> impl Layer<S>
+impl Drop for Telemetry {
+    /// A guard that finds its queue full says so on standard output, which may stand still with the very terminal it complains
+    /// of. So the guards are dropped on a thread of their own, which is left behind when it takes too long.
+    fn drop(&mut self) {
+        let guards = std::mem::take(&mut self.guards);
+        let (ended, end) = mpsc::channel::<()>();
+        let closing = std::thread::Builder::new().name("logs".to_owned()).spawn(move || {
+            drop(guards);
+            drop(ended);
+        });
+        if closing.is_ok() {
+            let _ = end.recv_timeout(LAST_WORDS);
+        }
+    }
+}
+
+fn human_layer<S>(writer: NonBlocking, clock: Clock) -> impl Layer<S>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
