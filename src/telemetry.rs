@@ -25,7 +25,6 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use crate::clock::Clock;
@@ -44,7 +43,17 @@ const QUEUE_BATCHES: usize = 256;
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Crates that tell more than a person who runs a monitor wants to know.
-const NOISY: [&str; 8] = ["surrealdb", "surrealkv", "ractor", "rocket", "hyper", "h2", "reqwest", "rustls"];
+/// The engine warns of its own ordered end, and Rocket of a runtime that is meant to be ours.
+const NOISY: [(&str, &str); 8] = [
+    ("surrealdb", "surrealdb=warn,surrealdb::core::kvs::ds=off"),
+    ("surrealkv", "surrealkv=error"),
+    ("ractor", "ractor=warn"),
+    ("rocket", "rocket=error"),
+    ("hyper", "hyper=warn"),
+    ("h2", "h2=warn"),
+    ("reqwest", "reqwest=warn"),
+    ("rustls", "rustls=warn"),
+];
 
 /// What goes to the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +75,9 @@ pub struct Telemetry {
 /// Opens the logs and takes over all events of the process, those of `log` users too. Once in a process.
 pub fn start(settings: &LogSettings, console: Console) -> anyhow::Result<Telemetry> {
     let (subscriber, telemetry) = build(settings, console, Clock::real())?;
-    subscriber.try_init().context("logging has been set up before")?;
+    tracing::subscriber::set_global_default(subscriber).context("logging has been set up before")?;
+    // A library may have taken over `log` before: then its users' events stay there.
+    let _ = tracing_log::LogTracer::init();
     Ok(telemetry)
 }
 
@@ -152,9 +163,10 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let named =
         |name: &str| directives.iter().any(|directive| directive.split(['=', ':']).next().is_some_and(|target| target.trim() == name));
     let mut all = directives.join(",");
-    for name in NOISY {
+    for (name, directives) in NOISY {
         if !quiet && !named(name) {
-            all.push_str(&format!(",{name}=warn"));
+            all.push(',');
+            all.push_str(directives);
         }
     }
     EnvFilter::try_new(&all).with_context(|| format!("the log level {level:?} is not understood"))
@@ -185,7 +197,7 @@ mod tests {
         let text = |level| filter(level).expect("a good level").to_string();
         assert!(text("info").contains("surrealdb=warn"), "{}", text("info"));
         let named = text("info,rocket=debug");
-        assert!(named.contains("rocket=debug") && !named.contains("rocket=warn") && named.contains("hyper=warn"), "{named}");
+        assert!(named.contains("rocket=debug") && !named.contains("rocket=error") && named.contains("hyper=warn"), "{named}");
         assert_eq!(text("error"), "error");
         assert!(filter("a=b=c").is_err());
     }

@@ -85,7 +85,7 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
 
     let span = rounds as i64 * args.interval * 1_000_000;
     let base = ResultQuery { newest_first: true, page_size: 50, ..ResultQuery::default() };
-    let mut pick =
+    let pick =
         |random: &mut StdRng| (Some(ServiceId(random.random_range(1..=args.services))), Timestamp(begin.0 + random.random_range(0..span)));
     let mut queries: Vec<(&str, Vec<ResultQuery>)> = Vec::new();
     let mut many = |what: &'static str, make: &mut dyn FnMut(&mut StdRng) -> ResultQuery| {
@@ -129,7 +129,7 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
         "statistics of 24 hours",
         began.elapsed().as_secs_f64() * 1e3,
         statistics.checks,
-        statistics.failures
+        statistics.failures.iter().map(|(_, count)| count).sum::<u64>()
     );
     store.shutdown().await?;
     let began = Instant::now();

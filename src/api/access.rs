@@ -52,8 +52,10 @@ impl Fairing for Access {
         let status = response.status().code;
         self.metrics.request(&route, status, took);
         let method = request.method().as_str();
-        let took_ms = took.as_secs_f64() * 1e3;
+        let took_ms = took.as_micros() as f64 / 1e3;
+        let asked_by_machines = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
         match status {
+            ..400 if asked_by_machines => tracing::debug!(method, route, status, took_ms, request = begun.id, "api request"),
             500.. => tracing::warn!(method, route, status, took_ms, request = begun.id, "api request"),
             _ => tracing::info!(method, route, status, took_ms, request = begun.id, "api request"),
         }

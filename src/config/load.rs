@@ -119,7 +119,7 @@ fn region(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> RegionSett
         max_concurrent_checks: reader.whole("region.max_concurrent_checks", 512, 1..=100_000) as usize,
         outbox_max_bytes: reader.whole("region.outbox_max_bytes", 256 << 20, 1 << 20..=1 << 40),
         outbox_max_age: reader.span("region.outbox_max_age_days", Unit::Days, 7.0, 0.01..=365.0),
-        commit_interval: reader.span("region.commit_interval_ms", Unit::Milliseconds, 20.0, 0.0..=1_000.0),
+        commit_interval: reader.span("region.commit_interval_ms", Unit::Milliseconds, 100.0, 0.0..=1_000.0),
         probe: probe(reader),
         restart: restart(reader),
     }

@@ -201,10 +201,10 @@ fn values(config: &Config) -> Vec<Valued> {
         public_url,
     } = api;
     values.extend([
-        live("api.access_lifetime_minutes", access_lifetime),
-        live("api.refresh_lifetime_days", refresh_lifetime),
-        live("api.requests_per_minute", requests_per_minute),
-        live("api.logins_per_minute", logins_per_minute),
+        fixed("api.access_lifetime_minutes", access_lifetime),
+        fixed("api.refresh_lifetime_days", refresh_lifetime),
+        fixed("api.requests_per_minute", requests_per_minute),
+        fixed("api.logins_per_minute", logins_per_minute),
         fixed("api.max_body_bytes", max_body_bytes),
         fixed("api.allow_plain_http", allow_plain_http),
         fixed("api.proxy_header", proxy_header),

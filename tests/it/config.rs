@@ -48,7 +48,7 @@ fn a_hub_runs_on_defaults_alone() {
     assert_eq!(config.region.max_concurrent_checks, 512);
     assert_eq!(config.region.outbox_max_bytes, 256 << 20);
     assert_eq!(config.region.outbox_max_age, Duration::from_secs(7 * 86_400));
-    assert_eq!(config.region.commit_interval, Duration::from_millis(20));
+    assert_eq!(config.region.commit_interval, Duration::from_millis(100));
     assert_eq!(config.region.restart.max, Duration::from_secs(60));
     assert_eq!(config.store.url, None);
     assert_eq!(config.store.data_dir, folder.path().join("data"));
