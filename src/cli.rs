@@ -86,8 +86,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A command whose reader goes away ends quietly, as `grep` does. The hub must not: there it is one client that left.
+fn end_with_the_pipe() {
+    // SAFETY: a plain call, made before any thread is started.
+    #[cfg(unix)]
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
 #[cfg(feature = "hub")]
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if !matches!(cli.command, None | Some(Command::Hub)) {
+        end_with_the_pipe();
+    }
     match cli.command {
         None => run::run(true),
         Some(Command::Hub) => run::run(false),
@@ -101,6 +113,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 #[cfg(not(feature = "hub"))]
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    end_with_the_pipe();
     match cli.command {
         Some(Command::CheckConfig { dir, json }) => Ok(check_config::run(&dir, json)),
         None => anyhow::bail!("this binary is a region's node and has no hub in it"),

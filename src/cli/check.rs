@@ -30,12 +30,12 @@ use crate::probe::{CheckOrder, Probes};
 const AT_ONCE: usize = 64;
 
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = false, args = ["target", "all"])]
 pub struct CheckArgs {
     /// A service's name, or a URL
+    #[arg(required_unless_present = "all")]
     target: Option<String>,
     /// Every enabled service
-    #[arg(long)]
+    #[arg(long, conflicts_with = "target")]
     all: bool,
     #[arg(long)]
     json: bool,

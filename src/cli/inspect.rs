@@ -55,7 +55,8 @@ fn draw(out: &mut String, actor: &Value, indent: &str, last: bool) {
     }
     for (name, figure) in actor["figures"].as_object().into_iter().flatten() {
         match figure {
-            Value::Null => {}
+            // Histograms are for programs.
+            Value::Null | Value::Array(_) => {}
             Value::String(text) => {
                 let _ = write!(line, "  {name} {text}");
             }

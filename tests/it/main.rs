@@ -7,6 +7,7 @@ mod config;
 mod monitor;
 mod probe;
 mod process;
+mod readme;
 mod store;
 mod target;
 mod telemetry;
