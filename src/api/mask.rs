@@ -35,9 +35,11 @@ pub fn masked(document: &ServiceDocument) -> ServiceDocument {
     shown
 }
 
-/// Puts what is kept in the place of every mask. A mask where nothing is kept is a mistake.
+/// Puts what is kept in the place of every mask. A mask where nothing is kept is a mistake, and so is one in a document that
+/// now leads elsewhere: whoever may edit a service but not read its secrets could have them sent to a host of their own.
 pub fn unmask(document: &mut ServiceDocument, kept: Option<&ServiceDocument>) -> Vec<Mistake> {
     let mut wrong = Vec::new();
+    let kept = kept.filter(|kept| leads_to(kept) == leads_to(document));
     for (name, value) in document.headers.iter_mut().filter(|(name, _)| is_secret(name)) {
         let old = kept.and_then(|kept| kept.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)));
         restore(value, old.map(|(_, value)| value.as_str()), &format!("headers.{name}"), &mut wrong);
@@ -87,7 +89,23 @@ fn restore(value: &mut String, kept: Option<&str>, path: &str, wrong: &mut Vec<M
 }
 
 fn nothing_kept(path: &str) -> Mistake {
-    Mistake::new(path, "is a mask, and there is no value it could stand for")
+    Mistake::new(
+        path,
+        "is a mask, and there is no value it could stand for: give the value itself, also when the service now leads elsewhere",
+    )
+}
+
+/// Every place a service's secrets are sent to: scheme, host and port.
+fn leads_to(document: &ServiceDocument) -> [Option<String>; 3] {
+    let origin = |text: &str| {
+        Url::parse(text)
+            .map_or_else(|_| text.to_owned(), |url| format!("{}://{:?}:{:?}", url.scheme(), url.host(), url.port_or_known_default()))
+    };
+    let token_url = match &document.auth {
+        Some(AuthDocument::Oauth2 { token_url, .. }) => Some(origin(token_url)),
+        _ => None,
+    };
+    [document.base_url.as_deref().map(origin), document.proxy.as_deref().map(origin), token_url]
 }
 
 /// Whether a header's value is a secret, by its name.
@@ -141,6 +159,19 @@ mod tests {
                 let wrong = unmask(&mut document(value.clone()), kept.as_ref());
                 assert_eq!(wrong.iter().map(|mistake| mistake.path.as_str()).collect::<Vec<_>>(), [path]);
             }
+        }
+    }
+
+    #[test]
+    fn a_mask_in_a_service_that_leads_elsewhere_stands_for_nothing() {
+        let secret = |base: &str| document(json!({"base_url": base, "headers": {"Authorization": "s3cret"}}));
+        for (base, wrong) in
+            [("https://api.example/v2", 0), ("https://evil.example/v1", 1), ("http://api.example/v1", 1), ("https://api.example:444/", 1)]
+        {
+            let mut edited = masked(&secret("https://api.example/v1"));
+            edited.base_url = Some(base.to_owned());
+            assert_eq!(unmask(&mut edited, Some(&secret("https://api.example/v1"))).len(), wrong, "{base}");
+            assert_eq!(edited.headers["Authorization"] == "s3cret", wrong == 0, "{base}");
         }
     }
 }
