@@ -99,6 +99,7 @@ impl Hub {
             default_schedule: config.hub.schedule.clone(),
             hub_url: own_url(&config)?,
             assignments: hub_end.assignments,
+            clock: clock.clone(),
         });
         assigner.assign();
         restore(&records.store, &board, &clock).await?;

@@ -71,7 +71,7 @@ pub async fn run(args: PartsArgs) -> anyhow::Result<()> {
     meter.stop(args.checks);
 
     let board = Board::default();
-    board.replace_services(std::slice::from_ref(&service));
+    board.replace_services(std::slice::from_ref(&*service), clock.now());
     let meter = Meter::start("fold into the board");
     for results in &taken {
         board.fold(results, clock.now());

@@ -18,6 +18,8 @@ use crate::model::time::Timestamp;
 pub const HOUR: i64 = 3_600_000_000;
 /// Hours of counts kept: the last 24 and the one that runs.
 const HOURS: usize = 25;
+/// How long a schedule's gap is remembered.
+const GAP_GOOD_FOR: Duration = Duration::from_secs(60);
 /// What the uptime of the board speaks of.
 pub const UPTIME_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
@@ -80,6 +82,8 @@ struct Entry {
     quorum: Quorum,
     thresholds: Thresholds,
     schedule: Schedule,
+    /// The schedule's gap and when it was asked: of a cron expression it changes, and costs more than to remember.
+    gap: (Timestamp, Duration),
     degraded_after: Option<Duration>,
     /// `None`: all.
     wanted: Option<Vec<String>>,
@@ -105,12 +109,12 @@ pub struct Hour {
 
 impl Board {
     /// Takes over the services as they now are; what was heard of those that stay is kept, what went is forgotten.
-    pub fn replace_services(&self, services: &[Service]) {
+    pub fn replace_services(&self, services: &[Service], now: Timestamp) {
         let mut board = self.services.write().expect("no holder panics");
         let mut old = std::mem::take(&mut *board);
         for service in services {
             let heard = old.remove(&service.id);
-            let mut entry = Entry::new(service);
+            let mut entry = Entry::new(service, now);
             if let Some(heard) = heard {
                 entry.verdict = if entry.enabled { heard.verdict } else { Verdict::Disabled };
                 entry.regions = heard.regions;
@@ -126,6 +130,9 @@ impl Board {
         let mut changes = Vec::new();
         for result in results {
             let Some(entry) = board.get_mut(&result.service) else { continue };
+            if now.since(entry.gap.0) > GAP_GOOD_FOR {
+                entry.gap = (now, entry.schedule.gap(now));
+            }
             entry.count(result);
             let to = entry.verdict_at(now);
             if to != entry.verdict {
@@ -176,7 +183,7 @@ impl Board {
 }
 
 impl Entry {
-    fn new(service: &Service) -> Entry {
+    fn new(service: &Service, now: Timestamp) -> Entry {
         Entry {
             name: service.name.clone(),
             enabled: service.enabled,
@@ -185,6 +192,7 @@ impl Entry {
             quorum: service.quorum,
             thresholds: Thresholds { failure: service.failure_threshold, success: service.success_threshold },
             schedule: service.schedule.clone(),
+            gap: (now, service.schedule.gap(now)),
             degraded_after: service.degraded_after,
             wanted: service.regions.clone(),
             regions: BTreeMap::new(),
@@ -230,7 +238,7 @@ impl Entry {
         if !self.enabled {
             return Verdict::Disabled;
         }
-        let gap = self.gap(now);
+        let gap = self.gap();
         let votes: Vec<Vote> = self
             .regions
             .values()
@@ -243,13 +251,13 @@ impl Entry {
     }
 
     /// A check may take as long as all its attempts, so a gap is never taken shorter than the last check was.
-    fn gap(&self, now: Timestamp) -> Duration {
+    fn gap(&self) -> Duration {
         let slowest = self.regions.values().map(|place| place.latest.elapsed).max().unwrap_or_default();
-        self.schedule.gap(now).max(slowest)
+        self.gap.1.max(slowest)
     }
 
     fn state(&self, id: ServiceId, now: Timestamp) -> ServiceState {
-        let gap = self.gap(now);
+        let gap = self.gap();
         let regions: Vec<RegionState> = self
             .regions
             .iter()

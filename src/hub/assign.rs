@@ -10,6 +10,7 @@ use tracing::{debug, error};
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::clock::Clock;
 use crate::config::service::{ServiceDocument, TlsDocument};
 use crate::model::service::{Schedule, Service};
 use crate::store::services::Services;
@@ -22,6 +23,7 @@ pub struct Assigner {
     /// The hub's own address, for services whose `base_url` is `self`.
     pub hub_url: Url,
     pub assignments: watch::Sender<Assignments>,
+    pub clock: Clock,
 }
 
 impl Assigner {
@@ -41,7 +43,7 @@ impl Assigner {
             let document = serde_json::to_string(&self.assignable(&stored.document)).expect("a document always encodes");
             assigned.push(Assignment { id: stored.id, revision: stored.revision, document: document.into() });
         }
-        self.board.replace_services(&checked);
+        self.board.replace_services(&checked, self.clock.now());
         let services = Arc::new(assigned);
         self.assignments.send_modify(|current| *current = Assignments { generation: current.generation + 1, services });
         debug!(generation = self.assignments.borrow().generation, services = checked.len(), "services assigned");

@@ -187,7 +187,7 @@ impl World {
         let schedule = Schedule::Interval(Duration::from_secs(60));
         let services: Vec<Service> =
             list.iter().map(|service| service.document.check(service.id, &schedule).expect("it was checked")).collect();
-        self.board.replace_services(&services);
+        self.board.replace_services(&services, self.clock.now());
     }
 
     /// A service is created through the API; its number.
