@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ractor::{Actor, ActorCell, ActorRef};
+use rocket::response::Redirect;
 use rocket::{Build, Rocket};
 use tokio::sync::{broadcast, mpsc};
 use tracing::{info, warn};
@@ -34,6 +35,7 @@ use crate::hub::tree::Tree;
 use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
@@ -86,7 +88,6 @@ impl Records {
 impl Hub {
     pub async fn start(config: Config, clock: Clock, health: HealthLog) -> anyhow::Result<Hub> {
         let records = Records::open(&config, &clock).await?;
-        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await?;
         seed(&config, &records.services).await?;
 
         let board = Arc::new(Board::default());
@@ -100,6 +101,7 @@ impl Hub {
             hub_url: own_url(&config)?,
             assignments: hub_end.assignments,
             clock: clock.clone(),
+            turn: Mutex::default(),
         });
         assigner.assign();
         restore(&records.store, &board, &clock).await?;
@@ -121,6 +123,8 @@ impl Hub {
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
 
+        // Last of all that may fail: a password that is made must be shown.
+        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await?;
         let viewed = tree.clone();
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
@@ -142,7 +146,7 @@ impl Hub {
             events,
             metrics,
         };
-        let rocket = api::mount(rocket::custom(config.rocket.clone()), state);
+        let rocket = api::mount(rocket::custom(config.rocket.clone()), state).mount("/", rocket::routes![root]);
         Ok(Hub {
             store: records.store,
             services: records.services,
@@ -219,9 +223,20 @@ async fn restore(store: &Store, board: &Board, clock: &Clock) -> anyhow::Result<
             .iter()
             .map(|of| Hour { hour: of.hour.0.div_euclid(HOUR), checks: few(of.checks), failures: few(of.failures) })
             .collect();
-        if let Some(newest) = series.newest {
-            board.restore(newest, &hours, now);
-        }
+        let Some(newest) = series.newest else { continue };
+        let recent = match board.memory(series.service) {
+            0 => continue,
+            1 => vec![newest],
+            // A state that takes several results in a row is made of them again, with those that led up to it.
+            memory => {
+                let (service, region) = (Some(series.service), Some(series.region.to_string()));
+                let query = ResultQuery { service, region, newest_first: true, page_size: 4 * memory as usize, ..ResultQuery::default() };
+                let mut recent: Vec<_> = store.results.page(&query).await?.results.into_iter().map(|stored| stored.result).collect();
+                recent.reverse();
+                recent
+            }
+        };
+        board.restore(&recent, &hours, now);
     }
     info!(series, "board restored from the store");
     Ok(())
@@ -266,6 +281,12 @@ fn observer(tree: Tree, metrics: Arc<Metrics>) -> Arc<dyn Fn() + Send + Sync> {
     })
 }
 
+/// Whoever opens the address in a browser lands where there is something to see.
+#[rocket::get("/")]
+fn root() -> Redirect {
+    Redirect::temporary("/docs/")
+}
+
 /// The address this process reaches itself by.
 pub fn own_url(config: &Config) -> anyhow::Result<Url> {
     let rocket = rocket::Config::from(&config.rocket);
@@ -287,6 +308,10 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
     let mut ended = std::pin::pin!(end_signal()?);
     let mut hub = Hub::start(config, clock.clone(), health).await?;
     let url = own_url(&hub.config)?;
+    if let Some(password) = hub.new_password.take() {
+        // Before anything else can go wrong: it is shown here and never again.
+        println!("\n  first start: user admin, password {password}   (shown once; `probemesh user passwd admin` sets another)");
+    }
     let (up, listening) = tokio::sync::oneshot::channel();
     let up = Mutex::new(Some(up));
     let rocket = hub.take_rocket().context("rocket is taken once")?.attach(rocket::fairing::AdHoc::on_liftoff("listening", move |_| {
@@ -305,10 +330,14 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
             let _ = hub.stop(None, limit).await;
             return Err(launch_error(launched, &url));
         }
-        _ = listening => {}
+        // Dropped unsent, it says only that the server has ended, and that says why itself.
+        Ok(()) = listening => {}
     }
-    announce(&url, hub.new_password.as_deref());
+    info!(address = url.as_str(), "hub listens");
+    println!("\n  probemesh listens on {url}\n");
     let region = if with_region { hub.start_region().await? } else { None };
+    // Without a region nobody answers requests for a check, and whoever asks is told so at once.
+    hub.node_end = None;
     let early = tokio::select! {
         signal = &mut ended => { info!(signal, "ending: checks in flight are finished and stored"); None }
         launched = &mut server => Some(launch_error(launched, &url)),
@@ -322,8 +351,13 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
         Some(drained) => warn!(took_ms, waiting = drained.depth.results, "ended: results wait in the outbox for the next start"),
         None => info!(took_ms, "ended"),
     }
-    let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
-    early.map_or(Ok(()), Err)
+    match early {
+        Some(err) => Err(err),
+        None => {
+            let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
+            Ok(())
+        }
+    }
 }
 
 fn launch_error(launched: Result<Result<Rocket<rocket::Ignite>, rocket::Error>, tokio::task::JoinError>, url: &Url) -> anyhow::Error {
@@ -335,16 +369,6 @@ fn launch_error(launched: Result<Result<Rocket<rocket::Ignite>, rocket::Error>, 
         },
         Err(err) => anyhow::anyhow!("web server failed: {err}"),
     }
-}
-
-/// For the person at the terminal; the password is shown here and never again.
-fn announce(url: &Url, new_password: Option<&str>) {
-    info!(address = url.as_str(), "hub listens");
-    println!("\n  probemesh listens on {url}");
-    if let Some(password) = new_password {
-        println!("  first start: user admin, password {password}   (shown once; `probemesh user passwd admin` sets another)");
-    }
-    println!();
 }
 
 /// Hears SIGTERM and SIGINT from now on; the future ends with the first of them.

@@ -9,7 +9,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use crate::aggregate::verdict::{RegionStatus, Streak, Thresholds, Verdict, Vote, verdict};
-use crate::model::check::CheckResult;
+use crate::model::check::{CheckResult, Failure};
 use crate::model::id::{RegionName, ServiceId};
 use crate::model::service::{Quorum, Schedule, Service};
 use crate::model::time::Timestamp;
@@ -71,6 +71,8 @@ pub struct VerdictChange {
     pub from: Verdict,
     pub to: Verdict,
     pub at: Timestamp,
+    /// What the result that turned it says of its failure.
+    pub failure: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -133,7 +135,7 @@ impl Board {
             if now.since(entry.gap.0) > GAP_GOOD_FOR {
                 entry.gap = (now, entry.schedule.gap(now));
             }
-            entry.count(result);
+            entry.count(result, now);
             let to = entry.verdict_at(now);
             if to != entry.verdict {
                 changes.push(VerdictChange {
@@ -142,6 +144,7 @@ impl Board {
                     from: entry.verdict,
                     to,
                     at: result.started_at,
+                    failure: result.failure.clone(),
                 });
                 entry.verdict = to;
             }
@@ -149,19 +152,29 @@ impl Board {
         changes
     }
 
-    /// Brings back what the store knows of one region's past: its newest result and its counts of the last hours.
-    pub fn restore(&self, newest: CheckResult, hours: &[Hour], now: Timestamp) {
+    /// Brings back what the store knows of one region's past: its last results, oldest first, and its counts of the last hours.
+    pub fn restore(&self, recent: &[CheckResult], hours: &[Hour], now: Timestamp) {
         let mut board = self.services.write().expect("no holder panics");
+        let Some(newest) = recent.last() else { return };
         let Some(entry) = board.get_mut(&newest.service) else { return };
         let thresholds = entry.thresholds;
-        let place = entry.place(&newest);
-        place.streak.fold(&newest, thresholds);
-        place.latest = Arc::new(without_evidence(&newest));
+        let place = entry.place(newest);
+        for result in recent {
+            if place.streak.fold(result, thresholds, now) {
+                place.latest = Arc::new(without_evidence(result));
+            }
+        }
         place.hours = hours.iter().copied().collect();
         while place.hours.len() > HOURS {
             place.hours.pop_front();
         }
         entry.verdict = entry.verdict_at(now);
+    }
+
+    /// How many results in a row can decide a service's state; 0 for one that is not on the board.
+    pub fn memory(&self, id: ServiceId) -> u32 {
+        let board = self.services.read().expect("no holder panics");
+        board.get(&id).map_or(0, |entry| entry.thresholds.failure.max(entry.thresholds.success))
     }
 
     /// Every service, by id.
@@ -208,13 +221,12 @@ impl Entry {
         })
     }
 
-    fn count(&mut self, result: &CheckResult) {
+    fn count(&mut self, result: &CheckResult, now: Timestamp) {
         let thresholds = self.thresholds;
         let place = self.place(result);
-        if result.started_at > place.streak.newest {
+        if place.streak.fold(result, thresholds, now) {
             place.latest = Arc::new(without_evidence(result));
         }
-        place.streak.fold(result, thresholds);
         let hour = result.started_at.0.div_euclid(HOUR);
         let slot = match place.hours.iter().rposition(|slot| slot.hour <= hour) {
             Some(index) if place.hours[index].hour == hour => index,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::model::check::CheckResult;
+use crate::model::id::CheckId;
 use crate::model::service::Quorum;
 use crate::model::time::Timestamp;
 
@@ -55,13 +56,14 @@ pub struct Thresholds {
 }
 
 /// One region's state of one service, from its results in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Streak {
     pub status: RegionStatus,
     /// When the status last changed.
     pub since: Timestamp,
-    /// Start of the newest result counted.
-    pub newest: Timestamp,
+    /// When the newest result counted was made, by the node's clock but never later than the hub's own.
+    pub heard: Timestamp,
+    newest: Option<CheckId>,
     /// Results in a row that speak against the status.
     against: u32,
 }
@@ -69,31 +71,43 @@ pub struct Streak {
 impl Streak {
     /// Before the first result.
     pub fn start(at: Timestamp) -> Streak {
-        Streak { status: RegionStatus::Unknown, since: at, newest: Timestamp(i64::MIN), against: 0 }
+        Streak { status: RegionStatus::Unknown, since: at, heard: Timestamp(i64::MIN), newest: None, against: 0 }
     }
 
-    /// Counts one result. One that began before the newest counted changes nothing: it is history, not news.
-    pub fn fold(&mut self, result: &CheckResult, thresholds: Thresholds) {
-        if result.started_at <= self.newest {
-            return;
+    /// Counts one result that reached the hub at `now`, and says whether it is news. One older than the newest counted is
+    /// history and changes nothing. Within a node the order is that of its checks, whatever its clock did meanwhile; between
+    /// nodes of a region there is only the clock.
+    pub fn fold(&mut self, result: &CheckResult, thresholds: Thresholds, now: Timestamp) -> bool {
+        let made = result.started_at.min(now);
+        let news = match &self.newest {
+            None => true,
+            Some(newest) if newest.node == result.id.node => (result.id.boot, result.id.seq) > (newest.boot, newest.seq),
+            Some(_) => made > self.heard,
+        };
+        if !news {
+            return false;
         }
-        self.newest = result.started_at;
+        self.newest = Some(result.id.clone());
+        self.heard = made;
         let heard = if result.ok() { RegionStatus::Up } else { RegionStatus::Down };
         if self.status == heard {
             self.against = 0;
-            return;
+            return true;
         }
         self.against += 1;
         let needed = if result.ok() { thresholds.success } else { thresholds.failure };
         // A first result is all that is known, whatever the threshold.
         if self.status == RegionStatus::Unknown || self.against >= needed {
-            *self = Streak { status: heard, since: result.started_at, newest: result.started_at, against: 0 };
+            self.status = heard;
+            self.since = made;
+            self.against = 0;
         }
+        true
     }
 
     /// The status at `now`: unknown once nothing was heard for three gaps between checks.
     pub fn status_at(&self, now: Timestamp, gap: Duration) -> RegionStatus {
-        if now.since(self.newest) > silence(gap) { RegionStatus::Unknown } else { self.status }
+        if now.since(self.heard) > silence(gap) { RegionStatus::Unknown } else { self.status }
     }
 }
 

@@ -80,7 +80,7 @@ pub fn access_token(state: &ApiState, user: &User) -> String {
 /// Who signs with the data folder's key acts by this name.
 const LOCAL: &str = "local";
 /// Commands are short.
-const LOCAL_LIFETIME: Duration = Duration::from_secs(900);
+const LOCAL_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A token for a command on this machine.
 pub fn local_token(secrets: &Secrets, now: Timestamp) -> String {

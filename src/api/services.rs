@@ -133,7 +133,8 @@ pub async fn patch(operator: Operator, state: &State<ApiState>, id: &str, body: 
     let Value::Object(patch) = body.0 else {
         return Err(ApiError::invalid(vec![Mistake::new("", "a patch is an object of the fields to change")]));
     };
-    let mut whole = plain(&kept.document);
+    // From the masked form: so a secret is kept only where `unmask` lets it.
+    let mut whole = plain(&masked(&kept.document));
     merge(&mut whole, patch);
     change(&operator, state, &kept, Value::Object(whole)).await
 }

@@ -3,7 +3,7 @@
 //! A nudge carries nothing; what to assign is read from the services as they are, so a lost nudge costs a delay, and two
 //! at once cost one generation.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use tracing::{debug, error};
@@ -24,11 +24,14 @@ pub struct Assigner {
     pub hub_url: Url,
     pub assignments: watch::Sender<Assignments>,
     pub clock: Clock,
+    /// Held while services are read and sent: what is read later is sent later.
+    pub turn: Mutex<()>,
 }
 
 impl Assigner {
     /// Reads the services as they are, shows them on the board and sends them down as a new generation.
     pub fn assign(&self) {
+        let _turn = self.turn.lock().expect("no holder panics");
         let mut checked: Vec<Service> = Vec::new();
         let mut assigned = Vec::new();
         for stored in self.services.list().iter() {

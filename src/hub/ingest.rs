@@ -139,7 +139,22 @@ impl Intake {
     fn tell(&self, results: &[CheckResult], changes: &[VerdictChange]) {
         for change in changes {
             let (from, to) = (change.from.name(), change.to.name());
-            info!(service = change.service.0, name = &*change.name, from, to, "verdict changed");
+            match &change.failure {
+                Some(failure) => {
+                    let (reason, phase) = (failure.reason.name(), failure.phase.name());
+                    warn!(
+                        service = change.service.0,
+                        name = &*change.name,
+                        from,
+                        to,
+                        reason,
+                        phase,
+                        cause = failure.message,
+                        "verdict changed"
+                    );
+                }
+                None => info!(service = change.service.0, name = &*change.name, from, to, "verdict changed"),
+            }
         }
         // Nobody listening is the usual case and costs one look.
         if self.events.receiver_count() == 0 {

@@ -86,11 +86,20 @@ fn system_roots() -> RootCertStore {
 }
 
 /// PEM text, or the path of a PEM file.
+/// The largest PEM file that is read.
+const PEM_BYTES: u64 = 1 << 20;
+
 fn pem(given: &str, field: &str) -> Result<Vec<u8>, String> {
     if given.contains("-----BEGIN") {
         return Ok(given.as_bytes().to_vec());
     }
-    std::fs::read(given).map_err(|err| format!("{field}: cannot read the file {given:?}: {err}"))
+    let unread = |err: std::io::Error| format!("{field}: cannot read the file {given:?}: {err}");
+    // A device or a pipe could be read for ever.
+    let about = std::fs::metadata(given).map_err(unread)?;
+    if !about.is_file() || about.len() > PEM_BYTES {
+        return Err(format!("{field}: {given:?} is not a file of at most {} KiB", PEM_BYTES >> 10));
+    }
+    std::fs::read(given).map_err(unread)
 }
 
 fn certificates(given: &str, field: &str) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -20,10 +20,13 @@ use surrealdb::{IndexedResults, Surreal};
 use surrealdb_cnf::ConfigMap;
 use surrealdb_core::kvs::Datastore;
 use thiserror::Error;
+use tokio::runtime::Runtime;
 
 use crate::clock::Clock;
 use crate::config::sections::StoreSettings;
 
+/// The engine's parser and planner recurse deeply.
+const STACK: usize = 16 << 20;
 const NAMESPACE: &str = "probemesh";
 const DATABASE: &str = "main";
 /// No call of the embedded engine takes longer; slices are made so that none comes near it.
@@ -85,8 +88,33 @@ pub struct Database {
 
 #[derive(Clone)]
 enum Engine {
-    Embedded { datastore: Arc<Datastore>, db: Arc<Surreal<Db>> },
+    Embedded { datastore: Arc<Datastore>, db: Arc<Surreal<Db>>, threads: Arc<Threads> },
     Remote(Arc<Surreal<Any>>),
+}
+
+/// The engine syncs its log to disk in the middle of a task. On threads of its own that holds up nobody's timers.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> std::io::Result<Threads> {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(2).thread_name("store").thread_stack_size(STACK).enable_all();
+        Ok(Threads(Some(runtime.build()?)))
+    }
+
+    /// Runs to its end there, even if who waits here goes away.
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        self.0.as_ref()?.spawn(work).await.ok()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Waiting for it is not allowed on threads that run tasks, and all that matters was awaited before.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -105,11 +133,11 @@ impl Database {
             None => {
                 let folder = settings.data_dir.join("db");
                 std::fs::create_dir_all(&folder).map_err(|error| folder_error(&folder, &error.to_string()))?;
-                let engine = embedded(&format!("surrealkv://{}?sync=every", folder.display()), settings).await;
+                let engine = embedded(format!("surrealkv://{}?sync=every", folder.display()), settings).await;
                 (folder.display().to_string(), engine.map_err(|error| folder_error(&folder, &error))?)
             }
             Some("mem://" | "memory") => {
-                let engine = embedded("memory", settings).await.map_err(|message| StoreError::Query { message })?;
+                let engine = embedded("memory".to_owned(), settings).await.map_err(|message| StoreError::Query { message })?;
                 ("mem://".to_owned(), engine)
             }
             Some(url) => (url.to_owned(), remote(url, settings).await?),
@@ -134,13 +162,14 @@ impl Database {
         for attempt in 0..CONFLICT_TRIES {
             let engine = self.engine.read().expect("no holder panics").clone().ok_or(StoreError::Closed)?;
             let limit = if matches!(engine, Engine::Embedded { .. }) { CALL_LIMIT } else { SERVER_LIMIT };
+            let (text, variables) = (text.to_owned(), variables.clone());
             let run = async {
                 match engine {
-                    Engine::Embedded { db, .. } => db.query(text).bind(variables.clone()).await,
-                    Engine::Remote(db) => db.query(text).bind(variables.clone()).await,
+                    Engine::Embedded { db, threads, .. } => threads.run(async move { db.query(text).bind(variables).await }).await,
+                    Engine::Remote(db) => Some(db.query(text).bind(variables).await),
                 }
             };
-            let answer = tokio::time::timeout(limit, run).await.map_err(|_| StoreError::Timeout)?;
+            let answer = tokio::time::timeout(limit, run).await.map_err(|_| StoreError::Timeout)?.ok_or(StoreError::Closed)?;
             match answer.map_err(|error| self.classify(&error)).and_then(|results| self.check(results)) {
                 Err(StoreError::Conflict) if whole && attempt + 1 < CONFLICT_TRIES => {
                     let most = 2_u64 << attempt;
@@ -158,9 +187,14 @@ impl Database {
     /// from here on fail with `Closed`; closing twice is nothing.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
         let engine = self.engine.write().expect("no holder panics").take();
-        let Some(Engine::Embedded { datastore, db }) = engine else { return Ok(()) };
-        drop(db);
-        datastore.shutdown().await.map_err(|error| StoreError::Query { message: one_line(&error.to_string()) })
+        let Some(Engine::Embedded { datastore, db, threads }) = engine else { return Ok(()) };
+        let closed = threads.run(async move {
+            drop(db);
+            let closed = datastore.shutdown().await;
+            drop(datastore);
+            closed
+        });
+        closed.await.unwrap_or(Ok(())).map_err(|error| StoreError::Query { message: one_line(&error.to_string()) })
     }
 
     /// The error that says most: in a failed transaction all other statements say only that they were not run.
@@ -200,15 +234,21 @@ impl Database {
     }
 }
 
-async fn embedded(path: &str, settings: &StoreSettings) -> Result<Engine, String> {
+async fn embedded(path: String, settings: &StoreSettings) -> Result<Engine, String> {
+    let threads = Threads::start().map_err(|error| error.to_string())?;
     let config = ConfigMap::empty()
         .with_key_value("surrealkv_block_cache_capacity", settings.block_cache_bytes.to_string())
         .with_key_value("surrealkv_max_memtable_size", settings.memtable_bytes.to_string());
+    let opened = threads.run(open_embedded(path, config)).await.unwrap_or_else(|| Err("its threads ended".to_owned()));
+    opened.map(|(datastore, db)| Engine::Embedded { datastore, db: Arc::new(db), threads: Arc::new(threads) })
+}
+
+async fn open_embedded(path: String, config: ConfigMap) -> Result<(Arc<Datastore>, Surreal<Db>), String> {
     let datastore = Datastore::builder()
         .with_config(config)
         .with_query_timeout(Some(CALL_LIMIT))
         .without_maintenance_tasks()
-        .build_with_path(path)
+        .build_with_path(&path)
         .await
         .map_err(|error| error.to_string())?;
     let opened = async {
@@ -217,13 +257,16 @@ async fn embedded(path: &str, settings: &StoreSettings) -> Result<Engine, String
         datastore.start_maintenance_tasks();
         let db = Surreal::<Db>::unstable_from_datastore(datastore.clone(), None).await.map_err(|error| error.to_string())?;
         db.use_ns(NAMESPACE).use_db(DATABASE).await.map_err(|error| error.to_string())?;
-        Ok(Engine::Embedded { datastore: datastore.clone(), db: Arc::new(db) })
+        Ok(db)
     };
-    let outcome: Result<Engine, String> = opened.await;
-    if outcome.is_err() {
-        let _ = datastore.shutdown().await;
+    let outcome: Result<Surreal<Db>, String> = opened.await;
+    match outcome {
+        Ok(db) => Ok((datastore, db)),
+        Err(error) => {
+            let _ = datastore.shutdown().await;
+            Err(error)
+        }
     }
-    outcome
 }
 
 async fn remote(url: &str, settings: &StoreSettings) -> Result<Engine, StoreError> {

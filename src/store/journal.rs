@@ -168,6 +168,8 @@ impl Inner {
                 return Ok(());
             };
             let end = plan.end;
+            // Planned anew, they are counted anew; should this one have been committed after all, a few are counted too little.
+            writer.uncount_details(&plan);
             writer.unresolved.push(plan);
             if untold(&error) {
                 return Err(error);
@@ -231,9 +233,11 @@ impl Inner {
     }
 
     fn details_of(&self, plan: &Plan) -> Vec<Value> {
+        let memory = self.memory();
         let mut values = Vec::new();
         for planned in &plan.batches {
             let kept = planned.results.iter().enumerate().filter(|(index, _)| planned.omitted.binary_search(index).is_err());
+            let kept = kept.filter(|(_, result)| !memory.purged.contains(&result.service));
             values.extend(kept.filter(|(_, result)| details::has(result)).map(|(_, result)| details::row(result)));
         }
         values
@@ -243,19 +247,27 @@ impl Inner {
     fn apply(&self, writer: &mut JournalWriter, plan: Plan) {
         writer.position = plan.end;
         writer.next = plan.end;
+        // What was untold before this one has not committed, for this one began where they would have ended.
+        writer.unresolved.clear();
         let now = self.clock.now();
         let mut memory = self.memory();
         for Planned { position, batch, head, results, omitted } in plan.batches {
             let key = key_of(&head);
             writer.cursors.insert((key.0.clone(), key.1), key.2);
+            let mut left = 0;
             for (index, result) in results.iter().enumerate() {
+                // What was still on its way when its service was purged is let go of.
+                if memory.purged.contains(&result.service) {
+                    continue;
+                }
                 let omitted = omitted.binary_search(&index).is_ok();
                 memory.push(now, position, result, omitted);
+                left += 1;
             }
             memory.status.batches_appended += 1;
             memory.status.results_appended += results.len() as u64;
             memory.status.details_omitted += omitted.len() as u64;
-            memory.add_entry(position, Entry { key: key.clone(), bytes: batch.len() as u64, left: results.len() });
+            memory.add_entry(position, Entry { key: key.clone(), bytes: batch.len() as u64, left });
             writer.untold.insert(key);
         }
     }
@@ -313,7 +325,8 @@ impl Inner {
         let mut left = 0;
         for (index, result) in results.iter().enumerate() {
             let name = (result.service, result.region.clone());
-            if memory.series.get(&name).is_some_and(|series| position <= series.sealed_through) {
+            let sealed = memory.series.get(&name).is_some_and(|series| position <= series.sealed_through);
+            if sealed || memory.purged.contains(&result.service) {
                 continue;
             }
             let omitted = omitted.binary_search(&index).is_ok();
@@ -350,6 +363,20 @@ impl JournalWriter {
     pub fn count_known(&mut self, hour: i64, series: SeriesKey, count: u64) {
         let known = self.details.entry((hour, series)).or_default();
         *known = known.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// Takes back what planning has counted.
+    fn uncount_details(&mut self, plan: &Plan) {
+        for Planned { results, omitted, .. } in &plan.batches {
+            for (index, result) in results.iter().enumerate().filter(|(_, result)| details::has(result)) {
+                let key = (hour_of(result.started_at.0), (result.service, result.region.clone()));
+                if omitted.binary_search(&index).is_err()
+                    && let Some(count) = self.details.get_mut(&key)
+                {
+                    *count = count.saturating_sub(1);
+                }
+            }
+        }
     }
 
     /// Which of these results' details find no room in their hour.

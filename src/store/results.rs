@@ -7,7 +7,7 @@
 //!   `visible` together and then leaves out blocks with a higher serial sees every result once, however long it reads.
 //! - One task writes the journal at a time, and one task the blocks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub(super) struct Memory {
     pub hours: BTreeSet<i64>,
     /// Batches whose results all lie in blocks: to be deleted.
     pub spent: Vec<Entry>,
+    /// Services whose results are let go of, now and whenever they come.
+    pub purged: HashSet<ServiceId>,
     pub status: StoreStatus,
 }
 
@@ -91,6 +93,9 @@ pub(super) struct Entry {
     /// Results of it that are in no block yet.
     pub left: usize,
 }
+
+/// In the place of a region, marks the row of a service that was purged. No region is named so.
+pub(super) const PURGED: &str = "";
 
 #[derive(Debug, Default)]
 pub(super) struct Sealer {
@@ -167,6 +172,10 @@ impl Results {
         for row in rows(&mut answer, 0)? {
             let key = row.key()?;
             let name = (service_id(key.int(0)?)?, RegionName::from(key.text(1)?));
+            if &*name.1.0 == PURGED {
+                memory.purged.insert(name.0);
+                continue;
+            }
             let latest = row.int("latest")?;
             let series = Series {
                 sealed_through: row.unsigned("sealed_through")?,

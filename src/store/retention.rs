@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use surrealdb::types::{Number, RecordId, RecordIdKey, Value};
 
-use crate::model::id::ServiceId;
+use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::store::blocks::BlockRef;
 use crate::store::connection::StoreError;
 use crate::store::directory::{decode, directory_id};
-use crate::store::results::{HOUR_US, Inner, Results, Sealer, SeriesKey};
+use crate::store::results::{HOUR_US, Inner, PURGED, Results, Sealer, SeriesKey};
 use crate::store::values::{array, corrupt, int, object, record, record_of, text, unsigned};
 
 /// Series whose details one call looks at.
@@ -111,10 +111,9 @@ impl Inner {
         let writer = self.writer.lock().await;
         let snapshot = self.snapshot(Some(service));
         let regions: Vec<SeriesKey> = snapshot.tails.into_iter().map(|(key, _)| key).collect();
-        if regions.is_empty() {
-            return Ok((regions, sealer.serial));
-        }
-        let series = regions.iter().map(|(service, region)| {
+        // Numbers of services are never given again: what is still on its way here will not be wanted either, whatever its region.
+        let mark = (service, RegionName::from(PURGED));
+        let series = regions.iter().chain([&mark]).map(|(service, region)| {
             object([
                 ("id", record_of("series", vec![int(service.0.into()), text(&region.0)])),
                 ("sealed_through", unsigned(writer.position)),
@@ -126,6 +125,7 @@ impl Inner {
             sealed_through = $input.sealed_through, latest = $input.latest, purged = $input.purged RETURN NONE";
         self.database.query(text_of, vec![("series", array(series))]).await?;
         let mut memory = self.memory();
+        memory.purged.insert(service);
         for key in &regions {
             memory.take_sealed(key, writer.position, self.clock.now());
             if let Some(series) = memory.series.get_mut(key) {

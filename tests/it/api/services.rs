@@ -167,6 +167,11 @@ async fn secrets_are_masked_sealed_in_the_store_and_kept_when_the_mask_comes_bac
     assert_eq!(now.document.headers["X-Api-Key"], "n3w");
     assert_eq!(now.document.headers["Authorization"], "Bearer s3cret");
 
+    // Whoever may edit but not read must not have the secrets sent to a host of their own.
+    let elsewhere = json!({"base_url": "https://evil.example"});
+    let refused = world.send(Method::Patch, "/api/monitor/services/1/", Some(&operator), Some(elsewhere)).await.problem(422);
+    assert_eq!(refused, ["headers.Authorization", "headers.X-Api-Key", "auth.password", "proxy", "tls.client_key"]);
+
     let mask = json!({"name": "other", "base_url": "https://a.example", "headers": {"Cookie": "********"}});
     assert_eq!(world.post(SERVICES, Some(&operator), mask).await.problem(422), ["headers.Cookie"]);
 
