@@ -7,7 +7,7 @@
 //! only if nothing of it can have been committed.
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use rand::Rng;
@@ -93,26 +93,39 @@ enum Engine {
 }
 
 /// The engine syncs its log to disk in the middle of a task. On threads of its own that holds up nobody's timers.
-struct Threads(Option<Runtime>);
+struct Threads {
+    runtime: Option<Runtime>,
+    /// Set while it is open: an engine that is forgotten is closed all the same.
+    open: Mutex<Option<Arc<Datastore>>>,
+}
 
 impl Threads {
     fn start() -> std::io::Result<Threads> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.worker_threads(2).thread_name("store").thread_stack_size(STACK).enable_all();
-        Ok(Threads(Some(runtime.build()?)))
+        Ok(Threads { runtime: Some(runtime.build()?), open: Mutex::default() })
     }
 
     /// Runs to its end there, even if who waits here goes away.
     async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        self.0.as_ref()?.spawn(work).await.ok()
+        self.runtime.as_ref()?.spawn(work).await.ok()
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // Waiting for it is not allowed on threads that run tasks, and all that matters was awaited before.
-            runtime.shutdown_background();
+        let Some(runtime) = self.runtime.take() else { return };
+        match self.open.lock().expect("no holder panics").take() {
+            // Waiting for a runtime is not allowed on threads that run tasks, and all that matters was awaited before.
+            None => runtime.shutdown_background(),
+            Some(datastore) => {
+                // It must be closed where it ran; a thread that cannot be had leaves the lock to the end of the process.
+                let closing = move || {
+                    let _ = runtime.block_on(datastore.shutdown());
+                    drop(datastore);
+                };
+                let _ = std::thread::Builder::new().name("store-close".to_owned()).stack_size(STACK).spawn(closing);
+            }
         }
     }
 }
@@ -188,6 +201,7 @@ impl Database {
     pub async fn shutdown(&self) -> Result<(), StoreError> {
         let engine = self.engine.write().expect("no holder panics").take();
         let Some(Engine::Embedded { datastore, db, threads }) = engine else { return Ok(()) };
+        threads.open.lock().expect("no holder panics").take();
         let closed = threads.run(async move {
             drop(db);
             let closed = datastore.shutdown().await;
@@ -240,7 +254,10 @@ async fn embedded(path: String, settings: &StoreSettings) -> Result<Engine, Stri
         .with_key_value("surrealkv_block_cache_capacity", settings.block_cache_bytes.to_string())
         .with_key_value("surrealkv_max_memtable_size", settings.memtable_bytes.to_string());
     let opened = threads.run(open_embedded(path, config)).await.unwrap_or_else(|| Err("its threads ended".to_owned()));
-    opened.map(|(datastore, db)| Engine::Embedded { datastore, db: Arc::new(db), threads: Arc::new(threads) })
+    opened.map(|(datastore, db)| {
+        *threads.open.lock().expect("no holder panics") = Some(datastore.clone());
+        Engine::Embedded { datastore, db: Arc::new(db), threads: Arc::new(threads) }
+    })
 }
 
 async fn open_embedded(path: String, config: ConfigMap) -> Result<(Arc<Datastore>, Surreal<Db>), String> {
