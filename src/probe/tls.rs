@@ -8,11 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier, verify_server_name,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme};
 
 use crate::model::check::{Reason, TlsVersion};
 use crate::model::service::TlsOptions;
@@ -39,7 +42,7 @@ impl TlsGround {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let system = Arc::new(system_roots());
         let book = Arc::new(CertificateBook::default());
-        let verifier = Arc::new(Verifier::new(system.clone(), &provider, book.clone(), false).map_err(plain_error)?);
+        let verifier = Arc::new(Verifier::new(system.clone(), Vec::new(), &provider, book.clone(), false).map_err(plain_error)?);
         Ok(TlsGround { provider, system, book, verifier })
     }
 
@@ -49,12 +52,11 @@ impl TlsGround {
             self.verifier.clone()
         } else {
             let mut roots = RootCertStore::clone(&self.system);
-            if let Some(ca) = &options.ca {
-                for certificate in certificates(ca, "tls.ca")? {
-                    roots.add(certificate).map_err(|err| format!("tls.ca holds a certificate that cannot be used: {err}"))?;
-                }
+            let named = options.ca.as_deref().map_or(Ok(Vec::new()), |ca| certificates(ca, "tls.ca"))?;
+            for certificate in named.iter().cloned() {
+                roots.add(certificate).map_err(|err| format!("tls.ca holds a certificate that cannot be used: {err}"))?;
             }
-            Arc::new(Verifier::new(Arc::new(roots), &self.provider, self.book.clone(), options.insecure_skip_verify)?)
+            Arc::new(Verifier::new(Arc::new(roots), named, &self.provider, self.book.clone(), options.insecure_skip_verify)?)
         };
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
@@ -151,6 +153,8 @@ impl ClientSessionStore for HandshakeMark {
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
+    /// What `tls.ca` holds. A server's own certificate may be named there: plain tools make self-signed ones that are CAs.
+    named: Vec<CertificateDer<'static>>,
     book: Arc<CertificateBook>,
     /// Takes any chain; the server must still own the key of its leaf.
     lenient: bool,
@@ -167,6 +171,7 @@ struct Trusted {
 impl Verifier {
     fn new(
         roots: Arc<RootCertStore>,
+        named: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
         book: Arc<CertificateBook>,
         lenient: bool,
@@ -174,7 +179,7 @@ impl Verifier {
         let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
             .build()
             .map_err(|err| format!("the root certificates cannot be used: {err}"))?;
-        Ok(Verifier { inner, book, lenient, trusted: Mutex::default() })
+        Ok(Verifier { inner, named, book, lenient, trusted: Mutex::default() })
     }
 
     fn trusted(&self, key: &Digest, now: u64) -> Option<Arc<SeenChain>> {
@@ -194,6 +199,26 @@ impl Verifier {
             trusted.insert(key, Trusted { chain, from: now, until: expiry.min(now + TRUSTED_FOR) });
         }
     }
+}
+
+/// A leaf that is trusted because it was named itself: its name and its dates must hold all the same.
+fn named_itself(
+    leaf: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    chain: &SeenChain,
+    now: UnixTime,
+) -> Result<ServerCertVerified, rustls::Error> {
+    let parsed = ParsedCertificate::try_from(leaf)?;
+    verify_server_name(&parsed, name)?;
+    let Some(seen) = chain.leaf.as_deref() else { return Err(CertificateError::BadEncoding.into()) };
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    if now < seen.not_before.0 {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > seen.not_after.0 {
+        return Err(CertificateError::Expired.into());
+    }
+    Ok(ServerCertVerified::assertion())
 }
 
 impl ServerCertVerifier for Verifier {
@@ -218,7 +243,10 @@ impl ServerCertVerifier for Verifier {
                 let chain = Arc::new(self.book.seen(leaf, intermediates));
                 let verdict = match self.lenient {
                     true => Ok(ServerCertVerified::assertion()),
-                    false => self.inner.verify_server_cert(leaf, intermediates, name, ocsp, now),
+                    false => match self.inner.verify_server_cert(leaf, intermediates, name, ocsp, now) {
+                        Err(_) if self.named.iter().any(|named| named == leaf) => named_itself(leaf, name, &chain, now),
+                        verdict => verdict,
+                    },
                 };
                 if verdict.is_ok() {
                     self.trust(key, chain.clone(), now.as_secs());

@@ -255,6 +255,15 @@ impl Authority {
     }
 }
 
+/// As plain tools make them: the server's own certificate says that it is an authority. With its PEM.
+pub fn self_signed_authority(name: &str) -> (ServerConfig, String) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).expect("a certificate").pem();
+    (server(&pem, &key.serialize_pem(), None), pem)
+}
+
 pub fn self_signed(name: &str) -> ServerConfig {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
     server(&made.cert.pem(), &made.signing_key.serialize_pem(), None)

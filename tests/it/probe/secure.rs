@@ -5,7 +5,7 @@ use rustls::ServerConfig;
 use serde_json::json;
 
 use super::*;
-use crate::target::{Authority, Reply, Target, self_signed};
+use crate::target::{Authority, Reply, Target, self_signed, self_signed_authority};
 
 async fn against(server: ServerConfig, tls: Value) -> CheckResult {
     let target = Target::tls(server, |_| Reply::text(200, "ok")).await;
@@ -81,6 +81,18 @@ async fn a_bad_certificate_is_refused_in_words_and_still_recorded() {
         assert!(result.certificate.is_some() && result.phases.first_byte.is_none());
         assert_eq!(result.evidence.expect("it failed").chain.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_where_it_is_named_itself() {
+    let (server, pem) = self_signed_authority("web.test");
+    assert_eq!(against(server, json!({"ca": pem})).await.failure, None);
+    let (server, _) = self_signed_authority("web.test");
+    let refused = against(server, json!({"ca": pem})).await.failure.expect("another of the same name is refused");
+    assert_eq!(refused.reason, Reason::Certificate);
+    let (server, pem) = self_signed_authority("other.test");
+    let refused = against(server, json!({"ca": pem})).await.failure.expect("the name must hold");
+    assert!(refused.message.starts_with("wrong name"), "{refused:?}");
 }
 
 #[tokio::test]
