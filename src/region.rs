@@ -88,7 +88,13 @@ impl Region {
     }
 
     /// Starts the actors on an outbox that is open.
-    pub async fn start_on(file: OutboxFile, probes: Probes, settings: RegionSettings, link: NodeEnd, clock: Clock) -> anyhow::Result<Region> {
+    pub async fn start_on(
+        file: OutboxFile,
+        probes: Probes,
+        settings: RegionSettings,
+        link: NodeEnd,
+        clock: Clock,
+    ) -> anyhow::Result<Region> {
         let (boot, waiting) = (file.boot(), file.depth().results);
         info!(region = %settings.name, node = %settings.node, boot = boot.0, waiting, "region starts");
         let restart = settings.restart.clone();

@@ -204,9 +204,7 @@ impl OutboxFile {
             }
             if let Some((number, made_at, results, bytes)) = &commit.batch {
                 // A try that seemed to fail may have left its row.
-                if let Some(row) =
-                    batches.insert((self.boot.0, *number), (made_at.0, *results, bytes.as_slice())).map_err(engine)?
-                {
+                if let Some(row) = batches.insert((self.boot.0, *number), (made_at.0, *results, bytes.as_slice())).map_err(engine)? {
                     depth.less(row.value().1, row.value().2.len());
                 }
                 depth.batches += 1;

@@ -105,7 +105,8 @@ mod tests {
             let schedule = Schedule::Interval(Duration::from_secs(interval));
             let mut rhythm = start(at("10:00:00"));
             let round = rhythm.due(&schedule, at("10:00:00"));
-            let (near, far) = (round.minus(Duration::from_millis(free * 1000 - 100)), round.minus(Duration::from_millis(free * 1000 + 100)));
+            let (near, far) =
+                (round.minus(Duration::from_millis(free * 1000 - 100)), round.minus(Duration::from_millis(free * 1000 + 100)));
             rhythm.extra_done(&schedule, far, far);
             assert_eq!(rhythm.due(&schedule, far), round, "every {interval} s");
             rhythm.extra_done(&schedule, near, near);

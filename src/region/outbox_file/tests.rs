@@ -23,7 +23,13 @@ fn batches_come_back_in_order_and_go_when_acknowledged() {
             .collect();
     assert_eq!(walk, [(5000, 1), (5000, 2), (5001, 1)]);
     second
-        .commit(Commit { batch: None, acknowledged: Some((Boot(5000), 2)), refused: Vec::new(), max_bytes: 10_000, keep_since: Timestamp(0) })
+        .commit(Commit {
+            batch: None,
+            acknowledged: Some((Boot(5000), 2)),
+            refused: Vec::new(),
+            max_bytes: 10_000,
+            keep_since: Timestamp(0),
+        })
         .unwrap();
     assert_eq!(second.next_after((Boot(0), 0)).unwrap().map(|batch| batch.boot), Some(Boot(5001)));
     assert_eq!(second.depth(), Depth { batches: 1, results: 10, bytes: 100, oldest: Some(Timestamp(30)) });
