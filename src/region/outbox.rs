@@ -69,7 +69,8 @@ pub struct OutboxState {
     /// The commit of `writing` runs; otherwise it failed, and a timer runs to its next try.
     under_way: bool,
     acknowledged: Option<(Boot, u64)>,
-    refused: Vec<(Boot, u64)>,
+    /// One goes with each commit, and what was acknowledged behind them goes with the last.
+    refused: VecDeque<(Boot, u64)>,
     flushes: Vec<RpcReplyPort<()>>,
     timer: Option<Task>,
     failures: u32,
@@ -79,7 +80,7 @@ pub struct OutboxState {
 struct Writing {
     batch: Option<(u64, u64, Vec<u8>)>,
     acknowledged: Option<(Boot, u64)>,
-    refused: Vec<(Boot, u64)>,
+    refused: Option<(Boot, u64)>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -98,7 +99,7 @@ impl Actor for Outbox {
             writing: None,
             under_way: false,
             acknowledged: None,
-            refused: Vec::new(),
+            refused: VecDeque::new(),
             flushes: Vec::new(),
             timer: None,
             failures: 0,
@@ -146,7 +147,7 @@ impl OutboxState {
 
     fn refused(&mut self, myself: &ActorRef<OutboxMsg>, boot: Boot, number: u64) {
         self.shared.counts.refused.fetch_add(1, Ordering::Relaxed);
-        self.refused.push((boot, number));
+        self.refused.push_back((boot, number));
         self.commit(myself);
     }
 
@@ -188,7 +189,7 @@ impl OutboxState {
         let commit = Commit {
             batch: writing.batch.as_ref().map(|(number, results, bytes)| (*number, now, *results, bytes.clone())),
             acknowledged: writing.acknowledged,
-            refused: writing.refused.clone(),
+            refused: writing.refused,
             max_bytes: shared.settings.outbox_max_bytes,
             keep_since: keep_since(now, shared.settings.outbox_max_age),
         };
@@ -216,7 +217,9 @@ impl OutboxState {
             let head = BatchHead::new(&settings.node, &settings.name, self.shared.file.boot(), number, dropped);
             (number, results.len() as u64, encode(&head, &results))
         });
-        Writing { batch, acknowledged: self.acknowledged.take(), refused: std::mem::take(&mut self.refused), waiting }
+        let refused = self.refused.pop_front();
+        let acknowledged = if self.refused.is_empty() { self.acknowledged.take() } else { None };
+        Writing { batch, acknowledged, refused, waiting }
     }
 
     fn committed(&mut self, myself: &ActorRef<OutboxMsg>, outcome: Result<u64, String>) {

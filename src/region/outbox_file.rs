@@ -90,7 +90,7 @@ pub struct Depth {
 pub struct Commit {
     pub batch: Option<(u64, Timestamp, u64, Vec<u8>)>,
     pub acknowledged: Option<(Boot, u64)>,
-    pub refused: Vec<(Boot, u64)>,
+    pub refused: Option<(Boot, u64)>,
     pub max_bytes: u64,
     /// Batches made before this are dropped.
     pub keep_since: Timestamp,
@@ -182,12 +182,12 @@ impl OutboxFile {
             let mut batches = write.open_table(BATCHES).map_err(engine)?;
             let mut dropped = 0;
             // First of all: an acknowledgement of what comes behind a refused batch covers its number too.
-            for (boot, number) in &commit.refused {
-                let row = batches.remove((boot.0, *number)).map_err(engine)?.map(|row| (row.value().1, row.value().2.to_vec()));
+            if let Some((boot, number)) = commit.refused {
+                let row = batches.remove((boot.0, number)).map_err(engine)?.map(|row| (row.value().1, row.value().2.to_vec()));
                 if let Some((results, bytes)) = row {
                     depth.less(results, bytes.len());
                     let mut kept = write.open_table(ASIDE).map_err(engine)?;
-                    kept.insert((boot.0, *number), (results, bytes.as_slice())).map_err(engine)?;
+                    kept.insert((boot.0, number), (results, bytes.as_slice())).map_err(engine)?;
                     aside += bytes.len() as u64;
                     while aside > ASIDE_AT_MOST {
                         let Some((_, oldest)) = kept.pop_first().map_err(engine)? else { break };

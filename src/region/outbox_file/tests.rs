@@ -2,7 +2,7 @@ use super::*;
 
 fn add(file: &OutboxFile, number: u64, at: i64, size: usize) -> u64 {
     let batch = Some((number, Timestamp(at), 10, vec![7; size]));
-    file.commit(Commit { batch, acknowledged: None, refused: Vec::new(), max_bytes: 10_000, keep_since: Timestamp(at - 1000) }).unwrap()
+    file.commit(Commit { batch, acknowledged: None, refused: None, max_bytes: 10_000, keep_since: Timestamp(at - 1000) }).unwrap()
 }
 
 #[test]
@@ -23,13 +23,7 @@ fn batches_come_back_in_order_and_go_when_acknowledged() {
             .collect();
     assert_eq!(walk, [(5000, 1), (5000, 2), (5001, 1)]);
     second
-        .commit(Commit {
-            batch: None,
-            acknowledged: Some((Boot(5000), 2)),
-            refused: Vec::new(),
-            max_bytes: 10_000,
-            keep_since: Timestamp(0),
-        })
+        .commit(Commit { batch: None, acknowledged: Some((Boot(5000), 2)), refused: None, max_bytes: 10_000, keep_since: Timestamp(0) })
         .unwrap();
     assert_eq!(second.next_after((Boot(0), 0)).unwrap().map(|batch| batch.boot), Some(Boot(5001)));
     assert_eq!(second.depth(), Depth { batches: 1, results: 10, bytes: 100, oldest: Some(Timestamp(30)) });
@@ -70,14 +64,14 @@ fn a_refused_batch_is_kept_aside_though_later_ones_are_acknowledged_at_once() {
     let commit = Commit {
         batch: None,
         acknowledged: Some((file.boot(), 3)),
-        refused: vec![(file.boot(), 1), (file.boot(), 2)],
+        refused: Some((file.boot(), 1)),
         max_bytes: 10_000,
         keep_since: Timestamp(0),
     };
     assert_eq!(file.commit(commit).unwrap(), 0);
     assert_eq!(file.next_after((Boot(0), 0)).unwrap(), None);
     assert_eq!(file.depth(), Depth::default());
-    assert_eq!(kept_aside(&file), [(1, 1), (1, 2)]);
+    assert_eq!(kept_aside(&file), [(1, 1)]);
 }
 
 #[test]
@@ -88,10 +82,10 @@ fn refused_batches_beyond_their_bound_go_oldest_first_and_are_counted() {
     let mut dropped = 0;
     for number in 1..=5 {
         let batch = Some((number, Timestamp(10), 10, vec![7; 20 << 20]));
-        let whole = Commit { batch, acknowledged: None, refused: Vec::new(), max_bytes: 1 << 30, keep_since: Timestamp(0) };
+        let whole = Commit { batch, acknowledged: None, refused: None, max_bytes: 1 << 30, keep_since: Timestamp(0) };
         dropped += file.commit(whole).unwrap();
         let refusal =
-            Commit { batch: None, acknowledged: None, refused: vec![(file.boot(), number)], max_bytes: 1 << 30, keep_since: Timestamp(0) };
+            Commit { batch: None, acknowledged: None, refused: Some((file.boot(), number)), max_bytes: 1 << 30, keep_since: Timestamp(0) };
         dropped += file.commit(refusal).unwrap();
         if number == 3 {
             // What is kept aside is known again after a start.
