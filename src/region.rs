@@ -7,6 +7,7 @@ pub mod courier;
 pub mod outbox;
 pub mod outbox_file;
 pub mod prober;
+pub mod rhythm;
 pub mod shared;
 pub mod supervisor;
 
@@ -29,6 +30,10 @@ use crate::region::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg, Super
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
 use crate::wire::link::{Assignments, CheckNow, Delivery, NodeEnd};
 
+/// What checks in flight have of the time to stop, and what all steps of a stop have before the actors are ended.
+const CHECKS_SHARE: f64 = 0.7;
+const STEPS_SHARE: f64 = 0.95;
+
 /// A running region.
 pub struct Region {
     keeper: ActorRef<KeeperMsg>,
@@ -48,9 +53,13 @@ pub struct RegionView {
 /// What a stop left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
+    /// Every check in flight ended, and its result is at least in the outbox; otherwise `given_up` were not made.
     pub probers: bool,
+    /// The hub has all that was committed; otherwise `depth` says what waits for the next start.
     pub outbox: bool,
     pub depth: Depth,
+    /// Checks begun or made whose results were not committed when the time was up: they are lost.
+    pub given_up: usize,
 }
 
 #[derive(Clone)]
@@ -75,6 +84,17 @@ impl Region {
         let folder = settings.data_dir.join("outbox");
         std::fs::create_dir_all(&folder).with_context(|| format!("folder {} cannot be made", folder.display()))?;
         let file = OutboxFile::open(&folder.join(format!("{}.redb", settings.node)), clock.now())?;
+        Region::start_on(file, probes, settings, link, clock).await
+    }
+
+    /// Starts the actors on an outbox that is open.
+    pub async fn start_on(
+        file: OutboxFile,
+        probes: Probes,
+        settings: RegionSettings,
+        link: NodeEnd,
+        clock: Clock,
+    ) -> anyhow::Result<Region> {
         let (boot, waiting) = (file.boot(), file.depth().results);
         info!(region = %settings.name, node = %settings.node, boot = boot.0, waiting, "region starts");
         let restart = settings.restart.clone();
@@ -93,24 +113,29 @@ impl Region {
         self.view.clone()
     }
 
-    /// Ends the checks in flight, commits what they made and waits until the hub has it; within `limit`, and says how far it came.
+    /// Ends the checks in flight, commits what they made and waits until the hub has it; within `limit`, of which most is
+    /// the checks'. Says how far it came.
     pub async fn stop(self, limit: Duration) -> Drained {
         let members = self.members.lock().expect("no holder panics").clone();
         let (mut probers, mut outbox) = (false, false);
         if let Some(members) = members {
-            let share = Some(limit / 2);
-            probers = matches!(members.supervisor.call(SupervisorMsg::Drain, share).await, Ok(answer) if answer.is_success());
-            if !probers {
-                warn!("checks still in flight are given up");
-            }
-            let flushed = matches!(members.outbox.call(OutboxMsg::Flush, Some(limit / 4)).await, Ok(answer) if answer.is_success());
-            let sent = matches!(members.courier.call(CourierMsg::AwaitEmpty, Some(limit / 4)).await, Ok(answer) if answer.is_success());
-            // Forgets what was acknowledged, so that the next start has nothing to send again.
-            let forgotten = matches!(members.outbox.call(OutboxMsg::Flush, Some(limit / 4)).await, Ok(answer) if answer.is_success());
-            outbox = flushed && sent && forgotten;
+            let steps = async {
+                let ended = members.supervisor.call(SupervisorMsg::Drain, Some(limit.mul_f64(CHECKS_SHARE))).await;
+                probers = matches!(ended, Ok(answer) if answer.is_success());
+                let flushed = matches!(members.outbox.call(OutboxMsg::Flush, None).await, Ok(answer) if answer.is_success());
+                let sent = matches!(members.courier.call(CourierMsg::AwaitEmpty, None).await, Ok(answer) if answer.is_success());
+                // Forgets what was acknowledged, so that the next start has nothing to send again.
+                let forgotten = matches!(members.outbox.call(OutboxMsg::Flush, None).await, Ok(answer) if answer.is_success());
+                outbox = flushed && sent && forgotten;
+            };
+            let _ = tokio::time::timeout(limit.mul_f64(STEPS_SHARE), steps).await;
         }
-        let _ = self.keeper.stop_and_wait(None, Some(limit / 4)).await;
-        Drained { probers, outbox, depth: self.view.shared.file.depth() }
+        let given_up = self.view.shared.uncommitted();
+        if given_up > 0 {
+            warn!(checks = given_up, "checks still in flight or not committed are given up");
+        }
+        let _ = self.keeper.stop_and_wait(None, Some(limit.mul_f64(1.0 - STEPS_SHARE))).await;
+        Drained { probers: probers && given_up == 0, outbox, depth: self.view.shared.file.depth(), given_up }
     }
 }
 

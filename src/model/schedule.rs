@@ -76,7 +76,8 @@ impl Schedule {
         }
     }
 
-    /// Time between the checks due around `at`: the interval, or from the next round to the one behind it.
+    /// Time between the checks due around `at`: the interval, or the longer of the gap between rounds that holds `at` and the
+    /// one behind it. A year when no two rounds are to come.
     pub fn gap(&self, at: Timestamp) -> Duration {
         match self {
             Schedule::Interval(interval) => *interval,
@@ -84,10 +85,21 @@ impl Schedule {
                 let next = self.round_after(at);
                 let behind = next.and_then(|next| self.round_after(next));
                 match (next, behind) {
-                    (Some(next), Some(behind)) => behind.since(next),
+                    (Some(next), Some(behind)) => {
+                        let here = self.round_until(at).map_or(Duration::ZERO, |last| next.since(last));
+                        behind.since(next).max(here)
+                    }
                     _ => NEVER,
                 }
             }
+        }
+    }
+
+    /// Whether any check is due after `from`. A cron expression may name a day that does not exist, or one gone by.
+    pub fn ever_due(&self, from: Timestamp) -> bool {
+        match self {
+            Schedule::Interval(_) => true,
+            Schedule::Cron { .. } => self.round_after(from).is_some(),
         }
     }
 
@@ -104,6 +116,14 @@ impl Schedule {
             Schedule::Cron { spread, .. } => spread.unwrap_or(SPREAD_AT_MOST),
             Schedule::Interval(_) => Duration::ZERO,
         }
+    }
+
+    /// The last start of a round at or before `at`; `None` when none was.
+    fn round_until(&self, at: Timestamp) -> Option<Timestamp> {
+        let Schedule::Cron { pattern, zone, .. } = self else { return None };
+        let last = pattern.find_previous_occurrence(&at.datetime().with_timezone(zone), true).ok()?;
+        let last = Timestamp::from_datetime(last.with_timezone(&Utc));
+        (last <= at).then_some(last)
     }
 
     /// The first start of a round after `after`; `None` when none comes.

@@ -1,11 +1,12 @@
 //! Owns the writing side of the outbox: takes results, commits them in batches, tells who waits that a check is made.
 //!
 //! Results that arrive while a commit runs share the next one. A commit that fails (a full disk) is tried again with the
-//! same batch until it succeeds; meanwhile results wait, and the permits they hold stop new checks.
+//! same batch, at growing intervals, until it succeeds; meanwhile results wait, and the permits they hold stop new checks.
 //!
 //! When this actor dies, results that were not committed are lost: those checks were not made. Committed batches lie in
 //! the file.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,9 +23,15 @@ use crate::region::shared::Shared;
 use crate::supervise::Task;
 use crate::wire::batch::{BatchHead, encode};
 
-/// Results at which a commit does not wait for its time.
+/// Results at which a commit does not wait for its time; no batch holds more.
 const FULL: usize = 512;
+/// The same in bytes, roughly as they will lie in the batch.
+const FULL_BYTES: usize = 2 << 20;
+/// Wait after the first failed try; each further one doubles it.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_AT_MOST: Duration = Duration::from_secs(10);
+/// What the hub has is removed from the file within this.
+const FORGET_WITHIN: Duration = Duration::from_secs(1);
 
 pub struct Outbox;
 
@@ -54,11 +61,16 @@ pub struct OutboxArgs {
 pub struct OutboxState {
     shared: Arc<Shared>,
     courier: ActorRef<CourierMsg>,
-    pending: Vec<CheckResult>,
-    waiting: Vec<oneshot::Sender<()>>,
+    pending: VecDeque<(CheckResult, oneshot::Sender<()>)>,
+    pending_bytes: usize,
+    /// The last batch left results behind that came before its time was up.
+    overdue: bool,
     writing: Option<Writing>,
+    /// The commit of `writing` runs; otherwise it failed, and a timer runs to its next try.
+    under_way: bool,
     acknowledged: Option<(Boot, u64)>,
-    refused: Option<(Boot, u64)>,
+    /// One goes with each commit, and what was acknowledged behind them goes with the last.
+    refused: VecDeque<(Boot, u64)>,
     flushes: Vec<RpcReplyPort<()>>,
     timer: Option<Task>,
     failures: u32,
@@ -81,11 +93,13 @@ impl Actor for Outbox {
         Ok(OutboxState {
             shared: args.shared,
             courier: args.courier,
-            pending: Vec::new(),
-            waiting: Vec::new(),
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            overdue: false,
             writing: None,
+            under_way: false,
             acknowledged: None,
-            refused: None,
+            refused: VecDeque::new(),
             flushes: Vec::new(),
             timer: None,
             failures: 0,
@@ -95,7 +109,7 @@ impl Actor for Outbox {
     async fn handle(&self, myself: ActorRef<OutboxMsg>, message: OutboxMsg, state: &mut OutboxState) -> Result<(), ActorProcessingErr> {
         match message {
             OutboxMsg::Record(result, made) => state.record(&myself, *result, made),
-            OutboxMsg::Tick => state.commit(&myself),
+            OutboxMsg::Tick => state.tick(&myself),
             OutboxMsg::Committed(outcome) => state.committed(&myself, outcome),
             OutboxMsg::Acknowledged { boot, through } => state.acknowledged(&myself, boot, through),
             OutboxMsg::Refused { boot, number } => state.refused(&myself, boot, number),
@@ -107,24 +121,33 @@ impl Actor for Outbox {
 
 impl OutboxState {
     fn record(&mut self, myself: &ActorRef<OutboxMsg>, result: CheckResult, made: oneshot::Sender<()>) {
-        self.pending.push(result);
-        self.waiting.push(made);
-        if self.pending.len() >= FULL {
+        self.pending_bytes += weight(&result);
+        self.pending.push_back((result, made));
+        if self.is_full() {
             self.commit(myself);
         } else {
             self.arm(myself, self.shared.settings.commit_interval);
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.pending.len() >= FULL || self.pending_bytes >= FULL_BYTES
+    }
+
+    fn tick(&mut self, myself: &ActorRef<OutboxMsg>) {
+        self.timer = None;
+        self.commit(myself);
+    }
+
     fn acknowledged(&mut self, myself: &ActorRef<OutboxMsg>, boot: Boot, through: u64) {
         self.acknowledged = Some((boot, through));
         // Forgetting what the hub has is not urgent: it shares the next commit, or has one of its own after a while.
-        self.arm(myself, Duration::from_secs(1));
+        self.arm(myself, FORGET_WITHIN);
     }
 
     fn refused(&mut self, myself: &ActorRef<OutboxMsg>, boot: Boot, number: u64) {
         self.shared.counts.refused.fetch_add(1, Ordering::Relaxed);
-        self.refused = Some((boot, number));
+        self.refused.push_back((boot, number));
         self.commit(myself);
     }
 
@@ -139,6 +162,10 @@ impl OutboxState {
         if self.timer.is_some() || self.writing.is_some() {
             return;
         }
+        self.set_timer(myself, wait);
+    }
+
+    fn set_timer(&mut self, myself: &ActorRef<OutboxMsg>, wait: Duration) {
         let (clock, myself) = (self.shared.clock.clone(), myself.clone());
         self.timer = Some(Task::spawn(async move {
             clock.sleep(wait).await;
@@ -146,18 +173,19 @@ impl OutboxState {
         }));
     }
 
+    /// Begins a commit, unless one runs or has failed and its time has not come.
     fn commit(&mut self, myself: &ActorRef<OutboxMsg>) {
-        if self.writing.is_some() && self.failures == 0 {
+        if self.under_way || (self.writing.is_some() && self.timer.is_some()) {
             return;
         }
         self.timer = None;
         let writing = match self.writing.take() {
             Some(failed) => failed,
-            None if self.pending.is_empty() && self.acknowledged.is_none() && self.refused.is_none() => return,
+            None if self.pending.is_empty() && self.acknowledged.is_none() && self.refused.is_empty() => return,
             None => self.take_batch(),
         };
         let (shared, myself) = (self.shared.clone(), myself.clone());
-        let now = shared.clock.now();
+        let now = shared.outbox_now();
         let commit = Commit {
             batch: writing.batch.as_ref().map(|(number, results, bytes)| (*number, now, *results, bytes.clone())),
             acknowledged: writing.acknowledged,
@@ -165,8 +193,8 @@ impl OutboxState {
             max_bytes: shared.settings.outbox_max_bytes,
             keep_since: keep_since(now, shared.settings.outbox_max_age),
         };
-        self.failures = 0;
         self.writing = Some(writing);
+        self.under_way = true;
         tokio::task::spawn_blocking(move || {
             let outcome = shared.file.commit(commit).map_err(|err| format!("{:#}", anyhow::Error::from(err)));
             let _ = myself.cast(OutboxMsg::Committed(outcome));
@@ -174,57 +202,71 @@ impl OutboxState {
     }
 
     fn take_batch(&mut self) -> Writing {
-        let results = std::mem::take(&mut self.pending);
+        let (mut results, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while results.len() < FULL && bytes < FULL_BYTES {
+            let Some((result, made)) = self.pending.pop_front() else { break };
+            bytes += weight(&result);
+            results.push(result);
+            waiting.push(made);
+        }
+        self.pending_bytes -= bytes;
+        self.overdue = !self.pending.is_empty();
         let batch = (!results.is_empty()).then(|| {
             let (settings, number) = (&self.shared.settings, self.shared.next_batch());
             let dropped = self.shared.counts.dropped.load(Ordering::Relaxed);
             let head = BatchHead::new(&settings.node, &settings.name, self.shared.file.boot(), number, dropped);
             (number, results.len() as u64, encode(&head, &results))
         });
-        Writing { batch, acknowledged: self.acknowledged.take(), refused: self.refused.take(), waiting: std::mem::take(&mut self.waiting) }
+        let refused = self.refused.pop_front();
+        let acknowledged = if self.refused.is_empty() { self.acknowledged.take() } else { None };
+        Writing { batch, acknowledged, refused, waiting }
     }
 
     fn committed(&mut self, myself: &ActorRef<OutboxMsg>, outcome: Result<u64, String>) {
+        self.under_way = false;
         match outcome {
-            Ok(dropped) => {
-                let Some(written) = self.writing.take() else { return };
-                self.shared.counts.commits.fetch_add(1, Ordering::Relaxed);
-                if dropped > 0 {
-                    let total = self.shared.counts.dropped.fetch_add(dropped, Ordering::Relaxed) + dropped;
-                    warn!(dropped, total, "outbox is over its bound, oldest results dropped");
-                }
-                for made in written.waiting {
-                    // The check may have been given up meanwhile; its result is made all the same.
-                    let _ = made.send(());
-                }
-                if written.batch.is_some() {
-                    let _ = self.courier.cast(CourierMsg::BatchMade);
-                }
-                if !self.flushes.is_empty() || self.pending.len() >= FULL {
-                    self.commit(myself);
-                    self.answer_flushes();
-                } else if !self.pending.is_empty() {
-                    self.arm(myself, self.shared.settings.commit_interval);
-                } else if self.acknowledged.is_some() {
-                    self.arm(myself, Duration::from_secs(1));
-                }
-            }
-            Err(cause) => {
-                self.failures += 1;
-                let wait = Duration::from_millis(250).saturating_mul(1 << self.failures.min(6)).min(RETRY_AT_MOST);
-                let waiting = self.pending.len() + self.writing.as_ref().map_or(0, |writing| writing.waiting.len());
-                error!(cause, waiting, retry_ms = wait.as_millis() as u64, "outbox cannot be written, checks wait");
-                let (clock, myself) = (self.shared.clock.clone(), myself.clone());
-                self.timer = Some(Task::spawn(async move {
-                    clock.sleep(wait).await;
-                    let _ = myself.cast(OutboxMsg::Tick);
-                }));
-            }
+            Ok(dropped) => self.written(myself, dropped),
+            Err(cause) => self.not_written(myself, &cause),
         }
     }
 
+    fn written(&mut self, myself: &ActorRef<OutboxMsg>, dropped: u64) {
+        let Some(written) = self.writing.take() else { return };
+        self.shared.counts.commits.fetch_add(1, Ordering::Relaxed);
+        if std::mem::take(&mut self.failures) > 0 {
+            info!("outbox can be written again");
+        }
+        if dropped > 0 {
+            let total = self.shared.counts.dropped.fetch_add(dropped, Ordering::Relaxed) + dropped;
+            warn!(dropped, total, "outbox is over its bound, oldest results dropped");
+        }
+        for made in written.waiting {
+            // The check may have been given up meanwhile; its result is made all the same.
+            let _ = made.send(());
+        }
+        if written.batch.is_some() {
+            let _ = self.courier.cast(CourierMsg::BatchMade);
+        }
+        if !self.flushes.is_empty() || self.is_full() || self.overdue || !self.refused.is_empty() {
+            self.commit(myself);
+            self.answer_flushes();
+        } else if !self.pending.is_empty() {
+            self.arm(myself, self.shared.settings.commit_interval);
+        } else if self.acknowledged.is_some() {
+            self.arm(myself, FORGET_WITHIN);
+        }
+    }
+
+    fn not_written(&mut self, myself: &ActorRef<OutboxMsg>, cause: &str) {
+        self.failures += 1;
+        let wait = RETRY_FIRST.saturating_mul(1 << (self.failures - 1).min(6)).min(RETRY_AT_MOST);
+        let waiting = self.pending.len() + self.writing.as_ref().map_or(0, |writing| writing.waiting.len());
+        error!(cause, waiting, attempt = self.failures, retry_ms = wait.as_millis() as u64, "outbox cannot be written, checks wait");
+        self.set_timer(myself, wait);
+    }
+
     fn answer_flushes(&mut self) {
-        if self.writing.is_some() || !self.pending.is_empty() {
+        if self.flushes.is_empty() || self.writing.is_some() || !self.pending.is_empty() {
             return;
         }
         for flush in self.flushes.drain(..) {
@@ -232,4 +274,15 @@ impl OutboxState {
         }
         info!("outbox flushed");
     }
+}
+
+/// About the bytes of a result in its batch.
+fn weight(result: &CheckResult) -> usize {
+    let attempts: usize =
+        result.attempts.iter().map(|attempt| 64 + attempt.failure.as_ref().map_or(0, |failure| failure.message.len())).sum();
+    let evidence = result.evidence.as_ref().map_or(0, |evidence| {
+        let headers: usize = evidence.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        evidence.body.len() + headers + 256 * evidence.chain.len()
+    });
+    96 + attempts + evidence
 }

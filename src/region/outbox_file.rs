@@ -3,25 +3,32 @@
 //! A batch is a row `(boot, number) → bytes`; a commit is synced before it returns. The file outlives the actors that use
 //! it. It is bounded in bytes and age: what must go goes oldest first and is counted by its results.
 //!
-//! **Invariants.** Boots rise with every open, even after the clock went back. Numbers rise by one within a boot. A row is
+//! The engine takes nothing more once a write or a sync has failed, until it is opened again. So a failure closes it and
+//! the next call opens the same file, as the same boot: what was committed is there, and a commit may be tried again,
+//! since a row is named by its key.
+//!
+//! **Invariants.** Boots rise with every start, even after the clock went back. Numbers rise by one within a boot. A row is
 //! removed when the hub has it, when it was refused (then it is kept aside), or when it was dropped and counted.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use thiserror::Error;
+use tracing::info;
 
 use crate::model::id::Boot;
 use crate::model::time::{Timestamp, micros};
 
 /// `(boot, number)` → `(made_at µs, results, bytes)`.
 const BATCHES: TableDefinition<(u64, u64), (i64, u64, &[u8])> = TableDefinition::new("batches");
-/// Batches the hub said it will never take.
-const REFUSED: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("refused");
+/// Batches the hub said it will never take: `(boot, number)` → `(results, bytes)`.
+const ASIDE: TableDefinition<(u64, u64), (u64, &[u8])> = TableDefinition::new("aside");
 /// `boot` of the last open; `dropped`: results dropped since that boot began.
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+/// Bytes of refused batches that are kept; beyond it the oldest are dropped.
+const ASIDE_AT_MOST: u64 = 64 << 20;
 
 #[derive(Debug, Error)]
 pub enum OutboxError {
@@ -41,12 +48,22 @@ fn engine(err: impl Into<redb::Error>) -> OutboxError {
     OutboxError::Engine(err.into())
 }
 
-#[derive(Debug)]
+/// Opens the engine, at the start and again after each failure.
+pub type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>;
+
 pub struct OutboxFile {
-    database: Database,
+    opener: Opener,
+    /// `None` after a failure, until the next call opens it again.
+    engine: Mutex<Option<Engine>>,
     boot: Boot,
     /// What the committed rows add up to, so that a bound costs nothing to ask.
     depth: Mutex<Depth>,
+}
+
+struct Engine {
+    database: Database,
+    /// Bytes of the refused batches.
+    aside: u64,
 }
 
 /// One batch as it lies in the file.
@@ -68,7 +85,7 @@ pub struct Depth {
     pub oldest: Option<Timestamp>,
 }
 
-/// One commit: what is added, what has been acknowledged meanwhile, what the bounds allow.
+/// One commit: what is added, what has been refused and acknowledged meanwhile, what the bounds allow.
 #[derive(Debug)]
 pub struct Commit {
     pub batch: Option<(u64, Timestamp, u64, Vec<u8>)>,
@@ -82,15 +99,20 @@ pub struct Commit {
 impl OutboxFile {
     /// Opens or makes the file, and begins a new boot.
     pub fn open(path: &Path, now: Timestamp) -> Result<OutboxFile, OutboxError> {
-        let shown = || path.display().to_string();
-        let database = Database::builder().set_cache_size(4 << 20).create(path).map_err(|err| match err {
-            redb::DatabaseError::DatabaseAlreadyOpen => OutboxError::InUse { path: shown() },
-            other => OutboxError::Open { path: shown(), source: other.into() },
-        })?;
+        let (file, shown) = (path.to_owned(), path.display().to_string());
+        let opener: Opener = Box::new(move || Database::builder().set_cache_size(4 << 20).create(&file));
+        OutboxFile::open_with(opener, now).map_err(|err| match err {
+            OutboxError::Engine(redb::Error::DatabaseAlreadyOpen) => OutboxError::InUse { path: shown },
+            OutboxError::Engine(source) => OutboxError::Open { path: shown, source },
+            other => other,
+        })
+    }
+
+    /// Begins a new boot in the file `opener` opens.
+    pub fn open_with(opener: Opener, now: Timestamp) -> Result<OutboxFile, OutboxError> {
+        let database = opener().map_err(engine)?;
         let write = database.begin_write().map_err(engine)?;
         let boot = {
-            write.open_table(BATCHES).map_err(engine)?;
-            write.open_table(REFUSED).map_err(engine)?;
             let mut counters = write.open_table(COUNTERS).map_err(engine)?;
             let last = counters.get("boot").map_err(engine)?.map_or(0, |boot| boot.value());
             // Milliseconds of the wall clock, so that a lost file does not bring old boots back; above the last in any case.
@@ -100,43 +122,96 @@ impl OutboxFile {
             boot
         };
         write.commit().map_err(engine)?;
-        let depth = Mutex::new(measure(&database)?);
-        Ok(OutboxFile { database, boot: Boot(boot), depth })
+        let (depth, aside) = measure(&database)?;
+        let engine = Mutex::new(Some(Engine { database, aside }));
+        Ok(OutboxFile { opener, engine, boot: Boot(boot), depth: Mutex::new(depth) })
     }
 
     pub fn boot(&self) -> Boot {
         self.boot
     }
 
-    /// Applies one commit durably; returns how many results the bounds made it drop.
+    /// Applies one commit durably; returns how many results the bounds made it drop. One that failed may be tried again.
     pub fn commit(&self, commit: Commit) -> Result<u64, OutboxError> {
-        let mut write = self.database.begin_write().map_err(engine)?;
+        self.with_engine(|open| self.apply(open, &commit))
+    }
+
+    /// The first batch behind `(boot, number)`.
+    pub fn next_after(&self, position: (Boot, u64)) -> Result<Option<StoredBatch>, OutboxError> {
+        self.with_engine(|open| {
+            let read = open.database.begin_read().map_err(engine)?;
+            let Some(batches) = table(&read, BATCHES)? else { return Ok(None) };
+            let mut range = batches.range((position.0.0, position.1 + 1)..).map_err(engine)?;
+            let Some(row) = range.next() else { return Ok(None) };
+            let (key, value) = row.map_err(engine)?;
+            let ((boot, number), (made_at, results, bytes)) = (key.value(), value.value());
+            Ok(Some(StoredBatch { boot: Boot(boot), number, made_at: Timestamp(made_at), results, bytes: bytes.to_vec() }))
+        })
+    }
+
+    /// What lies here now.
+    pub fn depth(&self) -> Depth {
+        *self.depth.lock().expect("no holder panics")
+    }
+
+    fn with_engine<T>(&self, work: impl FnOnce(&mut Engine) -> Result<T, OutboxError>) -> Result<T, OutboxError> {
+        let mut engine = self.engine.lock().expect("no holder panics");
+        let outcome = self.opened(&mut engine).and_then(work);
+        if outcome.is_err() {
+            *engine = None;
+        }
+        outcome
+    }
+
+    fn opened<'a>(&self, slot: &'a mut MutexGuard<Option<Engine>>) -> Result<&'a mut Engine, OutboxError> {
+        if slot.is_none() {
+            let database = (self.opener)().map_err(engine)?;
+            let (depth, aside) = measure(&database)?;
+            *self.depth.lock().expect("no holder panics") = depth;
+            info!(waiting = depth.results, "outbox opened again");
+            **slot = Some(Engine { database, aside });
+        }
+        Ok(slot.as_mut().expect("it was filled just now"))
+    }
+
+    fn apply(&self, open: &mut Engine, commit: &Commit) -> Result<u64, OutboxError> {
+        let mut write = open.database.begin_write().map_err(engine)?;
         write.set_durability(Durability::Immediate).map_err(engine)?;
-        let mut depth = self.depth();
+        let (mut depth, mut aside) = (self.depth(), open.aside);
         let dropped = {
             let mut batches = write.open_table(BATCHES).map_err(engine)?;
+            let mut dropped = 0;
+            // First of all: an acknowledgement of what comes behind a refused batch covers its number too.
+            if let Some((boot, number)) = commit.refused {
+                let row = batches.remove((boot.0, number)).map_err(engine)?.map(|row| (row.value().1, row.value().2.to_vec()));
+                if let Some((results, bytes)) = row {
+                    depth.less(results, bytes.len());
+                    let mut kept = write.open_table(ASIDE).map_err(engine)?;
+                    kept.insert((boot.0, number), (results, bytes.as_slice())).map_err(engine)?;
+                    aside += bytes.len() as u64;
+                    while aside > ASIDE_AT_MOST {
+                        let Some((_, oldest)) = kept.pop_first().map_err(engine)? else { break };
+                        aside -= oldest.value().1.len() as u64;
+                        dropped += oldest.value().0;
+                    }
+                }
+            }
             if let Some((boot, through)) = commit.acknowledged {
                 for row in batches.extract_from_if((0, 0)..=(boot.0, through), |_, _| true).map_err(engine)? {
                     let (_, value) = row.map_err(engine)?;
                     depth.less(value.value().1, value.value().2.len());
                 }
             }
-            if let Some((boot, number)) = commit.refused {
-                let bytes = batches.remove((boot.0, number)).map_err(engine)?.map(|row| {
-                    depth.less(row.value().1, row.value().2.len());
-                    row.value().2.to_vec()
-                });
-                if let Some(bytes) = bytes {
-                    write.open_table(REFUSED).map_err(engine)?.insert((boot.0, number), bytes.as_slice()).map_err(engine)?;
-                }
-            }
             if let Some((number, made_at, results, bytes)) = &commit.batch {
-                batches.insert((self.boot.0, *number), (made_at.0, *results, bytes.as_slice())).map_err(engine)?;
+                // A try that seemed to fail may have left its row.
+                if let Some(row) = batches.insert((self.boot.0, *number), (made_at.0, *results, bytes.as_slice())).map_err(engine)? {
+                    depth.less(row.value().1, row.value().2.len());
+                }
                 depth.batches += 1;
                 depth.results += results;
                 depth.bytes += bytes.len() as u64;
             }
-            let dropped = drop_beyond(&mut batches, &mut depth, commit.max_bytes, commit.keep_since)?;
+            dropped += drop_beyond(&mut batches, &mut depth, commit.max_bytes, commit.keep_since)?;
             if dropped > 0 {
                 let mut counters = write.open_table(COUNTERS).map_err(engine)?;
                 let before = counters.get("dropped").map_err(engine)?.map_or(0, |count| count.value());
@@ -146,24 +221,9 @@ impl OutboxFile {
             dropped
         };
         write.commit().map_err(engine)?;
+        open.aside = aside;
         *self.depth.lock().expect("no holder panics") = depth;
         Ok(dropped)
-    }
-
-    /// The first batch behind `(boot, number)`.
-    pub fn next_after(&self, position: (Boot, u64)) -> Result<Option<StoredBatch>, OutboxError> {
-        let read = self.database.begin_read().map_err(engine)?;
-        let batches = read.open_table(BATCHES).map_err(engine)?;
-        let mut range = batches.range((position.0.0, position.1 + 1)..).map_err(engine)?;
-        let Some(row) = range.next() else { return Ok(None) };
-        let (key, value) = row.map_err(engine)?;
-        let ((boot, number), (made_at, results, bytes)) = (key.value(), value.value());
-        Ok(Some(StoredBatch { boot: Boot(boot), number, made_at: Timestamp(made_at), results, bytes: bytes.to_vec() }))
-    }
-
-    /// What lies here now.
-    pub fn depth(&self) -> Depth {
-        *self.depth.lock().expect("no holder panics")
     }
 }
 
@@ -175,19 +235,38 @@ impl Depth {
     }
 }
 
-fn measure(database: &Database) -> Result<Depth, OutboxError> {
-    let read = database.begin_read().map_err(engine)?;
-    let batches = read.open_table(BATCHES).map_err(engine)?;
-    let mut depth = Depth::default();
-    for row in batches.iter().map_err(engine)? {
-        let (_, value) = row.map_err(engine)?;
-        let (made_at, results, bytes) = value.value();
-        depth.batches += 1;
-        depth.results += results;
-        depth.bytes += bytes.len() as u64;
-        depth.oldest.get_or_insert(Timestamp(made_at));
+/// A table, or `None` before its first row was written.
+fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    read: &ReadTransaction,
+    definition: TableDefinition<K, V>,
+) -> Result<Option<redb::ReadOnlyTable<K, V>>, OutboxError> {
+    match read.open_table(definition) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(err) => Err(engine(err)),
     }
-    Ok(depth)
+}
+
+/// What lies in the file, and the bytes of the refused batches.
+fn measure(database: &Database) -> Result<(Depth, u64), OutboxError> {
+    let read = database.begin_read().map_err(engine)?;
+    let (mut depth, mut aside) = (Depth::default(), 0);
+    if let Some(batches) = table(&read, BATCHES)? {
+        for row in batches.iter().map_err(engine)? {
+            let (_, value) = row.map_err(engine)?;
+            let (made_at, results, bytes) = value.value();
+            depth.batches += 1;
+            depth.results += results;
+            depth.bytes += bytes.len() as u64;
+            depth.oldest.get_or_insert(Timestamp(made_at));
+        }
+    }
+    if let Some(kept) = table(&read, ASIDE)? {
+        for row in kept.iter().map_err(engine)? {
+            aside += row.map_err(engine)?.1.value().1.len() as u64;
+        }
+    }
+    Ok((depth, aside))
 }
 
 /// Drops the oldest batches until both bounds hold; returns the results dropped.
@@ -217,74 +296,4 @@ pub fn keep_since(now: Timestamp, max_age: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn add(file: &OutboxFile, number: u64, at: i64, size: usize) -> u64 {
-        let batch = Some((number, Timestamp(at), 10, vec![7; size]));
-        file.commit(Commit { batch, acknowledged: None, refused: None, max_bytes: 10_000, keep_since: Timestamp(at - 1000) }).unwrap()
-    }
-
-    #[test]
-    fn batches_come_back_in_order_and_go_when_acknowledged() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("outbox.redb");
-        let first = OutboxFile::open(&path, Timestamp(5_000_000)).unwrap();
-        assert_eq!(first.boot(), Boot(5000));
-        assert_eq!((add(&first, 1, 10, 100), add(&first, 2, 20, 100)), (0, 0));
-        drop(first);
-        // The clock went back: the boot rises all the same.
-        let second = OutboxFile::open(&path, Timestamp(0)).unwrap();
-        assert_eq!(second.boot(), Boot(5001));
-        assert_eq!(add(&second, 1, 30, 100), 0);
-        let walk: Vec<(u64, u64)> =
-            std::iter::successors(second.next_after((Boot(0), 0)).unwrap(), |last| second.next_after((last.boot, last.number)).unwrap())
-                .map(|batch| (batch.boot.0, batch.number))
-                .collect();
-        assert_eq!(walk, [(5000, 1), (5000, 2), (5001, 1)]);
-        second
-            .commit(Commit { batch: None, acknowledged: Some((Boot(5000), 2)), refused: None, max_bytes: 10_000, keep_since: Timestamp(0) })
-            .unwrap();
-        assert_eq!(second.next_after((Boot(0), 0)).unwrap().map(|batch| batch.boot), Some(Boot(5001)));
-        assert_eq!(second.depth(), Depth { batches: 1, results: 10, bytes: 100, oldest: Some(Timestamp(30)) });
-    }
-
-    #[test]
-    fn beyond_its_bounds_the_oldest_go_and_are_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = OutboxFile::open(&folder.path().join("outbox.redb"), Timestamp(1_000_000)).unwrap();
-        let dropped: u64 = (1..=10).map(|number| add(&file, number, 100 + number as i64, 2000)).sum();
-        let depth = file.depth();
-        assert!(depth.bytes <= 10_000 && depth.bytes >= 6_000, "{depth:?}");
-        assert_eq!(dropped, (10 - depth.batches) * 10);
-        // By age: everything older than a thousand microseconds.
-        assert_eq!(add(&file, 11, 5_000, 10), depth.results);
-        assert_eq!(file.depth().batches, 1);
-    }
-
-    #[test]
-    fn a_second_process_is_told_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("outbox.redb");
-        let _first = OutboxFile::open(&path, Timestamp(0)).unwrap();
-        assert!(matches!(OutboxFile::open(&path, Timestamp(0)), Err(OutboxError::InUse { .. })));
-    }
-
-    #[test]
-    fn a_refused_batch_is_kept_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = OutboxFile::open(&folder.path().join("outbox.redb"), Timestamp(1_000)).unwrap();
-        add(&file, 1, 10, 50);
-        file.commit(Commit {
-            batch: None,
-            acknowledged: None,
-            refused: Some((file.boot(), 1)),
-            max_bytes: 10_000,
-            keep_since: Timestamp(0),
-        })
-        .unwrap();
-        assert_eq!(file.next_after((Boot(0), 0)).unwrap(), None);
-        let read = file.database.begin_read().unwrap();
-        assert!(read.open_table(REFUSED).unwrap().get((1, 1)).unwrap().is_some());
-    }
-}
+mod tests;

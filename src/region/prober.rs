@@ -18,11 +18,18 @@ use tokio::sync::oneshot;
 use crate::model::check::CheckResult;
 use crate::model::schedule::Place;
 use crate::model::service::{Schedule, Service};
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, micros};
 use crate::probe::CheckOrder;
 use crate::region::outbox::OutboxMsg;
+use crate::region::rhythm::Rhythm;
 use crate::region::shared::Shared;
 use crate::supervise::Task;
+
+/// A wait for a round is slept in pieces of this at most, the rest of it read off the wall clock each time: the clock may
+/// be set, and the machine may be suspended.
+const PIECE: Duration = Duration::from_secs(20);
+/// A wall clock that goes back by less is not taken for set.
+const STEP_BACK: i64 = 1_000_000;
 
 pub struct Prober;
 
@@ -30,6 +37,8 @@ pub struct Prober;
 pub enum ProberMsg {
     Finished {
         scheduled_at: Timestamp,
+        /// It was a round of the schedule, not a check beside them.
+        round: bool,
     },
     Panicked(String),
     /// Wants a result at once; one that is in flight serves too.
@@ -65,7 +74,7 @@ pub struct ProberState {
     shared: Arc<Shared>,
     outbox: ActorRef<OutboxMsg>,
     service: Arc<Service>,
-    place: Place,
+    rhythm: Rhythm,
     tally: Arc<Tally>,
     /// The check to come or in flight.
     check: Option<Check>,
@@ -75,6 +84,8 @@ pub struct ProberState {
 
 struct Check {
     gate: Arc<Gate>,
+    /// Waits for nothing but permits.
+    at_once: bool,
     _task: Task,
 }
 
@@ -97,6 +108,14 @@ impl Gate {
     fn cancel(&self) -> bool {
         self.state.compare_exchange(Gate::WAITING, Gate::CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
+
+    fn want(&self, answer: oneshot::Sender<CheckResult>) {
+        self.wanted.lock().expect("no holder panics").push(answer);
+    }
+
+    fn take_wanted(&self) -> Vec<oneshot::Sender<CheckResult>> {
+        std::mem::take(&mut *self.wanted.lock().expect("no holder panics"))
+    }
 }
 
 impl Actor for Prober {
@@ -105,8 +124,9 @@ impl Actor for Prober {
     type Arguments = ProberArgs;
 
     async fn pre_start(&self, myself: ActorRef<ProberMsg>, args: ProberArgs) -> Result<ProberState, ActorProcessingErr> {
+        let now = args.shared.clock.now();
         let mut state = ProberState {
-            place: Place::of(args.service.id, &args.shared.settings.name),
+            rhythm: Rhythm::new(Place::of(args.service.id, &args.shared.settings.name), now),
             shared: args.shared,
             outbox: args.outbox,
             service: args.service,
@@ -115,14 +135,13 @@ impl Actor for Prober {
             edited: false,
             retiring: false,
         };
-        let scheduled_at = state.shared.clock.now().plus(args.first_wait);
-        state.arm(&myself, args.first_wait, scheduled_at, Vec::new());
+        state.arm(&myself, When::In(args.first_wait), Vec::new());
         Ok(state)
     }
 
     async fn handle(&self, myself: ActorRef<ProberMsg>, message: ProberMsg, state: &mut ProberState) -> Result<(), ActorProcessingErr> {
         match message {
-            ProberMsg::Finished { scheduled_at } => state.finished(&myself, scheduled_at),
+            ProberMsg::Finished { scheduled_at, round } => state.finished(&myself, scheduled_at, round),
             ProberMsg::Panicked(cause) => return Err(format!("probe panicked: {cause}").into()),
             ProberMsg::CheckNow(answer) => state.check_now(&myself, answer),
             ProberMsg::Edit(service) => state.edit(&myself, service),
@@ -133,54 +152,52 @@ impl Actor for Prober {
 }
 
 impl ProberState {
-    fn finished(&mut self, myself: &ActorRef<ProberMsg>, scheduled_at: Timestamp) {
-        let late =
-            self.check.take().map(|check| std::mem::take(&mut *check.gate.wanted.lock().expect("no holder panics"))).unwrap_or_default();
+    fn finished(&mut self, myself: &ActorRef<ProberMsg>, scheduled_at: Timestamp, round: bool) {
+        let late = self.check.take().map(|check| check.gate.take_wanted()).unwrap_or_default();
         if self.retiring {
             myself.stop(None);
             return;
         }
-        if !late.is_empty() {
-            // They asked after this check had handed out its result.
-            self.edited = false;
-            self.now(myself, late);
-            return;
-        }
-        if std::mem::take(&mut self.edited) {
-            self.now(myself, Vec::new());
-            return;
-        }
         let now = self.shared.clock.now();
-        let schedule = &self.service.schedule;
-        // The first check lies off the grid; behind it half a gap at least is left free.
-        let on_grid = schedule.next_after(self.place, Timestamp(scheduled_at.0 - 1)) == scheduled_at;
-        let after = if on_grid { now } else { now.max(scheduled_at.plus(schedule.gap(now) / 2)) };
-        let due = schedule.next_after(self.place, after);
-        if let (Schedule::Interval(interval), true) = (schedule, on_grid) {
+        if round {
+            self.rhythm.round_done(scheduled_at, now);
+        } else {
+            self.rhythm.extra_done(&self.service.schedule, scheduled_at, now);
+        }
+        // Those who asked late asked after this check had handed out its result.
+        if std::mem::take(&mut self.edited) || !late.is_empty() {
+            self.arm(myself, When::In(Duration::ZERO), late);
+            return;
+        }
+        let due = self.rhythm.due(&self.service.schedule, now);
+        if let (Schedule::Interval(interval), true) = (&self.service.schedule, round) {
             let rounds = due.since(scheduled_at).as_micros() / interval.as_micros().max(1);
             let missed = rounds.saturating_sub(1) as u64;
             self.tally.missed.fetch_add(missed, Ordering::Relaxed);
             self.shared.counts.missed.fetch_add(missed, Ordering::Relaxed);
         }
-        self.arm(myself, due.since(now), due, Vec::new());
+        self.arm(myself, When::Round(due), Vec::new());
     }
 
     fn check_now(&mut self, myself: &ActorRef<ProberMsg>, answer: oneshot::Sender<CheckResult>) {
-        match self.check.take() {
-            Some(check) if check.gate.cancel() => self.now(myself, vec![answer]),
-            Some(check) => {
-                check.gate.wanted.lock().expect("no holder panics").push(answer);
-                self.check = Some(check);
-            }
-            None => self.now(myself, vec![answer]),
+        match &self.check {
+            // Begun or about to: the check there is serves too.
+            Some(check) if check.at_once || !check.gate.cancel() => check.gate.want(answer),
+            _ => self.arm(myself, When::In(Duration::ZERO), vec![answer]),
         }
     }
 
     fn edit(&mut self, myself: &ActorRef<ProberMsg>, service: Arc<Service>) {
+        if service.schedule != self.service.schedule {
+            self.rhythm.changed(self.shared.clock.now());
+        }
         self.service = service;
         match &self.check {
             Some(check) if !check.gate.cancel() => self.edited = true,
-            _ => self.now(myself, Vec::new()),
+            check => {
+                let wanted = check.as_ref().map(|check| check.gate.take_wanted()).unwrap_or_default();
+                self.arm(myself, When::In(Duration::ZERO), wanted);
+            }
         }
     }
 
@@ -191,13 +208,13 @@ impl ProberState {
         }
     }
 
-    fn now(&mut self, myself: &ActorRef<ProberMsg>, wanted: Vec<oneshot::Sender<CheckResult>>) {
-        let now = self.shared.clock.now();
-        self.arm(myself, Duration::ZERO, now, wanted);
-    }
-
-    fn arm(&mut self, myself: &ActorRef<ProberMsg>, wait: Duration, scheduled_at: Timestamp, wanted: Vec<oneshot::Sender<CheckResult>>) {
+    fn arm(&mut self, myself: &ActorRef<ProberMsg>, when: When, wanted: Vec<oneshot::Sender<CheckResult>>) {
         let gate = Arc::new(Gate { state: AtomicU8::new(Gate::WAITING), wanted: Mutex::new(wanted) });
+        let (now, steady) = (self.shared.clock.now(), self.shared.clock.steady());
+        let (scheduled_at, due, round) = match when {
+            When::In(wait) => (now.plus(wait), steady + wait, None),
+            When::Round(due) => (due, steady, Some(self.rhythm)),
+        };
         let errand = Errand {
             shared: self.shared.clone(),
             outbox: self.outbox.clone(),
@@ -205,11 +222,20 @@ impl ProberState {
             tally: self.tally.clone(),
             gate: gate.clone(),
             prober: myself.clone(),
-            due: self.shared.clock.steady() + wait,
+            due,
             scheduled_at,
+            round,
         };
-        self.check = Some(Check { gate, _task: Task::spawn(errand.run(wait)) });
+        let at_once = when == When::In(Duration::ZERO);
+        self.check = Some(Check { gate, at_once, _task: Task::spawn(errand.run()) });
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// Beside the rounds, after this wait.
+    In(Duration),
+    Round(Timestamp),
 }
 
 /// One check from its timer to its commit.
@@ -223,15 +249,16 @@ struct Errand {
     /// Steady time: a wall clock that jumps must not be taken for lag.
     due: Duration,
     scheduled_at: Timestamp,
+    /// For a round: the rhythm it belongs to.
+    round: Option<Rhythm>,
 }
 
 impl Errand {
-    async fn run(self, wait: Duration) {
-        if !wait.is_zero() {
-            self.shared.clock.sleep(wait).await;
-        }
-        let Ok(_room) = self.shared.room.acquire().await else { return };
+    async fn run(mut self) {
+        self.wait().await;
+        // In this order, so that only what has begun takes up room.
         let Ok(running) = self.shared.running.acquire().await else { return };
+        let Ok(room) = self.shared.room.acquire().await else { return };
         if !self.gate.begin() {
             return;
         }
@@ -249,11 +276,39 @@ impl Errand {
         drop(running);
         self.tally.running.store(false, Ordering::Relaxed);
         match outcome {
-            Ok(result) => self.hand_over(result).await,
+            Ok(result) => {
+                self.hand_over(result).await;
+                drop(room);
+                let _ = self.prober.cast(ProberMsg::Finished { scheduled_at: self.scheduled_at, round: self.round.is_some() });
+            }
             Err(panic) => {
+                drop(room);
                 let cause = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
                 let _ = self.prober.cast(ProberMsg::Panicked(cause.unwrap_or_else(|| "without a message".to_owned())));
             }
+        }
+    }
+
+    async fn wait(&mut self) {
+        let clock = self.shared.clock.clone();
+        let Some(rhythm) = self.round else {
+            clock.sleep(self.due.saturating_sub(clock.steady())).await;
+            return;
+        };
+        let mut known = apart(clock.now(), clock.steady());
+        loop {
+            let (now, steady) = (clock.now(), clock.steady());
+            if apart(now, steady) <= known - STEP_BACK {
+                known = apart(now, steady);
+                self.scheduled_at = rhythm.due_again(&self.service.schedule, now).min(self.scheduled_at);
+            }
+            let left = self.scheduled_at.since(now);
+            if left.is_zero() {
+                return;
+            }
+            let piece = left.min(PIECE);
+            self.due = steady + piece;
+            clock.sleep(piece).await;
         }
     }
 
@@ -265,18 +320,20 @@ impl Errand {
             self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.tally.last_started.store(result.started_at.0.max(0) as u64, Ordering::Relaxed);
-        let wanted = std::mem::take(&mut *self.gate.wanted.lock().expect("no holder panics"));
+        let wanted = self.gate.take_wanted();
         let copy = (!wanted.is_empty()).then(|| result.clone());
         let (made, committed) = oneshot::channel();
-        if self.outbox.cast(OutboxMsg::Record(Box::new(result), made)).is_ok() {
-            // An outbox that dies drops the sender: the check was not made, and the next one comes in its turn.
-            let _ = committed.await;
-        }
-        if let Some(copy) = copy {
+        // An outbox that dies drops the sender: the check was not made, and the next one comes in its turn.
+        let made = self.outbox.cast(OutboxMsg::Record(Box::new(result), made)).is_ok() && committed.await.is_ok();
+        if let (Some(copy), true) = (copy, made) {
             for answer in wanted {
                 let _ = answer.send(copy.clone());
             }
         }
-        let _ = self.prober.cast(ProberMsg::Finished { scheduled_at: self.scheduled_at });
     }
+}
+
+/// How far the wall clock is ahead of the steady one, in microseconds.
+fn apart(now: Timestamp, steady: Duration) -> i64 {
+    now.0.saturating_sub(micros(steady))
 }

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::config::sections::RegionSettings;
 use crate::model::id::CheckId;
+use crate::model::time::Timestamp;
 use crate::probe::Probes;
 use crate::region::outbox_file::OutboxFile;
 
@@ -25,6 +26,8 @@ pub struct Shared {
     /// Results made or in the making that are not committed yet.
     pub room: Semaphore,
     pub counts: Counts,
+    /// Both clocks at the start.
+    began: (Timestamp, Duration),
     seq: AtomicU64,
     batch: AtomicU64,
 }
@@ -50,6 +53,7 @@ impl Shared {
             running: Semaphore::new(settings.max_concurrent_checks),
             room: Semaphore::new(UNCOMMITTED),
             counts: Counts::default(),
+            began: (clock.now(), clock.steady()),
             seq: AtomicU64::new(0),
             batch: AtomicU64::new(0),
             settings,
@@ -63,6 +67,17 @@ impl Shared {
     pub fn next_check(&self) -> CheckId {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         CheckId { node: self.settings.node.clone(), boot: self.file.boot(), seq }
+    }
+
+    /// The time batches are aged by: the wall clock as of the start, and steady from there. A wall clock that is set while
+    /// this process runs makes no batch older than it is.
+    pub fn outbox_now(&self) -> Timestamp {
+        self.began.0.plus(self.clock.steady().saturating_sub(self.began.1))
+    }
+
+    /// Checks begun or made whose results are not committed.
+    pub fn uncommitted(&self) -> usize {
+        UNCOMMITTED - self.room.available_permits().min(UNCOMMITTED)
     }
 
     /// Numbers the next batch of this boot.

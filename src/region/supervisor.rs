@@ -3,6 +3,9 @@
 //! A prober that fails starts again by the restart policy, alone; past its budget it is quarantined until its service is
 //! edited. Assignments come as whole generations and are held against what runs.
 //!
+//! A service is never checked twice at once: one that comes back while its retired prober still ends a check is started
+//! when that one has ended.
+//!
 //! When this actor dies its probers die with it; the next one starts them from the assignments, which the link keeps.
 
 use std::collections::{BTreeMap, HashMap};
@@ -82,7 +85,13 @@ pub struct SupervisorState {
     args: SupervisorArgs,
     slots: HashMap<ServiceId, Slot>,
     by_actor: HashMap<ActorId, ServiceId>,
-    draining: Vec<RpcReplyPort<()>>,
+    /// Probers told to end that have not ended; one for a service at most.
+    retiring: HashMap<ServiceId, ActorId>,
+    /// The first assignments since this actor started have been taken up.
+    assigned: bool,
+    /// All ends: nothing is started any more.
+    draining: bool,
+    drains: Vec<RpcReplyPort<()>>,
     _pumps: [Task; 2],
 }
 
@@ -102,7 +111,16 @@ impl Actor for Supervisor {
 
     async fn pre_start(&self, myself: ActorRef<SupervisorMsg>, args: SupervisorArgs) -> Result<SupervisorState, ActorProcessingErr> {
         let pumps = [pump_assignments(args.assignments.clone(), myself.clone()), pump_requests(args.requests.clone(), myself)];
-        Ok(SupervisorState { args, slots: HashMap::new(), by_actor: HashMap::new(), draining: Vec::new(), _pumps: pumps })
+        Ok(SupervisorState {
+            args,
+            slots: HashMap::new(),
+            by_actor: HashMap::new(),
+            retiring: HashMap::new(),
+            assigned: false,
+            draining: false,
+            drains: Vec::new(),
+            _pumps: pumps,
+        })
     }
 
     async fn handle(
@@ -127,9 +145,9 @@ impl Actor for Supervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorFailed(cell, err) => state.lost(&myself, cell.get_id(), Some(format!("{err:#}"))),
+            SupervisionEvent::ActorFailed(cell, err) => state.lost(&myself, cell.get_id(), Some(format!("{err:#}"))).await,
             // A stop that was asked for gives no reason; a kill or a cancelled task does.
-            SupervisionEvent::ActorTerminated(cell, _, reason) => state.lost(&myself, cell.get_id(), reason),
+            SupervisionEvent::ActorTerminated(cell, _, reason) => state.lost(&myself, cell.get_id(), reason).await,
             _ => {}
         }
         Ok(())
@@ -138,7 +156,7 @@ impl Actor for Supervisor {
 
 impl SupervisorState {
     async fn assign(&mut self, myself: &ActorRef<SupervisorMsg>, assignments: Assignments) {
-        if !self.draining.is_empty() {
+        if self.draining {
             return;
         }
         let mut gone: Vec<ServiceId> = self.slots.keys().copied().collect();
@@ -167,6 +185,7 @@ impl SupervisorState {
         for id in gone {
             self.retire(id);
         }
+        self.assigned = true;
         let mut status = self.args.status.lock().expect("no holder panics");
         status.generation = assignments.generation;
         debug!(generation = assignments.generation, services = self.slots.len(), "assignments run");
@@ -174,11 +193,13 @@ impl SupervisorState {
 
     async fn add(&mut self, myself: &ActorRef<SupervisorMsg>, service: Arc<Service>, revision: u64) {
         let id = service.id;
-        // Only what is there when a region starts is spread over seconds; what a person adds is checked at once.
-        let first = self.args.status.lock().expect("no holder panics").generation == 0;
+        // Only what is there when this actor starts is spread over seconds; what a person adds is checked at once.
         let place = Place::of(id, &self.args.shared.settings.name);
         let now = self.args.shared.clock.now();
-        let wait = service.schedule.first_wait(place, now).min(if first { Duration::MAX } else { EDIT_WITHIN });
+        let wait = match self.assigned {
+            false => service.schedule.first_wait(place, now),
+            true => place.within(service.schedule.gap(now).min(EDIT_WITHIN)),
+        };
         let slot = Slot {
             revision,
             service,
@@ -214,15 +235,24 @@ impl SupervisorState {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.args.status.lock().expect("no holder panics").probers.remove(&id);
         if let Some(prober) = slot.prober {
-            // Its end is no longer news: the slot is gone before it comes.
-            let _ = prober.cast(ProberMsg::Retire);
+            self.let_go(id, &prober);
         }
         info!(service = id.0, name = &*slot.service.name, "prober retired");
+    }
+
+    /// Tells a prober whose slot is gone to end. Its end is news only to who waits for its service.
+    fn let_go(&mut self, id: ServiceId, prober: &ActorRef<ProberMsg>) {
+        self.retiring.insert(id, prober.get_id());
+        let _ = prober.cast(ProberMsg::Retire);
     }
 
     async fn spawn(&mut self, myself: &ActorRef<SupervisorMsg>, id: ServiceId, wait: Duration) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.timer = None;
+        if self.retiring.contains_key(&id) {
+            self.note(id, Some(ProberLife::Running), None);
+            return;
+        }
         let args = ProberArgs {
             shared: self.args.shared.clone(),
             outbox: self.args.outbox.clone(),
@@ -242,7 +272,7 @@ impl SupervisorState {
         }
     }
 
-    fn lost(&mut self, myself: &ActorRef<SupervisorMsg>, actor: ActorId, cause: Option<String>) {
+    async fn lost(&mut self, myself: &ActorRef<SupervisorMsg>, actor: ActorId, cause: Option<String>) {
         let Some(id) = self.by_actor.remove(&actor) else { return };
         let current = self.slots.get(&id).and_then(|slot| slot.prober.as_ref()).is_some_and(|prober| prober.get_id() == actor);
         if current && let Some(slot) = self.slots.get_mut(&id) {
@@ -252,6 +282,13 @@ impl SupervisorState {
         match cause {
             Some(cause) if current => self.failed(myself, id, cause),
             _ => {}
+        }
+        if self.retiring.get(&id) == Some(&actor) {
+            self.retiring.remove(&id);
+            // It may have come back meanwhile.
+            if self.slots.get(&id).is_some_and(|slot| slot.prober.is_none()) {
+                self.spawn(myself, id, Duration::ZERO).await;
+            }
         }
         self.answer_drains();
     }
@@ -288,11 +325,12 @@ impl SupervisorState {
     }
 
     fn drain(&mut self, reply: RpcReplyPort<()>) {
-        self.draining.push(reply);
+        self.draining = true;
+        self.drains.push(reply);
         let ids: Vec<ServiceId> = self.slots.keys().copied().collect();
         for id in ids {
             if let Some(prober) = self.slots.remove(&id).and_then(|slot| slot.prober) {
-                let _ = prober.cast(ProberMsg::Retire);
+                self.let_go(id, &prober);
             }
         }
         self.answer_drains();
@@ -300,7 +338,7 @@ impl SupervisorState {
 
     fn answer_drains(&mut self) {
         if self.by_actor.is_empty() {
-            for reply in self.draining.drain(..) {
+            for reply in self.drains.drain(..) {
                 let _ = reply.send(());
             }
         }

@@ -8,6 +8,7 @@ mod monitor;
 mod probe;
 mod process;
 mod readme;
+mod region;
 mod store;
 mod target;
 mod telemetry;

@@ -78,3 +78,28 @@ fn a_spread_of_zero_is_exact() {
     assert_eq!(schedule.next_after(place(77), at("2026-11-22T12:00:00Z")), at("2026-11-23T12:00:00Z"));
     assert_eq!(schedule.gap(at("2026-11-22T12:00:00Z")), Duration::from_secs(86_400));
 }
+
+#[test]
+fn a_gap_is_the_longest_around_an_instant() {
+    let schedule = parse_cron("0 0,1 * * *", None, None).unwrap();
+    for now in ["2026-11-22T00:00:00Z", "2026-11-22T00:30:00Z", "2026-11-22T01:00:00Z", "2026-11-22T12:00:00Z", "2026-11-22T23:59:59Z"] {
+        assert_eq!(schedule.gap(at(now)), Duration::from_secs(23 * 3600), "at {now}");
+    }
+    let workdays = parse_cron("0 9 * * MON-FRI", None, None).unwrap();
+    // A Saturday, a Wednesday.
+    assert_eq!(workdays.gap(at("2026-11-21T12:00:00Z")), Duration::from_secs(3 * 86_400));
+    assert_eq!(workdays.gap(at("2026-11-18T12:00:00Z")), Duration::from_secs(86_400));
+}
+
+#[test]
+fn a_cron_that_never_comes_is_known() {
+    let now = at("2026-11-22T12:00:00Z");
+    for (expression, comes) in [("0 0 30 2 *", false), ("0 0 31 4,6,9,11 *", false), ("0 0 29 2 *", true), ("* * * * * *", true)] {
+        assert_eq!(parse_cron(expression, None, None).unwrap().ever_due(now), comes, "{expression}");
+    }
+    assert!(Schedule::Interval(Duration::from_secs(1)).ever_due(now));
+    let began = std::time::Instant::now();
+    let never = parse_cron("0 0 30 2 *", Some("Europe/Berlin"), None).unwrap();
+    assert!(!never.ever_due(now));
+    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+}

@@ -1,0 +1,513 @@
+//! A region alone: its hub is played by the test, its disk may be full, its clock is moved and set by hand.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use probemesh::clock::Clock;
+use probemesh::config::Config;
+use probemesh::config::sections::RegionSettings;
+use probemesh::config::sources::{Role, Sources};
+use probemesh::model::check::CheckResult;
+use probemesh::model::id::ServiceId;
+use probemesh::model::time::Timestamp;
+use probemesh::probe::Probes;
+use probemesh::region::outbox::OutboxMsg;
+use probemesh::region::outbox_file::{Opener, OutboxFile};
+use probemesh::region::shared::Shared;
+use probemesh::region::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg, SupervisorStatus};
+use probemesh::region::{Drained, Region};
+use probemesh::wire::batch::decode;
+use probemesh::wire::link::{Answer, Assignment, Assignments, CheckNow, in_process};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use redb::backends::FileBackend;
+use redb::{Database, StorageBackend};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::target::{Delays, Reply, Target};
+
+/// A disk that may be full: then nothing can be written or synced.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    full: Arc<AtomicBool>,
+    /// How often the outbox was opened on it.
+    opened: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Storage {
+    disk: Disk,
+    file: FileBackend,
+}
+
+impl Disk {
+    fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    fn space(&self) -> io::Result<()> {
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            false => Ok(()),
+        }
+    }
+
+    fn opener(&self, path: PathBuf) -> Opener {
+        let disk = self.clone();
+        Box::new(move || {
+            disk.opened.fetch_add(1, Ordering::SeqCst);
+            let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+            Database::builder().create_with_backend(Storage { disk: disk.clone(), file: FileBackend::new(file)? })
+        })
+    }
+}
+
+impl StorageBackend for Storage {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.space()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.space()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.space()?;
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+/// A region with its hub's ends in the test's hands.
+struct Edge {
+    clock: Clock,
+    disk: Disk,
+    region: Region,
+    services: Mutex<Vec<Assignment>>,
+    assignments: watch::Sender<Assignments>,
+    requests: mpsc::Sender<CheckNow>,
+    received: Arc<Mutex<Vec<CheckResult>>>,
+    /// While set, the hub takes nothing.
+    away: Arc<AtomicBool>,
+    _folder: tempfile::TempDir,
+}
+
+impl Edge {
+    async fn start(at: &str) -> Edge {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::parse(at).unwrap());
+        let settings = settings(&folder);
+        let disk = Disk::default();
+        let file = OutboxFile::open_with(disk.opener(folder.path().join("outbox.redb")), clock.now()).unwrap();
+        let probes = Probes::new(&settings.probe, clock.clone()).unwrap();
+        let (node, mut hub) = in_process();
+        let region = Region::start_on(file, probes, settings, node, clock.clone()).await.unwrap();
+        let (received, away): (Arc<Mutex<Vec<CheckResult>>>, Arc<AtomicBool>) = Default::default();
+        let (taken, gone) = (received.clone(), away.clone());
+        tokio::spawn(async move {
+            while let Some(delivery) = hub.deliveries.recv().await {
+                if gone.load(Ordering::SeqCst) {
+                    let _ = delivery.answer.send(Answer::Later { reason: "away".to_owned() });
+                    continue;
+                }
+                let (head, results) = decode(&delivery.batch).unwrap();
+                taken.lock().unwrap().extend(results);
+                let _ = delivery.answer.send(Answer::Stored { boot: head.boot(), through: head.number() });
+            }
+        });
+        let (assignments, requests) = (hub.assignments, hub.requests);
+        Edge { clock, disk, region, services: Mutex::default(), assignments, requests, received, away, _folder: folder }
+    }
+
+    /// Assigns a service, new or edited; `None` takes it away.
+    fn assign(&self, id: u32, document: Option<Value>) {
+        let mut services = self.services.lock().unwrap();
+        let generation = self.assignments.borrow().generation + 1;
+        services.retain(|service| service.id != ServiceId(id));
+        services.extend(document.map(|document| Assignment {
+            id: ServiceId(id),
+            revision: generation,
+            document: document.to_string().into(),
+        }));
+        self.assignments.send(Assignments { generation, services: Arc::new(services.clone()) }).unwrap();
+    }
+
+    async fn check_now(&self, id: u32) -> oneshot::Receiver<CheckResult> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(CheckNow { service: ServiceId(id), answer }).await.unwrap();
+        answered
+    }
+
+    /// The times the checks the hub knows of were due, as `HH:MM:SS`.
+    fn times(&self) -> Vec<String> {
+        self.received.lock().unwrap().iter().map(|result| result.scheduled_at.rfc3339()[11..19].to_owned()).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.received.lock().unwrap().len()
+    }
+
+    /// Moves time on in steps until `found` says so; what runs on sockets and disks is given real time.
+    async fn until(&self, what: &str, mut found: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !found() {
+            assert!(began.elapsed() < Duration::from_secs(30), "never came: {what}; {:?}", self.times());
+            self.pass(Duration::from_millis(50), Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Lets `span` pass in such steps, with real time to work in after each.
+    async fn pass(&self, span: Duration, step: Duration) {
+        let mut left = span;
+        while !left.is_zero() {
+            let next = left.min(step);
+            self.clock.advance(next).await;
+            left -= next;
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+    }
+
+    async fn stop(self, limit: Duration) -> Drained {
+        let clock = self.clock.clone();
+        let moving = tokio::spawn(async move {
+            loop {
+                clock.advance(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        let drained = self.region.stop(limit).await;
+        moving.abort();
+        drained
+    }
+
+    async fn finish(self) {
+        let drained = self.stop(Duration::from_secs(10)).await;
+        assert!(drained.probers && drained.outbox, "{drained:?}");
+        assert_eq!((drained.depth.results, drained.given_up), (0, 0), "{drained:?}");
+    }
+}
+
+fn settings(folder: &tempfile::TempDir) -> RegionSettings {
+    let environment = vec![("DATABASE_URL".to_owned(), "mem://".to_owned())];
+    Config::load(&Sources { dir: folder.path().to_owned(), environment, role: Role::Hub }).unwrap().region
+}
+
+async fn target() -> Target {
+    Target::plain(|_| Reply::text(200, "fine")).await
+}
+
+/// A target that takes its time.
+async fn slow(delay: Duration) -> Target {
+    let delays = Delays { head: delay, ..Delays::default() };
+    Target::start("127.0.0.1".parse().unwrap(), None, delays, Arc::new(|_| Reply::text(200, "late"))).await
+}
+
+fn service(target: &Target, schedule: Value) -> Value {
+    let mut document = json!({"name": "api", "base_url": target.url("http", "127.0.0.1"), "retries": 0});
+    document.as_object_mut().unwrap().extend(schedule.as_object().unwrap().clone());
+    document
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_delays_results_and_loses_none() {
+    let (edge, target) = (Edge::start("2026-11-22T10:00:00Z").await, target().await);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    edge.disk.fill(true);
+    let mut asked = edge.check_now(1).await;
+    edge.until("the check", || target.asked().len() == 2).await;
+    edge.pass(Duration::from_secs(30), Duration::from_millis(250)).await;
+    assert!(asked.try_recv().is_err(), "an answer before its result was committed");
+    assert_eq!(edge.count(), 1);
+    let tries = edge.disk.opened.load(Ordering::SeqCst);
+    assert!((4..=10).contains(&tries), "half a minute at growing intervals, and {tries} tries");
+    edge.disk.fill(false);
+    edge.until("the delivery", || edge.count() == 2).await;
+    asked.await.unwrap();
+    // All goes on as before, with the same boot and nothing twice.
+    let asked = edge.check_now(1).await;
+    edge.until("one more", || edge.count() == 3).await;
+    let last = asked.await.unwrap();
+    let ids: Vec<(u64, u64)> = edge.received.lock().unwrap().iter().map(|result| (result.id.boot.0, result.id.seq)).collect();
+    assert_eq!(ids, [(last.id.boot.0, 1), (last.id.boot.0, 2), (last.id.boot.0, 3)]);
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_disk_held_up_at_the_stop_is_said_to_be_given_up() {
+    let (edge, target) = (Edge::start("2026-11-22T10:00:00Z").await, target().await);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    edge.disk.fill(true);
+    let _asked = edge.check_now(1).await;
+    edge.until("the check", || target.asked().len() == 2).await;
+    let (began, limit) = (Instant::now(), Duration::from_secs(2));
+    let drained = edge.stop(limit).await;
+    assert!(began.elapsed() <= limit + Duration::from_millis(300), "took {:?}", began.elapsed());
+    assert_eq!((drained.probers, drained.outbox, drained.given_up), (false, false, 1), "{drained:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_gives_a_slow_check_most_of_its_time() {
+    let (edge, target) = (Edge::start("2026-11-22T10:00:00Z").await, slow(Duration::from_millis(1800)).await);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("a check in flight", || target.connections() == 1).await;
+    let received = edge.received.clone();
+    let drained = edge.stop(Duration::from_secs(3)).await;
+    assert!(drained.probers && drained.outbox, "{drained:?}");
+    assert_eq!(received.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_holds_only_so_many_results() {
+    let (edge, target) = (Edge::start("2026-11-22T10:00:00Z").await, target().await);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    edge.disk.fill(true);
+    let _asked = edge.check_now(1).await;
+    edge.until("the check", || target.asked().len() == 2).await;
+    let commits = edge.region.view().shared.counts.commits.load(Ordering::Relaxed);
+    for id in 2..=1300 {
+        edge.assign(id, Some(service(&target, json!({"interval_s": 86_400}))));
+    }
+    edge.until("all checks", || target.asked().len() == 1301).await;
+    let tries = edge.disk.opened.load(Ordering::SeqCst);
+    assert!(tries < 20, "results that come in are no reason to try again: {tries} tries");
+    edge.disk.fill(false);
+    edge.until("all results", || edge.count() == 1301).await;
+    let made = edge.region.view().shared.counts.commits.load(Ordering::Relaxed) - commits;
+    assert!((4..=12).contains(&made), "1300 results in {made} commits: one, and three of 512 at most");
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daily_round_is_made_though_a_check_ran_shortly_before() {
+    let (edge, target) = (Edge::start("2026-11-22T08:49:58Z").await, target().await);
+    edge.assign(1, Some(service(&target, json!({"cron": "0 9 * * *", "spread_s": 0}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    let _asked = edge.check_now(1).await;
+    edge.until("one more", || edge.count() == 2).await;
+    edge.pass(11 * MINUTE, Duration::from_secs(5)).await;
+    edge.until("the round", || edge.count() == 3).await;
+    assert_eq!(edge.times()[2], "09:00:00");
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_is_neither_late_nor_doubled_when_the_clock_is_set() {
+    let (edge, target) = (Edge::start("2026-11-22T08:00:00Z").await, target().await);
+    edge.assign(1, Some(service(&target, json!({"cron": "0 9,10,11 * * *", "spread_s": 0}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    // Set on by half an hour (or the machine was suspended so long): the round comes half an hour earlier.
+    edge.clock.step_wall(30 * 60_000_000);
+    edge.pass(31 * MINUTE, Duration::from_secs(5)).await;
+    edge.until("the round of nine", || edge.count() == 2).await;
+    assert_eq!(edge.times()[1], "09:00:00");
+    let lag = edge.region.view().probers.lock().unwrap().probers[&ServiceId(1)].tally.last_lag_us.load(Ordering::Relaxed);
+    assert!(lag < 6_000_000, "a clock that was set is no lag: {lag} µs");
+    // Set back by half an hour: nine comes again, its round does not; ten is not checked early.
+    edge.clock.step_wall(-30 * 60_000_000);
+    edge.pass(80 * MINUTE, Duration::from_secs(10)).await;
+    assert_eq!(edge.count(), 2, "{:?}", edge.times());
+    edge.pass(11 * MINUTE, Duration::from_secs(5)).await;
+    edge.until("the round of ten", || edge.count() == 3).await;
+    assert_eq!(edge.times()[2], "10:00:00");
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interval_goes_on_when_the_clock_goes_back_by_days() {
+    let (edge, target) = (Edge::start("2026-11-22T08:00:00Z").await, target().await);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 60}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    edge.pass(3 * MINUTE, Duration::from_secs(2)).await;
+    let before = edge.count();
+    assert!((3..=5).contains(&before), "{:?}", edge.times());
+    edge.clock.step_wall(-5 * 86_400_000_000);
+    edge.pass(5 * MINUTE, Duration::from_secs(2)).await;
+    let since = edge.count() - before;
+    assert!((4..=6).contains(&since), "{since} checks in five minutes: {:?}", edge.times());
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_set_on_by_weeks_drops_nothing_that_waits_for_the_hub() {
+    let (edge, target) = (Edge::start("2026-11-22T08:00:00Z").await, target().await);
+    edge.away.store(true, Ordering::SeqCst);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 10}))));
+    edge.pass(MINUTE, Duration::from_secs(1)).await;
+    edge.until("results that wait", || edge.region.view().shared.file.depth().results >= 6).await;
+    edge.clock.step_wall(30 * 86_400_000_000);
+    edge.pass(MINUTE, Duration::from_secs(1)).await;
+    edge.away.store(false, Ordering::SeqCst);
+    let made = target.asked().len();
+    assert!(made >= 11, "{made}");
+    edge.until("all of them", || edge.count() >= made).await;
+    assert_eq!(edge.region.view().shared.counts.dropped.load(Ordering::Relaxed), 0);
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_comes_back_at_once_is_not_checked_twice_at_a_time() {
+    let edge = Edge::start("2026-11-22T08:00:00Z").await;
+    let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak) = (busy.clone(), most.clone());
+    let target = Target::plain(move |_| {
+        peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(600));
+        now.fetch_sub(1, Ordering::SeqCst);
+        Reply::text(200, "fine")
+    })
+    .await;
+    let document = service(&target, json!({"interval_s": 3600}));
+    edge.assign(1, Some(document.clone()));
+    edge.until("a check in flight", || busy.load(Ordering::SeqCst) == 1).await;
+    edge.assign(1, None);
+    edge.until("no prober", || edge.region.view().probers.lock().unwrap().probers.is_empty()).await;
+    edge.assign(1, Some(document));
+    edge.until("both checks", || edge.count() == 2).await;
+    assert_eq!(most.load(Ordering::SeqCst), 1, "two checks of one service at once");
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_check_is_answered_though_the_service_is_edited_or_another_asks() {
+    let edge = Edge::start("2026-11-22T08:00:00Z").await;
+    let target = target().await;
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    // No check may run: what is asked for waits.
+    let shared = edge.region.view().shared;
+    let held = shared.running.acquire_many(shared.running.available_permits() as u32).await.unwrap();
+    let first = edge.check_now(1).await;
+    edge.pass(Duration::from_millis(100), Duration::from_millis(50)).await;
+    let second = edge.check_now(1).await;
+    edge.pass(Duration::from_millis(100), Duration::from_millis(50)).await;
+    let mut edited = service(&target, json!({"interval_s": 3600}));
+    edited["health_path"] = json!("/edited");
+    edge.assign(1, Some(edited));
+    edge.pass(Duration::from_millis(200), Duration::from_millis(50)).await;
+    drop(held);
+    edge.until("the check as edited", || edge.count() == 2).await;
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!(first.id, second.id);
+    assert_eq!(target.asked().last().unwrap().path, "/edited");
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_added_together_are_spread_over_the_second_they_may_take() {
+    let (edge, target) = (Edge::start("2026-11-22T08:00:00Z").await, target().await);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    let before = edge.clock.now();
+    for id in 2..=40 {
+        edge.assign(id, Some(service(&target, json!({"interval_s": 3600}))));
+    }
+    edge.until("all checks", || edge.count() == 40).await;
+    let waits: Vec<Duration> = edge.received.lock().unwrap()[1..].iter().map(|result| result.scheduled_at.since(before)).collect();
+    assert!(waits.iter().all(|wait| *wait < Duration::from_millis(1500)), "{waits:?}");
+    let late = waits.iter().filter(|wait| **wait > Duration::from_millis(900)).count();
+    assert!(late < 12, "{late} of 39 at the end of the second: {waits:?}");
+    edge.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_started_while_a_region_ends() {
+    let (edge, target) = (Edge::start("2026-11-22T08:00:00Z").await, target().await);
+    edge.away.store(true, Ordering::SeqCst);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("a result that waits for the hub", || edge.region.view().shared.file.depth().results == 1).await;
+    // All checks have ended long before, but what they made cannot be sent.
+    let (late, document) = (edge.assignments.clone(), service(&target, json!({"interval_s": 3600})).to_string());
+    let assigning = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let services = Arc::new(vec![Assignment { id: ServiceId(2), revision: 50, document: document.into() }]);
+        late.send(Assignments { generation: 50, services }).unwrap();
+    });
+    let drained = edge.stop(Duration::from_secs(3)).await;
+    assigning.await.unwrap();
+    assert_eq!((drained.probers, drained.outbox, drained.depth.results, drained.given_up), (true, false, 1, 0), "{drained:?}");
+    assert_eq!(target.asked().len(), 1, "a service was started");
+}
+
+/// An outbox that keeps what it is given in memory, or loses it as one that dies would.
+struct Recorder {
+    loses: Arc<AtomicBool>,
+}
+
+impl Actor for Recorder {
+    type Msg = OutboxMsg;
+    type State = Arc<Mutex<Vec<CheckResult>>>;
+    type Arguments = Arc<Mutex<Vec<CheckResult>>>;
+
+    async fn pre_start(&self, _: ActorRef<OutboxMsg>, kept: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+        Ok(kept)
+    }
+
+    async fn handle(&self, _: ActorRef<OutboxMsg>, message: OutboxMsg, kept: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        if let OutboxMsg::Record(result, made) = message {
+            kept.lock().unwrap().push(*result);
+            if !self.loses.load(Ordering::SeqCst) {
+                let _ = made.send(());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probers_started_again_are_spread_and_answer_only_with_what_was_committed() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), target().await);
+    let (settings, clock) = (settings(&folder), Clock::manual(Timestamp::parse("2026-11-22T08:00:00Z").unwrap()));
+    let file = OutboxFile::open(&folder.path().join("outbox.redb"), clock.now()).unwrap();
+    let probes = Probes::new(&settings.probe, clock.clone()).unwrap();
+    let shared = Shared::new(settings, clock.clone(), probes, file);
+    let (kept, loses): (Arc<Mutex<Vec<CheckResult>>>, Arc<AtomicBool>) = Default::default();
+    let (outbox, _) = Actor::spawn(None, Recorder { loses: loses.clone() }, kept.clone()).await.unwrap();
+    let (node, hub) = in_process();
+    let document = service(&target, json!({"interval_s": 3600})).to_string();
+    let services = (1..=30).map(|id| Assignment { id: ServiceId(id), revision: 1, document: document.clone().into() }).collect();
+    hub.assignments.send(Assignments { generation: 8, services: Arc::new(services) }).unwrap();
+    // One that ran before had taken up this generation.
+    let status = Arc::new(Mutex::new(SupervisorStatus { generation: 8, ..SupervisorStatus::default() }));
+    let requests = Arc::new(tokio::sync::Mutex::new(node.requests));
+    let args = SupervisorArgs { shared, outbox, assignments: node.assignments, requests, status: status.clone() };
+    let (supervisor, ended) = Actor::spawn(None, Supervisor, args).await.unwrap();
+    let began = (clock.now(), Instant::now());
+    while kept.lock().unwrap().len() < 30 {
+        assert!(began.1.elapsed() < Duration::from_secs(20), "checks were not made");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        clock.advance(Duration::from_millis(50)).await;
+    }
+    let early = kept.lock().unwrap().iter().filter(|result| result.scheduled_at.since(began.0) < Duration::from_secs(2)).count();
+    assert!((3..=21).contains(&early), "{early} of 30 within two of five seconds");
+
+    for (lost, answered) in [(false, true), (true, false)] {
+        loses.store(lost, Ordering::SeqCst);
+        let (answer, wanted) = oneshot::channel();
+        supervisor.cast(SupervisorMsg::CheckNow(CheckNow { service: ServiceId(1), answer })).unwrap();
+        let wanted = tokio::time::timeout(Duration::from_secs(10), wanted).await.expect("a word");
+        assert_eq!(wanted.is_ok(), answered);
+    }
+    supervisor.stop(None);
+    ended.await.unwrap();
+}
