@@ -83,7 +83,8 @@ impl Region {
         let probes = Probes::new(&settings.probe, clock.clone()).context("probes cannot be made")?;
         let folder = settings.data_dir.join("outbox");
         std::fs::create_dir_all(&folder).with_context(|| format!("folder {} cannot be made", folder.display()))?;
-        let file = OutboxFile::open(&folder.join(format!("{}.redb", settings.node)), clock.now())?;
+        // Not named by the node: a machine that is called otherwise today must still find what it made yesterday.
+        let file = OutboxFile::open(&folder.join("outbox.redb"), clock.now())?;
         Region::start_on(file, probes, settings, link, clock).await
     }
 

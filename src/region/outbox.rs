@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{error, info, warn};
 
 use crate::model::check::CheckResult;
@@ -37,8 +37,8 @@ pub struct Outbox;
 
 #[derive(Debug)]
 pub enum OutboxMsg {
-    /// A check's result; the channel is answered once it is committed.
-    Record(Box<CheckResult>, oneshot::Sender<()>),
+    /// A check's result, and who waits for its commit.
+    Record(Box<CheckResult>, Receipt),
     Tick,
     Committed(Result<u64, String>),
     Acknowledged {
@@ -53,6 +53,28 @@ pub enum OutboxMsg {
     Flush(RpcReplyPort<()>),
 }
 
+/// Goes with a result to the disk. Dropped short of its commit it answers nobody: the check was not made.
+#[derive(Debug)]
+pub struct Receipt {
+    /// The room a result takes up until it is committed.
+    pub room: OwnedSemaphorePermit,
+    /// Who asked for this check, and what they are told.
+    pub askers: Vec<oneshot::Sender<CheckResult>>,
+    pub copy: Option<Box<CheckResult>>,
+}
+
+impl Receipt {
+    /// The result is committed.
+    pub fn made(self) {
+        if let Some(copy) = self.copy {
+            for asker in self.askers {
+                let _ = asker.send((*copy).clone());
+            }
+        }
+        drop(self.room);
+    }
+}
+
 pub struct OutboxArgs {
     pub shared: Arc<Shared>,
     pub courier: ActorRef<CourierMsg>,
@@ -61,7 +83,7 @@ pub struct OutboxArgs {
 pub struct OutboxState {
     shared: Arc<Shared>,
     courier: ActorRef<CourierMsg>,
-    pending: VecDeque<(CheckResult, oneshot::Sender<()>)>,
+    pending: VecDeque<(CheckResult, Receipt)>,
     pending_bytes: usize,
     /// The last batch left results behind that came before its time was up.
     overdue: bool,
@@ -81,7 +103,7 @@ struct Writing {
     batch: Option<(u64, u64, Vec<u8>)>,
     acknowledged: Option<(Boot, u64)>,
     refused: Option<(Boot, u64)>,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<Receipt>,
 }
 
 impl Actor for Outbox {
@@ -120,7 +142,7 @@ impl Actor for Outbox {
 }
 
 impl OutboxState {
-    fn record(&mut self, myself: &ActorRef<OutboxMsg>, result: CheckResult, made: oneshot::Sender<()>) {
+    fn record(&mut self, myself: &ActorRef<OutboxMsg>, result: CheckResult, made: Receipt) {
         self.pending_bytes += weight(&result);
         self.pending.push_back((result, made));
         if self.is_full() {
@@ -241,8 +263,7 @@ impl OutboxState {
             warn!(dropped, total, "outbox is over its bound, oldest results dropped");
         }
         for made in written.waiting {
-            // The check may have been given up meanwhile; its result is made all the same.
-            let _ = made.send(());
+            made.made();
         }
         if written.batch.is_some() {
             let _ = self.courier.cast(CourierMsg::BatchMade);

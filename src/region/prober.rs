@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::model::check::CheckResult;
 use crate::model::schedule::Place;
 use crate::model::service::{Schedule, Service};
 use crate::model::time::{Timestamp, micros};
 use crate::probe::CheckOrder;
-use crate::region::outbox::OutboxMsg;
+use crate::region::outbox::{OutboxMsg, Receipt};
 use crate::region::rhythm::Rhythm;
 use crate::region::shared::Shared;
 use crate::supervise::Task;
@@ -238,7 +238,7 @@ enum When {
     Round(Timestamp),
 }
 
-/// One check from its timer to its commit.
+/// One check from its timer to the outbox.
 struct Errand {
     shared: Arc<Shared>,
     outbox: ActorRef<OutboxMsg>,
@@ -258,7 +258,7 @@ impl Errand {
         self.wait().await;
         // In this order, so that only what has begun takes up room.
         let Ok(running) = self.shared.running.acquire().await else { return };
-        let Ok(room) = self.shared.room.acquire().await else { return };
+        let Ok(room) = self.shared.room.clone().acquire_owned().await else { return };
         if !self.gate.begin() {
             return;
         }
@@ -277,8 +277,8 @@ impl Errand {
         self.tally.running.store(false, Ordering::Relaxed);
         match outcome {
             Ok(result) => {
-                self.hand_over(result).await;
-                drop(room);
+                self.hand_over(result, room);
+                // The next round does not wait for the disk.
                 let _ = self.prober.cast(ProberMsg::Finished { scheduled_at: self.scheduled_at, round: self.round.is_some() });
             }
             Err(panic) => {
@@ -312,7 +312,7 @@ impl Errand {
         }
     }
 
-    async fn hand_over(&self, result: CheckResult) {
+    fn hand_over(&self, result: CheckResult, room: OwnedSemaphorePermit) {
         self.tally.checks.fetch_add(1, Ordering::Relaxed);
         self.shared.counts.checks.fetch_add(1, Ordering::Relaxed);
         if !result.ok() {
@@ -320,16 +320,10 @@ impl Errand {
             self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.tally.last_started.store(result.started_at.0.max(0) as u64, Ordering::Relaxed);
-        let wanted = self.gate.take_wanted();
-        let copy = (!wanted.is_empty()).then(|| result.clone());
-        let (made, committed) = oneshot::channel();
-        // An outbox that dies drops the sender: the check was not made, and the next one comes in its turn.
-        let made = self.outbox.cast(OutboxMsg::Record(Box::new(result), made)).is_ok() && committed.await.is_ok();
-        if let (Some(copy), true) = (copy, made) {
-            for answer in wanted {
-                let _ = answer.send(copy.clone());
-            }
-        }
+        let askers = self.gate.take_wanted();
+        let copy = (!askers.is_empty()).then(|| Box::new(result.clone()));
+        // An outbox that dies loses it: the check was not made, and the next one comes in its turn.
+        let _ = self.outbox.cast(OutboxMsg::Record(Box::new(result), Receipt { room, askers, copy }));
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Shared {
     /// Checks in flight.
     pub running: Semaphore,
     /// Results made or in the making that are not committed yet.
-    pub room: Semaphore,
+    pub room: Arc<Semaphore>,
     pub counts: Counts,
     /// Both clocks at the start.
     began: (Timestamp, Duration),
@@ -51,7 +51,7 @@ impl Shared {
     pub fn new(settings: RegionSettings, clock: Clock, probes: Probes, file: OutboxFile) -> Arc<Shared> {
         Arc::new(Shared {
             running: Semaphore::new(settings.max_concurrent_checks),
-            room: Semaphore::new(UNCOMMITTED),
+            room: Arc::new(Semaphore::new(UNCOMMITTED)),
             counts: Counts::default(),
             began: (clock.now(), clock.steady()),
             seq: AtomicU64::new(0),

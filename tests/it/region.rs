@@ -467,7 +467,7 @@ impl Actor for Recorder {
         if let OutboxMsg::Record(result, made) = message {
             kept.lock().unwrap().push(*result);
             if !self.loses.load(Ordering::SeqCst) {
-                let _ = made.send(());
+                made.made();
             }
         }
         Ok(())
