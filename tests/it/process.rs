@@ -1,6 +1,6 @@
 //! The real binary, as a person runs it: first start, restart, kill -9, bad surroundings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use probemesh::clock::Clock;
@@ -128,17 +128,17 @@ async fn whatever_is_killed_every_check_made_is_stored_exactly_once() {
     assert!(asked.len() > 500, "only {} checks were made", asked.len());
     assert!(stored.values().all(|times| *times == 1), "a result is stored twice");
     assert!(stored.keys().all(|check| asked.contains_key(check)), "a result nobody asked for");
-    let mut last: HashMap<u64, u64> = HashMap::new();
-    for (boot, seq) in asked.keys() {
-        let end = last.entry(*boot).or_insert(0);
-        *end = (*end).max(*seq);
+    let boots: HashSet<u64> = asked.keys().map(|(boot, _)| *boot).collect();
+    assert_eq!(boots.len(), KILLS + 1);
+    // What a kill takes is the end of a boot: checks in flight and those whose commit was not done. Behind the first of them
+    // nothing is stored but what overtook it: one check of each of the 40 services at most.
+    let missing: Vec<(u64, u64)> = asked.keys().filter(|check| !stored.contains_key(*check)).copied().collect();
+    for boot in &boots {
+        let Some(first) = missing.iter().filter(|(of, _)| of == boot).map(|(_, seq)| *seq).min() else { continue };
+        let behind = stored.keys().filter(|(of, seq)| of == boot && *seq > first).count();
+        assert!(behind <= 40, "boot {boot} misses check {first}, yet {behind} behind it are stored");
     }
-    assert_eq!(last.len(), KILLS + 1);
-    // 160 checks a second: what was in flight and what one commit of a tenth of a second held, and as much again for a busy machine.
-    let missing: Vec<_> = asked.keys().filter(|check| !stored.contains_key(*check)).collect();
-    let early: Vec<_> = missing.iter().filter(|(boot, seq)| seq + 120 < last[boot]).collect();
-    assert!(early.is_empty(), "checks that were made are missing: {early:?} of {last:?}");
-    let newest = last.keys().max().unwrap();
+    let newest = boots.iter().max().unwrap();
     assert!(missing.iter().all(|(boot, _)| boot != newest), "the last boot was ended, not killed, and misses checks");
 }
 
