@@ -259,9 +259,9 @@ async fn what_a_full_disk_held_up_at_the_stop_is_said_to_be_given_up() {
     edge.disk.fill(true);
     let _asked = edge.check_now(1).await;
     edge.until("the check", || target.asked().len() == 2).await;
-    let (began, limit) = (Instant::now(), Duration::from_secs(2));
+    let (began, limit) = (Instant::now(), Duration::from_secs(3));
     let drained = edge.stop(limit).await;
-    assert!(began.elapsed() <= limit + Duration::from_millis(300), "took {:?}", began.elapsed());
+    assert!(began.elapsed() <= limit + Duration::from_secs(1), "took {:?}", began.elapsed());
     assert_eq!((drained.probers, drained.outbox, drained.given_up), (false, false, 1), "{drained:?}");
 }
 
@@ -368,23 +368,20 @@ async fn a_clock_set_on_by_weeks_drops_nothing_that_waits_for_the_hub() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_comes_back_at_once_is_not_checked_twice_at_a_time() {
     let edge = Edge::start("2026-11-22T08:00:00Z").await;
-    let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (now, peak) = (busy.clone(), most.clone());
-    let target = Target::plain(move |_| {
-        peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        std::thread::sleep(Duration::from_millis(600));
-        now.fetch_sub(1, Ordering::SeqCst);
-        Reply::text(200, "fine")
-    })
-    .await;
+    let target = slow(Duration::from_millis(600)).await;
     let document = service(&target, json!({"interval_s": 3600}));
     edge.assign(1, Some(document.clone()));
-    edge.until("a check in flight", || busy.load(Ordering::SeqCst) == 1).await;
+    edge.until("a check in flight", || target.asked().len() == 1).await;
     edge.assign(1, None);
     edge.until("no prober", || edge.region.view().probers.lock().unwrap().probers.is_empty()).await;
     edge.assign(1, Some(document));
-    edge.until("both checks", || edge.count() == 2).await;
-    assert_eq!(most.load(Ordering::SeqCst), 1, "two checks of one service at once");
+    let shared = edge.region.view().shared;
+    edge.until("both checks", || {
+        let begun = target.asked().len() as u64;
+        assert!(begun <= shared.counts.checks.load(Ordering::Relaxed) + 1, "two checks of one service at once");
+        edge.count() == 2
+    })
+    .await;
     edge.finish().await;
 }
 
