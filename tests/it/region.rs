@@ -167,7 +167,7 @@ impl Edge {
     async fn until(&self, what: &str, mut found: impl FnMut() -> bool) {
         let began = Instant::now();
         while !found() {
-            assert!(began.elapsed() < Duration::from_secs(30), "never came: {what}; {:?}", self.times());
+            assert!(began.elapsed() < Duration::from_secs(60), "never came: {what}; {:?}", self.times());
             self.pass(Duration::from_millis(50), Duration::from_millis(50)).await;
         }
     }
@@ -285,16 +285,16 @@ async fn a_batch_holds_only_so_many_results() {
     let _asked = edge.check_now(1).await;
     edge.until("the check", || target.asked().len() == 2).await;
     let commits = edge.region.view().shared.counts.commits.load(Ordering::Relaxed);
-    for id in 2..=1300 {
+    for id in 2..=620 {
         edge.assign(id, Some(service(&target, json!({"interval_s": 86_400}))));
     }
-    edge.until("all checks", || target.asked().len() == 1301).await;
+    edge.until("all checks", || target.asked().len() == 621).await;
     let tries = edge.disk.opened.load(Ordering::SeqCst);
     assert!(tries < 20, "results that come in are no reason to try again: {tries} tries");
     edge.disk.fill(false);
-    edge.until("all results", || edge.count() == 1301).await;
+    edge.until("all results", || edge.count() == 621).await;
     let made = edge.region.view().shared.counts.commits.load(Ordering::Relaxed) - commits;
-    assert!((4..=12).contains(&made), "1300 results in {made} commits: one, and three of 512 at most");
+    assert!((3..=9).contains(&made), "620 results in {made} commits: one, and two of 512 at most");
     edge.finish().await;
 }
 
