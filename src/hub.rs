@@ -178,7 +178,7 @@ impl Hub {
     /// Closes the store, after `region` has drained into it; within `limit`, and says what it did.
     pub async fn stop(self, region: Option<Region>, limit: Duration) -> anyhow::Result<Option<Drained>> {
         let drained = match region {
-            Some(region) => Some(region.stop(limit.mul_f64(0.7)).await),
+            Some(region) => Some(region.stop(limit.mul_f64(0.85)).await),
             None => None,
         };
         let _ = self.keeper.stop_and_wait(None, Some(limit.mul_f64(0.1))).await;
@@ -347,8 +347,15 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
     let drained = hub.stop(region, limit).await?;
     let took_ms = (clock.steady() - began).as_millis() as u64;
     match drained {
-        Some(Drained { probers: true, outbox: true, .. }) => info!(took_ms, "ended: every check made is in the store"),
-        Some(drained) => warn!(took_ms, waiting = drained.depth.results, "ended: results wait in the outbox for the next start"),
+        Some(Drained { given_up: 0, depth, .. }) if depth.results == 0 => info!(took_ms, "ended: every check made is in the store"),
+        Some(Drained { given_up, depth, .. }) => {
+            warn!(
+                took_ms,
+                given_up,
+                waiting = depth.results,
+                "ended: checks given up were not made, results that wait are sent at the next start"
+            );
+        }
         None => info!(took_ms, "ended"),
     }
     match early {

@@ -105,9 +105,11 @@ fn region_node(region: &RegionView, now: Timestamp) -> NodeView {
         children: probers.probers.values().map(|prober| prober_actor(prober, now)).collect(),
         ..ActorView::default()
     };
+    let outbox_error = counts.outbox_error.lock().expect("no holder panics").clone();
     let outbox = ActorView {
         name: "outbox".to_owned(),
-        state: "running".to_owned(),
+        state: if outbox_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: outbox_error,
         figures: figures([
             ("batches", json!(depth.batches)),
             ("results", json!(depth.results)),

@@ -257,6 +257,7 @@ impl OutboxState {
         self.shared.counts.commits.fetch_add(1, Ordering::Relaxed);
         if std::mem::take(&mut self.failures) > 0 {
             info!("outbox can be written again");
+            self.shared.counts.outbox_error.lock().expect("no holder panics").take();
         }
         if dropped > 0 {
             let total = self.shared.counts.dropped.fetch_add(dropped, Ordering::Relaxed) + dropped;
@@ -282,6 +283,7 @@ impl OutboxState {
         self.failures += 1;
         let wait = RETRY_FIRST.saturating_mul(1 << (self.failures - 1).min(6)).min(RETRY_AT_MOST);
         let waiting = self.pending.len() + self.writing.as_ref().map_or(0, |writing| writing.waiting.len());
+        *self.shared.counts.outbox_error.lock().expect("no holder panics") = Some(cause.to_owned());
         error!(cause, waiting, attempt = self.failures, retry_ms = wait.as_millis() as u64, "outbox cannot be written, checks wait");
         self.set_timer(myself, wait);
     }

@@ -43,8 +43,10 @@ pub enum ProberMsg {
     Panicked(String),
     /// Wants a result at once; one that is in flight serves too.
     CheckNow(oneshot::Sender<CheckResult>),
-    /// The service was edited: a check in flight ends as it began, the next is made as edited, at once.
+    /// The service was edited: a check in flight may end as it began, within a second or so, and the next is made as edited.
     Edit(Arc<Service>),
+    /// An edit has waited long enough for the check in flight.
+    Impatient,
     /// Ends this actor, after the check in flight.
     Retire,
 }
@@ -57,6 +59,9 @@ pub struct ProberArgs {
     /// Wait before the first check.
     pub first_wait: Duration,
 }
+
+/// How long a check in flight may hold up an edit; the hub promises two seconds.
+const EDIT_PATIENCE: Duration = Duration::from_millis(1_200);
 
 /// What outlives the actor's restarts and can be read without asking it.
 #[derive(Debug, Default)]
@@ -79,6 +84,8 @@ pub struct ProberState {
     /// The check to come or in flight.
     check: Option<Check>,
     edited: bool,
+    /// Runs while an edit waits for the check in flight.
+    patience: Option<Task>,
     retiring: bool,
 }
 
@@ -133,6 +140,7 @@ impl Actor for Prober {
             tally: args.tally,
             check: None,
             edited: false,
+            patience: None,
             retiring: false,
         };
         state.arm(&myself, When::In(args.first_wait), Vec::new());
@@ -145,6 +153,7 @@ impl Actor for Prober {
             ProberMsg::Panicked(cause) => return Err(format!("probe panicked: {cause}").into()),
             ProberMsg::CheckNow(answer) => state.check_now(&myself, answer),
             ProberMsg::Edit(service) => state.edit(&myself, service),
+            ProberMsg::Impatient => state.impatient(&myself),
             ProberMsg::Retire => state.retire(&myself),
         }
         Ok(())
@@ -193,12 +202,31 @@ impl ProberState {
         }
         self.service = service;
         match &self.check {
-            Some(check) if !check.gate.cancel() => self.edited = true,
+            Some(check) if !check.gate.cancel() => {
+                self.edited = true;
+                let (clock, prober) = (self.shared.clock.clone(), myself.clone());
+                self.patience = Some(Task::spawn(async move {
+                    clock.sleep(EDIT_PATIENCE).await;
+                    let _ = prober.cast(ProberMsg::Impatient);
+                }));
+            }
             check => {
                 let wanted = check.as_ref().map(|check| check.gate.take_wanted()).unwrap_or_default();
                 self.arm(myself, When::In(Duration::ZERO), wanted);
             }
         }
+    }
+
+    /// A check as it was before the edit still hangs on its target: it is given up, so that the edit takes effect.
+    fn impatient(&mut self, myself: &ActorRef<ProberMsg>) {
+        self.patience = None;
+        if !self.edited || self.retiring {
+            return;
+        }
+        self.edited = false;
+        let wanted = self.check.take().map(|check| check.gate.take_wanted()).unwrap_or_default();
+        self.tally.running.store(false, Ordering::Relaxed);
+        self.arm(myself, When::In(Duration::ZERO), wanted);
     }
 
     fn retire(&mut self, myself: &ActorRef<ProberMsg>) {

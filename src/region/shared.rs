@@ -1,7 +1,7 @@
 //! What the actors of one region share and what outlives each of them: the outbox file, the counters, the permits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -44,6 +44,8 @@ pub struct Counts {
     pub commits: AtomicU64,
     pub restarts: AtomicU64,
     pub quarantined: AtomicU64,
+    /// Why the outbox cannot be written now.
+    pub outbox_error: Mutex<Option<String>>,
     pub lag: Lag,
 }
 

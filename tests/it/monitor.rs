@@ -49,6 +49,25 @@ async fn an_edit_is_probed_as_edited_within_two_seconds() {
 }
 
 #[rocket::async_test]
+async fn an_edit_does_not_wait_for_a_target_that_hangs() {
+    let (world, target) = (World::start().await, steady().await);
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", hanging.local_addr().unwrap());
+    let id = world.add(json!({"name": "api", "base_url": url, "interval_s": 60, "timeout_s": 120})).await;
+    world
+        .until(STEP, "a check in flight", async |world| world.get("/api/v1/cluster").await.to_string().contains("checking").then_some(()))
+        .await;
+    let before = world.clock.now();
+    let edit = json!({"base_url": target.url("http", "127.0.0.1")});
+    world.ask(Method::Patch, &format!("/api/monitor/services/{id}/"), Some(edit)).await;
+    world.until(STEP, "a check as edited", async |_| (!target.asked().is_empty()).then_some(())).await;
+    assert!(world.clock.now().since(before) <= Duration::from_secs(2));
+    world.until(STEP, "its result", async |world| (world.results(id).await.len() == 1).then_some(())).await;
+    drop(hanging);
+    world.finish().await;
+}
+
+#[rocket::async_test]
 async fn a_disabled_service_is_not_checked_and_a_deleted_one_keeps_its_history() {
     let (world, target) = (World::start().await, steady().await);
     let id = world.add(json!({"name": "api", "base_url": target.url("http", "127.0.0.1"), "interval_s": 1})).await;

@@ -13,6 +13,7 @@ use crate::config::service::expect::check_expectations;
 use crate::config::service::{AuthDocument, QuorumDocument, ServiceDocument, TlsDocument, parse_cron};
 use crate::model::id::ServiceId;
 use crate::model::service::{Auth, Backoff, HttpChoice, IpFamily, Kind, Quorum, Schedule, Service, Target, TlsOptions};
+use crate::model::time::Timestamp;
 
 impl ServiceDocument {
     /// The service that runs, or all that is wrong. `default_schedule` serves those that name neither interval nor cron.
@@ -90,10 +91,18 @@ impl ServiceDocument {
                 default.clone()
             }
             (Some(interval), None) => Schedule::Interval(seconds("interval_s", interval, 0.1, 86_400.0, wrong)),
-            (None, Some(cron)) => parse_cron(cron, self.timezone.as_deref(), spread).unwrap_or_else(|mistake| {
-                wrong.push(mistake);
-                default.clone()
-            }),
+            (None, Some(cron)) => match parse_cron(cron, self.timezone.as_deref(), spread) {
+                // Whether it ever comes does not depend on the day it is asked.
+                Ok(schedule) if schedule.ever_due(Timestamp(0)) => schedule,
+                Ok(_) => {
+                    wrong.push(Mistake::new("cron", format!("{cron:?} names a time that never comes")));
+                    default.clone()
+                }
+                Err(mistake) => {
+                    wrong.push(mistake);
+                    default.clone()
+                }
+            },
             (None, None) => match (default.clone(), spread) {
                 (Schedule::Cron { expression, pattern, zone, .. }, Some(spread)) => {
                     Schedule::Cron { expression, pattern, zone, spread: Some(spread) }
