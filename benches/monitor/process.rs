@@ -173,6 +173,14 @@ pub fn load_average() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
 
+/// CPU time of all cores since boot: what the host of a virtual machine took away, and the whole, in ticks.
+pub fn stolen() -> (f64, f64) {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks: Vec<f64> =
+        stat.lines().next().unwrap_or("").split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse().ok()).collect();
+    (ticks.get(7).copied().unwrap_or(0.0), ticks.iter().sum())
+}
+
 /// A port nobody listens on.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
