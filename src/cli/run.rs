@@ -46,5 +46,7 @@ fn bound_memory() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
+        // Asking the kernel for a page at a time costs more than the pages.
+        libc::mallopt(libc::M_TOP_PAD, 1 << 20);
     }
 }
