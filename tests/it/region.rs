@@ -261,7 +261,7 @@ async fn what_a_full_disk_held_up_at_the_stop_is_said_to_be_given_up() {
     edge.until("the check", || target.asked().len() == 2).await;
     let (began, limit) = (Instant::now(), Duration::from_secs(3));
     let drained = edge.stop(limit).await;
-    assert!(began.elapsed() <= limit + Duration::from_secs(1), "took {:?}", began.elapsed());
+    assert!(began.elapsed() <= limit + Duration::from_secs(3), "took {:?}", began.elapsed());
     assert_eq!((drained.probers, drained.outbox, drained.given_up), (false, false, 1), "{drained:?}");
 }
 
@@ -294,7 +294,7 @@ async fn a_batch_holds_only_so_many_results() {
     edge.disk.fill(false);
     edge.until("all results", || edge.count() == 621).await;
     let made = edge.region.view().shared.counts.commits.load(Ordering::Relaxed) - commits;
-    assert!((3..=9).contains(&made), "620 results in {made} commits: one, and two of 512 at most");
+    assert!((2..=9).contains(&made), "620 results in {made} commits of 512 at most");
     edge.finish().await;
 }
 
@@ -491,7 +491,7 @@ async fn probers_started_again_are_spread_and_answer_only_with_what_was_committe
     let (supervisor, ended) = Actor::spawn(None, Supervisor, args).await.unwrap();
     let began = (clock.now(), Instant::now());
     while kept.lock().unwrap().len() < 30 {
-        assert!(began.1.elapsed() < Duration::from_secs(20), "checks were not made");
+        assert!(began.1.elapsed() < Duration::from_secs(60), "checks were not made");
         tokio::time::sleep(Duration::from_millis(5)).await;
         clock.advance(Duration::from_millis(50)).await;
     }

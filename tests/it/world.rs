@@ -92,7 +92,7 @@ impl World {
             if let Some(found) = found(self).await {
                 return found;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "never came: {what}; {:#}", self.get("/api/v1/cluster").await);
+            assert!(began.elapsed() < Duration::from_secs(90), "never came: {what}; {:#}", self.get("/api/v1/cluster").await);
         }
     }
 
