@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor_cluster::RactorMessage;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
@@ -100,7 +101,7 @@ pub type Wiring = Box<dyn Fn(ActorCell) -> Pin<Box<dyn Future<Output = anyhow::R
 
 pub struct Keeper;
 
-#[derive(Debug)]
+#[derive(Debug, RactorMessage)]
 pub enum KeeperMsg {
     Wire,
 }

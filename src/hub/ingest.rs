@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 
@@ -24,7 +25,7 @@ use crate::wire::link::{Answer, Delivery};
 
 pub struct Ingest;
 
-#[derive(Debug)]
+#[derive(Debug, RactorMessage)]
 pub enum IngestMsg {
     Deliver(Delivery),
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use tracing::{debug, warn};
 
 use crate::clock::Clock;
@@ -23,7 +24,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 pub struct Sealer;
 
-#[derive(Debug)]
+#[derive(Debug, RactorMessage)]
 pub enum SealerMsg {
     Tick,
     Sealed(Result<bool, StoreError>),

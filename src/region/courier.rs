@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
@@ -25,7 +26,7 @@ const BACKOFF_AT_MOST: Duration = Duration::from_secs(5);
 
 pub struct Courier;
 
-#[derive(Debug)]
+#[derive(Debug, RactorMessage)]
 pub enum CourierMsg {
     /// The outbox's address, once it is born: acknowledgements go back there.
     Report(ActorRef<OutboxMsg>),

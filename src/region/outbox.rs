@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor_cluster::RactorMessage;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{error, info, warn};
 
@@ -35,7 +36,7 @@ const FORGET_WITHIN: Duration = Duration::from_secs(1);
 
 pub struct Outbox;
 
-#[derive(Debug)]
+#[derive(Debug, RactorMessage)]
 pub enum OutboxMsg {
     /// A check's result, and who waits for its commit.
     Record(Box<CheckResult>, Receipt),

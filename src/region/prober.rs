@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::model::check::CheckResult;
@@ -33,7 +34,7 @@ const STEP_BACK: i64 = 1_000_000;
 
 pub struct Prober;
 
-#[derive(Debug)]
+#[derive(Debug, RactorMessage)]
 pub enum ProberMsg {
     Finished {
         scheduled_at: Timestamp,

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
@@ -33,7 +34,7 @@ const EDIT_WITHIN: Duration = Duration::from_secs(1);
 
 pub struct Supervisor;
 
-#[derive(Debug)]
+#[derive(Debug, RactorMessage)]
 pub enum SupervisorMsg {
     Assign(Assignments),
     Respawn(ServiceId),
