@@ -10,6 +10,7 @@
 pub mod file;
 pub mod load;
 pub mod locate;
+pub mod mesh;
 pub mod mistake;
 pub mod nearest;
 pub mod reader;
@@ -23,7 +24,7 @@ pub mod sources;
 use figment::Figment;
 
 use crate::config::mistake::Mistake;
-use crate::config::sections::{ApiSettings, HubSettings, LogSettings, RegionSettings, StoreSettings};
+use crate::config::sections::{ApiSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings};
 use crate::config::sources::Sources;
 
 /// Everything a process runs by. Made once; never changed.
@@ -33,6 +34,7 @@ pub struct Config {
     pub region: RegionSettings,
     pub store: StoreSettings,
     pub api: ApiSettings,
+    pub mesh: MeshSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

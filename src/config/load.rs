@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::config::file::TomlFile;
+use crate::config::mesh::mesh;
 use crate::config::mistake::Mistake;
 use crate::config::nearest::suggestion;
 use crate::config::reader::{Reader, Unit};
@@ -21,8 +22,8 @@ use crate::config::sources::{Role, Sources, Variables};
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 7] = ["hub", "region", "probe", "store", "api", "log", "restart"];
-const REGION_TABLES: [&str; 4] = ["region", "probe", "restart", "log"];
+const HUB_TABLES: [&str; 8] = ["hub", "region", "probe", "store", "api", "log", "restart", "mesh"];
+const REGION_TABLES: [&str; 5] = ["region", "probe", "restart", "log", "mesh"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let mut mistakes = Vec::new();
@@ -40,11 +41,12 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let region = region(&mut reader, sources, &data_dir);
     let store = store(&mut reader, &data_dir);
     let api = api(&mut reader);
+    let mesh = mesh(&mut reader, &sources.role);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

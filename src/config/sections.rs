@@ -1,5 +1,6 @@
 //! The settings of each stage, checked. `Config` never changes after start; nothing that runs keeps its state here.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -111,4 +112,22 @@ pub struct HubSettings {
     pub services_json: PathBuf,
     /// The first start gives `admin` this password; a random one if not set.
     pub admin_password: Option<String>,
+}
+
+/// How hub and nodes find each other and keep in touch.
+#[derive(Clone, Debug)]
+pub struct MeshSettings {
+    /// Where a hub takes nodes; `None`: it has none but its own.
+    pub listen: Option<SocketAddr>,
+    /// `host:port` that nodes dial, as a hub writes it into join tokens; `None`: the address listened on.
+    pub address: Option<String>,
+    /// `host:port` of the hub, of a node.
+    pub hub: Option<String>,
+    /// Long-lived, for deployments that cannot carry tokens by hand; hub and nodes are given the same.
+    pub join_secret: Option<String>,
+    pub heartbeat: Duration,
+    /// Silent for so long, the other end is lost.
+    pub deadline: Duration,
+    /// What a node may send a second while it works off what waited in its outbox.
+    pub catch_up_bytes_per_s: u64,
 }

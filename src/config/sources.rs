@@ -53,7 +53,7 @@ impl Sources {
 }
 
 /// Names that stand for one key, by role: (variable, key of a hub, key of a region's node).
-const PLAIN_NAMES: [(&str, &str, &str); 8] = [
+const PLAIN_NAMES: [(&str, &str, &str); 9] = [
     ("HEALTH_INTERVAL_CRON", "hub.schedule_cron", "hub.schedule_cron"),
     ("SERVICES_JSON", "hub.services_json", "hub.services_json"),
     ("DATABASE_URL", "store.url", "store.url"),
@@ -62,6 +62,7 @@ const PLAIN_NAMES: [(&str, &str, &str); 8] = [
     ("PROBEMESH_DATA_DIR", "hub.data_dir", "region.data_dir"),
     ("PROBEMESH_LOG_DIR", "log.dir", "log.dir"),
     ("PROBEMESH_ADMIN_PASSWORD", "hub.admin_password", "hub.admin_password"),
+    ("PROBEMESH_JOIN_SECRET", "mesh.join_secret", "mesh.join_secret"),
 ];
 
 /// Our keys as variables give them, by path. A variable that is empty counts as not set, as compose files leave them.
