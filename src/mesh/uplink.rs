@@ -1,0 +1,370 @@
+//! A node's side of one session: what the region wants to send goes up, what the hub says comes down.
+//!
+//! After an outage the newest state of each service goes first, so that the hub's verdicts are right at once; the record
+//! follows in its order. As long as much of it is waiting, newer states go ahead of it each second.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, error, info, warn};
+
+use crate::clock::Clock;
+use crate::mesh::cluster::{Link, LinkEvent};
+use crate::mesh::gateway::{GatewayMsg, Sessions, remote};
+use crate::model::check::CheckResult;
+use crate::model::id::{Boot, ServiceId};
+use crate::model::time::Timestamp;
+use crate::region::RegionView;
+use crate::wire::batch::{BatchHead, encode};
+use crate::wire::envelope::{
+    Assembler, Bytes, Choice, Down, Hello, NodeStatus, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment, choose,
+    frames, session_of,
+};
+use crate::wire::link::{Answer, Assignment, Assignments, CheckNow, HubEnd};
+
+/// For the opening, step by step.
+const OPENING_WITHIN: Duration = Duration::from_secs(5);
+/// An outbox whose oldest batch is older works off what waited there.
+const BACKLOG_FROM: Duration = Duration::from_secs(2);
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+/// Results a snapshot message holds at most.
+const SNAPSHOT_RESULTS: usize = 500;
+
+/// What outlives the sessions of a node.
+pub struct Uplink {
+    /// The far end of the region's link.
+    pub end: HubEnd,
+    pub region: RegionView,
+    /// Where the assignments are kept for a start without the hub.
+    pub cache: PathBuf,
+    /// True once the process is about to end.
+    pub leaving: watch::Receiver<bool>,
+    /// Makes a request for a new certificate where one is due, and takes what comes of it.
+    pub renewal: Arc<dyn Renewal>,
+}
+
+/// A node's certificate, as a session renews it.
+pub trait Renewal: Send + Sync {
+    /// A certificate request, if it is time for one.
+    fn request(&self) -> Option<String>;
+    fn install(&self, certificate: &str) -> anyhow::Result<()>;
+}
+
+#[derive(Debug)]
+pub enum Ending {
+    /// The process ends.
+    Leaving,
+    /// The session stood, and ended for this reason.
+    Welcomed(String),
+    /// There never was one.
+    NotWelcomed(String),
+}
+
+struct Session<'a> {
+    uplink: &'a mut Uplink,
+    gateway: ActorRef<GatewayMsg>,
+    version: u8,
+    token: SessionToken,
+    clock: &'a Clock,
+    /// Deliveries without an answer.
+    pending: HashMap<u64, oneshot::Sender<Answer>>,
+    deliveries: u64,
+    checked: (mpsc::Sender<(u64, Option<CheckResult>)>, mpsc::Receiver<(u64, Option<CheckResult>)>),
+    /// States up to this stamp are known to the hub.
+    snapshot: u64,
+}
+
+pub async fn run(
+    uplink: &mut Uplink,
+    sessions: &Sessions,
+    link: &Link,
+    mut offers: mpsc::Receiver<Vec<u8>>,
+    links: &mut mpsc::UnboundedReceiver<LinkEvent>,
+    clock: &Clock,
+    welcomed: impl FnOnce(&Welcome),
+) -> Ending {
+    let not = Ending::NotWelcomed;
+    let offer = match tokio::time::timeout(OPENING_WITHIN, offers.recv()).await {
+        Ok(Some(frame)) => frame,
+        _ => return not(format!("hub says nothing within {} s", OPENING_WITHIN.as_secs())),
+    };
+    let (token, offer) = match session_of(&offer).and_then(|(_, token)| Ok((token, Assembler::default().take::<Offer>(&offer, OPENING)?))) {
+        Ok((token, Some(offer))) => (token, offer),
+        Ok((_, None)) => return not("hub's first word is cut into pieces".to_owned()),
+        Err(err) => return not(format!("hub's first word cannot be read: {err}")),
+    };
+    let Some(gateway) = remote(link.node_id) else { return not("hub has no gateway".to_owned()) };
+    let mut received = sessions.open(token);
+    let _close = Closing { sessions, token };
+    let Some(version) = choose(&offer, VERSIONS) else {
+        let (lowest, highest) = VERSIONS;
+        let build = env!("CARGO_PKG_VERSION").to_owned();
+        send(&gateway, OPENING, &token, &Choice::Unfit { lowest, highest, build });
+        let hub = format!("hub {} speaks versions {} to {} of the protocol", offer.build, offer.lowest, offer.highest);
+        return not(format!("{hub}, this node {lowest} to {highest}: one of them is to be brought up to date"));
+    };
+    send(&gateway, OPENING, &token, &Choice::Version(version));
+    let checked = mpsc::channel(1024);
+    let mut session =
+        Session { uplink, gateway, version, token, clock, pending: HashMap::new(), deliveries: 0, checked, snapshot: 0 };
+    session.hello();
+    let mut assembler = Assembler::default();
+    let welcome = loop {
+        let frame = match tokio::time::timeout(OPENING_WITHIN, received.recv()).await {
+            Ok(Some(frame)) => frame,
+            _ => return not("hub does not answer the hello".to_owned()),
+        };
+        match assembler.take::<Down>(&frame, version) {
+            Ok(None) => {}
+            Ok(Some(Down::Welcome(welcome))) => break welcome,
+            Ok(Some(Down::Refused { reason })) => return not(format!("hub refuses this node: {reason}")),
+            Ok(Some(other)) => debug!(?other, "hub speaks before it welcomes"),
+            Err(err) => return not(format!("hub cannot be understood: {err}")),
+        }
+    };
+    welcomed(&welcome);
+    Ending::from_session(session.work(&mut received, &mut assembler, links, link, &welcome).await)
+}
+
+impl Ending {
+    fn from_session(reason: Option<String>) -> Ending {
+        reason.map_or(Ending::Leaving, Ending::Welcomed)
+    }
+}
+
+struct Closing<'a> {
+    sessions: &'a Sessions,
+    token: SessionToken,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.sessions.close(&self.token);
+    }
+}
+
+fn send<T: serde::Serialize>(gateway: &ActorRef<GatewayMsg>, version: u8, token: &SessionToken, message: &T) {
+    for frame in frames(version, token, message) {
+        // A dead link is noticed by its silence.
+        let _ = gateway.cast(GatewayMsg::Frame(frame));
+    }
+}
+
+impl Session<'_> {
+    /// Until the session ends; `None` when the process does.
+    async fn work(
+        &mut self,
+        received: &mut mpsc::Receiver<Vec<u8>>,
+        assembler: &mut Assembler,
+        links: &mut mpsc::UnboundedReceiver<LinkEvent>,
+        link: &Link,
+        welcome: &Welcome,
+    ) -> Option<String> {
+        let deadline = Duration::from_millis(welcome.deadline_ms.into());
+        let look = (deadline / 8).max(Duration::from_millis(20));
+        let clock = self.clock.clone();
+        let mut heard = clock.steady();
+        let mut leaving = self.uplink.leaving.clone();
+        if self.backlog() {
+            self.send_snapshot();
+        }
+        // Whoever waits to send need not wait longer.
+        self.uplink.end.wake.notify_one();
+        if let Some(request) = self.uplink.renewal.request() {
+            self.send(&Up::Renew { request });
+        }
+        let mut next_snapshot = clock.steady() + SNAPSHOT_EVERY;
+        let mut tick = std::pin::pin!(clock.sleep(look));
+        loop {
+            tokio::select! {
+                frame = received.recv() => {
+                    let Some(frame) = frame else { return Some("hub sends more than it may".to_owned()) };
+                    heard = clock.steady();
+                    match assembler.take::<Down>(&frame, self.version) {
+                        Ok(None) => {}
+                        Ok(Some(Down::Refused { reason })) => return Some(format!("hub ended the session: {reason}")),
+                        Ok(Some(message)) => self.take(message),
+                        Err(err) => return Some(format!("hub cannot be understood: {err}")),
+                    }
+                }
+                Some(delivery) = self.uplink.end.deliveries.recv() => {
+                    self.deliveries += 1;
+                    self.pending.insert(self.deliveries, delivery.answer);
+                    let batches = delivery.batches.iter().map(|batch| Bytes(batch.to_vec())).collect();
+                    self.send(&Up::Deliver { delivery: self.deliveries, batches });
+                }
+                Some((request, result)) = self.checked.1.recv() => {
+                    let result = result.map(|result| Bytes(self.batch(&[result])));
+                    self.send(&Up::Checked { request, result });
+                }
+                event = links.recv() => {
+                    match event {
+                        None => return Some("carrier ended".to_owned()),
+                        Some(LinkEvent::Gone(gone)) if gone.label == link.label => return Some("link broke".to_owned()),
+                        Some(_) => {}
+                    }
+                }
+                () = &mut tick => {
+                    let now = clock.steady();
+                    if now.saturating_sub(heard) > deadline {
+                        return Some(format!("hub was silent for {} ms", now.saturating_sub(heard).as_millis()));
+                    }
+                    if now >= next_snapshot {
+                        next_snapshot = now + SNAPSHOT_EVERY;
+                        if self.backlog() {
+                            self.send_snapshot();
+                        }
+                    }
+                    tick.set(clock.sleep(look));
+                }
+                _ = leaving.wait_for(|leaving| *leaving) => {
+                    self.send(&Up::Goodbye);
+                    // Time for the carrier to write it.
+                    clock.sleep(Duration::from_millis(50)).await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: Down) {
+        match message {
+            Down::Ping { sent_us } => {
+                let received_us = self.clock.now().0;
+                self.send(&Up::Status(self.status()));
+                self.send(&Up::Pong { sent_us, received_us, replied_us: self.clock.now().0 });
+            }
+            Down::Answer { delivery, answer } => {
+                if let Some(waiting) = self.pending.remove(&delivery) {
+                    let _ = waiting.send(answer.into());
+                }
+            }
+            Down::Assignments { generation, services } => self.assign(generation, services),
+            Down::CheckNow { request, service } => self.check_now(request, ServiceId(service)),
+            Down::Renewed { certificate } => match self.uplink.renewal.install(&certificate) {
+                Ok(()) => info!("certificate of this node renewed"),
+                Err(err) => error!("renewed certificate is of no use: {err:#}"),
+            },
+            Down::NotRenewed { reason } => warn!(reason, "hub does not renew the certificate of this node"),
+            Down::Welcome(_) | Down::Refused { .. } => {}
+        }
+    }
+
+    fn assign(&mut self, generation: u64, services: Vec<WireAssignment>) {
+        debug!(generation, services = services.len(), "assignments came");
+        let bytes = postcard::to_stdvec(&(generation, &services)).expect("plain data always encodes");
+        let cache = self.uplink.cache.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(err) = write_private(&cache, &bytes) {
+                warn!("assignments cannot be kept for the next start: {err}");
+            }
+        });
+        self.uplink.end.assignments.send_replace(Assignments { generation, services: Arc::new(assignments(services)) });
+    }
+
+    fn check_now(&self, request: u64, service: ServiceId) {
+        let (answer, result) = oneshot::channel();
+        let (requests, checked) = (self.uplink.end.requests.clone(), self.checked.0.clone());
+        tokio::spawn(async move {
+            let result = match requests.send(CheckNow { service, answer }).await {
+                Ok(()) => result.await.ok(),
+                Err(_) => None,
+            };
+            let _ = checked.send((request, result)).await;
+        });
+    }
+
+    fn hello(&self) {
+        let shared = &self.uplink.region.shared;
+        self.send(&Up::Hello(Hello {
+            node: shared.settings.node.to_string(),
+            region: shared.settings.name.to_string(),
+            boot: shared.file.boot().0,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: self.uplink.end.assignments.borrow().generation,
+        }));
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.uplink.region.node_status()
+    }
+
+    fn backlog(&self) -> bool {
+        let shared = &self.uplink.region.shared;
+        let oldest: Option<Timestamp> = shared.file.depth().oldest;
+        oldest.is_some_and(|oldest| shared.outbox_now().since(oldest) > BACKLOG_FROM)
+    }
+
+    fn send_snapshot(&mut self) {
+        let (results, stamp) = self.uplink.region.shared.latest.since(self.snapshot);
+        self.snapshot = stamp;
+        for some in results.chunks(SNAPSHOT_RESULTS) {
+            self.send(&Up::Snapshot { batch: Bytes(self.batch(some)) });
+        }
+    }
+
+    fn batch(&self, results: &[CheckResult]) -> Vec<u8> {
+        let settings = &self.uplink.region.shared.settings;
+        let boot = results.first().map_or(Boot(0), |result| result.id.boot);
+        encode(&BatchHead::new(&settings.node, &settings.name, boot, 0, 0), results)
+    }
+
+    fn send<T: serde::Serialize>(&self, message: &T) {
+        send(&self.gateway, self.version, &self.token, message);
+    }
+}
+
+/// What the last session left behind, for a start while the hub is away.
+pub fn cached_assignments(cache: &std::path::Path) -> Option<Assignments> {
+    let bytes = std::fs::read(cache).ok()?;
+    match postcard::from_bytes::<(u64, Vec<WireAssignment>)>(&bytes) {
+        Ok((generation, services)) => Some(Assignments { generation, services: Arc::new(assignments(services)) }),
+        Err(err) => {
+            warn!("assignments of the last session cannot be read: {err}");
+            None
+        }
+    }
+}
+
+fn assignments(services: Vec<WireAssignment>) -> Vec<Assignment> {
+    services
+        .into_iter()
+        .map(|service| Assignment {
+            id: ServiceId(service.id),
+            revision: service.revision,
+            document: service.document.into(),
+            checked_until: service.checked_until_us.map(Timestamp),
+        })
+        .collect()
+}
+
+impl From<WireAnswer> for Answer {
+    fn from(answer: WireAnswer) -> Answer {
+        match answer {
+            WireAnswer::Stored { boot, through } => Answer::Stored { boot: Boot(boot), through },
+            WireAnswer::Later { reason } => Answer::Later { reason },
+            WireAnswer::Refused { boot, number, reason } => Answer::Refused { boot: Boot(boot), number, reason },
+        }
+    }
+}
+
+/// Whole or not at all, and for nobody else to read: the documents hold secrets.
+fn write_private(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let new = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).write(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}
