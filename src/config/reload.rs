@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
-use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
+use crate::config::sections::{
+    ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings,
+};
 use crate::config::sources::Sources;
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -128,7 +130,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password } = hub;
     let mut values = vec![
         fixed("hub.data_dir", data_dir),
@@ -161,6 +163,16 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("restart.budget", budget),
         fixed("restart.window_s", window),
         fixed("restart.reset_after_s", reset_after),
+    ]);
+    let MeshSettings { listen, address, hub, join_secret, heartbeat, deadline, catch_up_bytes_per_s } = mesh;
+    values.extend([
+        fixed("mesh.listen", listen),
+        fixed("mesh.address", address),
+        fixed("mesh.hub", hub),
+        fixed("mesh.join_secret", join_secret),
+        fixed("mesh.heartbeat_s", heartbeat),
+        fixed("mesh.deadline_s", deadline),
+        fixed("mesh.catch_up_bytes_per_s", catch_up_bytes_per_s),
     ]);
     let StoreSettings {
         url,
