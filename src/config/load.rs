@@ -38,10 +38,10 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     // One folder holds all that is stored, unless a stage is given its own.
     let data_dir = reader.path("hub.data_dir").unwrap_or_else(|| sources.resolve("data"));
     let hub = hub(&mut reader, sources, &data_dir);
-    let region = region(&mut reader, sources, &data_dir);
+    let mesh = mesh(&mut reader, &sources.role);
+    let region = region(&mut reader, sources, &data_dir, mesh.catch_up_bytes_per_s);
     let store = store(&mut reader, &data_dir);
     let api = api(&mut reader);
-    let mesh = mesh(&mut reader, &sources.role);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
@@ -109,7 +109,7 @@ fn hub(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> HubSettings {
     }
 }
 
-fn region(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> RegionSettings {
+fn region(reader: &mut Reader, sources: &Sources, data_dir: &Path, catch_up_bytes_per_s: u64) -> RegionSettings {
     let name = reader.text("region.name").unwrap_or_else(|| "local".to_owned());
     check_name(reader, "region.name", &name);
     let node = reader.text("region.node").unwrap_or_else(|| node_name(&name, &hostname(sources)));
@@ -122,6 +122,7 @@ fn region(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> RegionSett
         outbox_max_bytes: reader.whole("region.outbox_max_bytes", 256 << 20, 1 << 20..=1 << 40),
         outbox_max_age: reader.span("region.outbox_max_age_days", Unit::Days, 7.0, 0.01..=365.0),
         commit_interval: reader.span("region.commit_interval_ms", Unit::Milliseconds, 100.0, 0.0..=1_000.0),
+        catch_up_bytes_per_s,
         probe: probe(reader),
         restart: restart(reader),
     }

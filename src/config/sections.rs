@@ -21,6 +21,8 @@ pub struct RegionSettings {
     pub outbox_max_age: Duration,
     /// Results wait so long at most for others to share one commit with.
     pub commit_interval: Duration,
+    /// What may be sent a second while the outbox works off what waited.
+    pub catch_up_bytes_per_s: u64,
     pub probe: ProbeSettings,
     pub restart: RestartSettings,
 }

@@ -1,8 +1,8 @@
 //! Takes batches from the link, has the store commit them and answers; only then is anything else told.
 //!
-//! Each delivery is a task, so a slow commit never holds up the mailbox; a node sends its next batch after the answer to
-//! the last, which bounds them. What is lost when this actor dies is the answer: the node sends the batch again, and the
-//! store knows it.
+//! Each delivery is a task, so a slow commit never holds up the mailbox; a node sends its next after the answer to the
+//! last, which bounds them. What is lost when this actor dies is the answer: the node sends the batches again, and the
+//! store knows them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::model::check::CheckResult;
 use crate::store::Store;
 use crate::store::connection::StoreError;
+use crate::store::journal::{Appended, Refusal};
 use crate::supervise::Task;
 use crate::telemetry::health::HealthLog;
 use crate::wire::link::{Answer, Delivery};
@@ -90,21 +91,32 @@ impl IngestState {
     fn deliver(&self, delivery: Delivery) {
         let intake = self.intake.clone();
         tokio::spawn(async move {
-            let answer = intake.take(&delivery.batch).await;
-            // A node that went away meanwhile sends the batch again.
+            let answer = intake.take(&delivery.batches).await;
+            // A node that went away meanwhile sends the batches again.
             let _ = delivery.answer.send(answer);
         });
     }
 }
 
 impl Intake {
-    async fn take(&self, batch: &[u8]) -> Answer {
-        let appended = match self.store.results.append(batch).await {
-            Ok(appended) => appended,
+    async fn take(&self, batches: &[Arc<[u8]>]) -> Answer {
+        let group = match self.store.results.append_all(batches).await {
+            Ok(group) => group,
             Err(err) => return self.not_taken(err),
         };
-        let (boot, through) = (appended.head.boot(), appended.through);
         self.status.last_error.lock().expect("no holder panics").take();
+        let last = group.stored.last().map(|last| (last.head.boot(), last.through));
+        for appended in group.stored {
+            self.taken(appended);
+        }
+        match (group.refused, last) {
+            (Some(Refusal { place, message }), _) => self.refused(place, message),
+            (None, Some((boot, through))) => Answer::Stored { boot, through },
+            (None, None) => Answer::Later { reason: "delivery holds no batch".to_owned() },
+        }
+    }
+
+    fn taken(&self, appended: Appended) {
         match appended.results {
             None => {
                 self.status.duplicates.fetch_add(1, Ordering::Relaxed);
@@ -119,18 +131,18 @@ impl Intake {
                 self.health.write_all(results.iter(), |id| self.board.name(id).unwrap_or_else(|| "".into()));
             }
         }
-        Answer::Stored { boot, through }
+    }
+
+    fn refused(&self, place: usize, reason: String) -> Answer {
+        *self.status.last_error.lock().expect("no holder panics") = Some(reason.clone());
+        self.status.refused.fetch_add(1, Ordering::Relaxed);
+        error!(reason, "batch refused");
+        Answer::Refused { place, reason }
     }
 
     fn not_taken(&self, err: StoreError) -> Answer {
-        let refused = matches!(err, StoreError::Batch { .. });
         let reason = format!("{:#}", anyhow::Error::from(err));
         *self.status.last_error.lock().expect("no holder panics") = Some(reason.clone());
-        if refused {
-            self.status.refused.fetch_add(1, Ordering::Relaxed);
-            error!(reason, "batch refused");
-            return Answer::Refused { reason };
-        }
         if self.status.delayed.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
             warn!(reason, "store takes no results now, nodes keep them");
         }

@@ -1,8 +1,12 @@
-//! Owns the way of batches to the hub: the oldest first, one at a time, each until the hub has answered.
+//! Owns the way of batches to the hub: the oldest first, as many at once as one delivery holds, one delivery at a time
+//! until the hub has answered.
 //!
 //! A nudge only says that there may be work; what to send is read from the outbox file, from where the last
 //! acknowledgement left off. When this actor dies it starts again at the oldest batch in the file, and the hub sees
 //! resends, which change nothing.
+//!
+//! While the oldest batch has waited for some time, a backlog is being worked off, and deliveries are spaced so that it
+//! takes no more than its share of the link. A batch that is fresh goes at once.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,14 +19,19 @@ use tracing::{debug, error, info, warn};
 use crate::model::id::Boot;
 use crate::model::time::Timestamp;
 use crate::region::outbox::OutboxMsg;
+use crate::region::outbox_file::StoredBatch;
 use crate::region::shared::Shared;
 use crate::supervise::Task;
-use crate::wire::link::{Answer, Delivery};
+use crate::wire::link::{Answer, DELIVERY_BATCHES, DELIVERY_BYTES, Delivery};
 
 /// A hub that says nothing for so long is taken for gone; the batch is sent again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_AT_MOST: Duration = Duration::from_secs(5);
+/// A batch that has waited longer is part of a backlog.
+const FRESH: Duration = Duration::from_secs(2);
+/// A delivery of a backlog is no more than what may be sent in this time, so that a slow link is not filled in bursts.
+const PACE: Duration = Duration::from_millis(250);
 
 pub struct Courier;
 
@@ -37,14 +46,16 @@ pub enum CourierMsg {
     AwaitEmpty(RpcReplyPort<()>),
 }
 
+type BatchName = (Boot, u64);
+
 /// What became of one trip.
 #[derive(Debug)]
 pub enum Outcome {
     /// Nothing lies behind the position.
     Empty,
     Answered {
-        boot: Boot,
-        number: u64,
+        /// What was sent, in its order.
+        names: Vec<BatchName>,
         answer: Answer,
     },
     Away(String),
@@ -68,7 +79,8 @@ pub struct CourierStatus {
 pub struct CourierState {
     args: CourierArgs,
     outbox: Option<ActorRef<OutboxMsg>>,
-    position: (Boot, u64),
+    position: BatchName,
+    pace: Arc<Mutex<Pace>>,
     trip: Option<Task>,
     timer: Option<Task>,
     /// Nudged while a trip was under way.
@@ -87,6 +99,7 @@ impl Actor for Courier {
             args,
             outbox: None,
             position: (Boot(0), 0),
+            pace: Arc::default(),
             trip: None,
             timer: None,
             again: false,
@@ -134,8 +147,9 @@ impl CourierState {
         self.again = false;
         let (shared, deliveries, position, myself) =
             (self.args.shared.clone(), self.args.deliveries.clone(), self.position, myself.clone());
+        let pace = self.pace.clone();
         self.trip = Some(Task::spawn(async move {
-            let _ = myself.cast(CourierMsg::Returned(trip(shared, deliveries, position).await));
+            let _ = myself.cast(CourierMsg::Returned(trip(shared, deliveries, position, &pace).await));
         }));
     }
 
@@ -148,24 +162,39 @@ impl CourierState {
                     let _ = reply.send(());
                 }
             }
-            Outcome::Answered { answer: Answer::Stored { boot, through }, number, .. } => {
-                self.position = (boot, through.max(number));
-                self.tell_outbox(OutboxMsg::Acknowledged { boot, through: self.position.1 });
-                self.stored();
-                self.go(myself);
-            }
-            Outcome::Answered { boot, number, answer: Answer::Refused { reason } } => {
-                error!(boot = boot.0, batch = number, reason, "hub refused a batch, it is kept aside");
-                self.position = (boot, number);
-                self.tell_outbox(OutboxMsg::Refused { boot, number });
-                self.go(myself);
-            }
+            Outcome::Answered { names, answer: Answer::Stored { boot, through } } => self.stored(myself, &names, (boot, through)),
+            Outcome::Answered { names, answer: Answer::Refused { place, reason } } => self.refused(myself, &names, place, reason),
             Outcome::Answered { answer: Answer::Later { reason }, .. } => self.wait(myself, reason),
             Outcome::Away(reason) => self.wait(myself, reason),
         }
     }
 
-    fn stored(&mut self) {
+    fn stored(&mut self, myself: &ActorRef<CourierMsg>, names: &[BatchName], through: BatchName) {
+        let stored = names.iter().filter(|name| **name <= through).count();
+        if stored == 0 {
+            return self.wait(myself, "hub acknowledged nothing of what it was sent".to_owned());
+        }
+        self.acknowledged(through, stored);
+        self.go(myself);
+    }
+
+    /// All before the refused one are stored; the next trip begins behind it.
+    fn refused(&mut self, myself: &ActorRef<CourierMsg>, names: &[BatchName], place: usize, reason: String) {
+        let Some((boot, number)) = names.get(place).copied() else {
+            return self.wait(myself, format!("hub refused batch {place} of {}: {reason}", names.len()));
+        };
+        error!(boot = boot.0, batch = number, reason, "hub refused a batch, it is kept aside");
+        if let Some(last) = names[..place].last() {
+            self.acknowledged(*last, place);
+        }
+        self.position = (boot, number);
+        self.tell_outbox(OutboxMsg::Refused { boot, number });
+        self.go(myself);
+    }
+
+    fn acknowledged(&mut self, through: BatchName, batches: usize) {
+        self.position = through;
+        self.tell_outbox(OutboxMsg::Acknowledged { boot: through.0, through: through.1 });
         let mut status = self.args.status.lock().expect("no holder panics");
         if !status.connected {
             info!("hub takes results");
@@ -174,7 +203,7 @@ impl CourierState {
         status.connected = true;
         status.last_error = None;
         status.last_acknowledged = Some(self.args.shared.clock.now());
-        status.acknowledged_batches += 1;
+        status.acknowledged_batches += batches as u64;
     }
 
     fn wait(&mut self, myself: &ActorRef<CourierMsg>, reason: String) {
@@ -204,25 +233,56 @@ impl CourierState {
     }
 }
 
-async fn trip(shared: Arc<Shared>, deliveries: mpsc::Sender<Delivery>, position: (Boot, u64)) -> Outcome {
-    let read = tokio::task::spawn_blocking(move || shared.file.next_after(position)).await;
-    let batch = match read {
-        Ok(Ok(Some(batch))) => batch,
-        Ok(Ok(None)) => return Outcome::Empty,
+async fn trip(shared: Arc<Shared>, deliveries: mpsc::Sender<Delivery>, position: BatchName, pace: &Mutex<Pace>) -> Outcome {
+    let reader = shared.clone();
+    let read = move || reader.file.next_batches_after(position, DELIVERY_BATCHES, DELIVERY_BYTES);
+    let mut batches = match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(batches)) => batches,
         Ok(Err(err)) => return Outcome::Away(format!("{:#}", anyhow::Error::from(err))),
         Err(err) => return Outcome::Away(format!("outbox cannot be read: {err}")),
     };
-    let (boot, number) = (batch.boot, batch.number);
+    let Some(oldest) = batches.first().map(|batch| batch.made_at) else { return Outcome::Empty };
+    if shared.outbox_now().since(oldest) > FRESH {
+        let (rate, now) = (shared.settings.catch_up_bytes_per_s, shared.clock.steady());
+        let wait = pace.lock().expect("no holder panics").admit(&mut batches, rate, now);
+        shared.clock.sleep(wait).await;
+    }
+    let names = batches.iter().map(|batch| (batch.boot, batch.number)).collect();
     let (answer, answered) = oneshot::channel();
-    let delivery = Delivery { batch: batch.bytes.into(), answer };
+    let delivery = Delivery { batches: batches.into_iter().map(|batch| batch.bytes.into()).collect(), answer };
     match tokio::time::timeout(ANSWER_WITHIN, deliveries.send(delivery)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Outcome::Away("hub is gone".to_owned()),
         Err(_) => return Outcome::Away("hub takes nothing".to_owned()),
     }
     match tokio::time::timeout(ANSWER_WITHIN, answered).await {
-        Ok(Ok(answer)) => Outcome::Answered { boot, number, answer },
+        Ok(Ok(answer)) => Outcome::Answered { names, answer },
         Ok(Err(_)) => Outcome::Away("hub went away before it answered".to_owned()),
         Err(_) => Outcome::Away(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+    }
+}
+
+/// Spaces the deliveries of a backlog.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When the next one may go, by the steady clock.
+    next: Duration,
+}
+
+impl Pace {
+    /// Cuts a delivery to what may go at once and says how long it has to wait.
+    fn admit(&mut self, batches: &mut Vec<StoredBatch>, bytes_per_s: u64, now: Duration) -> Duration {
+        let most = (bytes_per_s as f64 * PACE.as_secs_f64()) as usize;
+        let mut bytes = 0;
+        let fitting = batches.iter().take_while(|batch| {
+            bytes += batch.bytes.len();
+            bytes <= most
+        });
+        let fitting = fitting.count().max(1);
+        batches.truncate(fitting);
+        let sent: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
+        let start = self.next.max(now);
+        self.next = start + Duration::from_secs_f64(sent as f64 / bytes_per_s.max(1) as f64);
+        start - now
     }
 }

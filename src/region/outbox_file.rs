@@ -136,16 +136,22 @@ impl OutboxFile {
         self.with_engine(|open| self.apply(open, &commit))
     }
 
-    /// The first batch behind `(boot, number)`.
-    pub fn next_after(&self, position: (Boot, u64)) -> Result<Option<StoredBatch>, OutboxError> {
+    /// The batches behind `(boot, number)`, at most so many and so many bytes together; the first of them in any case.
+    pub fn next_batches_after(&self, position: (Boot, u64), most: usize, bytes: usize) -> Result<Vec<StoredBatch>, OutboxError> {
         self.with_engine(|open| {
             let read = open.database.begin_read().map_err(engine)?;
-            let Some(batches) = table(&read, BATCHES)? else { return Ok(None) };
-            let mut range = batches.range((position.0.0, position.1 + 1)..).map_err(engine)?;
-            let Some(row) = range.next() else { return Ok(None) };
-            let (key, value) = row.map_err(engine)?;
-            let ((boot, number), (made_at, results, bytes)) = (key.value(), value.value());
-            Ok(Some(StoredBatch { boot: Boot(boot), number, made_at: Timestamp(made_at), results, bytes: bytes.to_vec() }))
+            let (mut found, mut size) = (Vec::new(), 0);
+            let Some(batches) = table(&read, BATCHES)? else { return Ok(found) };
+            for row in batches.range((position.0.0, position.1 + 1)..).map_err(engine)? {
+                let (key, value) = row.map_err(engine)?;
+                let ((boot, number), (made_at, results, data)) = (key.value(), value.value());
+                size += data.len();
+                if !found.is_empty() && (found.len() >= most || size > bytes) {
+                    break;
+                }
+                found.push(StoredBatch { boot: Boot(boot), number, made_at: Timestamp(made_at), results, bytes: data.to_vec() });
+            }
+            Ok(found)
         })
     }
 

@@ -41,12 +41,35 @@ pub struct Appended {
     pub through: u64,
 }
 
+/// What became of batches that were appended together.
+#[derive(Clone, Debug)]
+pub struct AppendedGroup {
+    /// The first so many of them, in their order: all, unless one was refused or the store failed behind these.
+    pub stored: Vec<Appended>,
+    /// The first one that can never be stored. Those behind it were not looked at.
+    pub refused: Option<Refusal>,
+}
+
+/// A batch that can never be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Among the batches given, from 0.
+    pub place: usize,
+    pub message: String,
+}
+
+/// Batches that are stored in their order or not at all: none while one before it is not.
 #[derive(Debug)]
 pub(super) struct Pending {
+    batches: Vec<Received>,
+    answer: oneshot::Sender<Result<Vec<Appended>, StoreError>>,
+}
+
+#[derive(Clone, Debug)]
+struct Received {
     batch: Arc<[u8]>,
     head: BatchHead,
     results: Arc<[CheckResult]>,
-    answer: oneshot::Sender<Result<Appended, StoreError>>,
 }
 
 /// What the one task that writes the journal knows.
@@ -92,18 +115,51 @@ enum Outcome {
 impl Results {
     /// Stores a batch. It returns when the batch is in the store; the same batch again changes nothing.
     pub async fn append(&self, batch: &[u8]) -> Result<Appended, StoreError> {
-        let (head, results) = batch::decode(batch).map_err(|error| StoreError::Batch { message: full(&error) })?;
+        let mut group = self.append_all(&[batch.into()]).await?;
+        match group.refused {
+            Some(Refusal { message, .. }) => Err(StoreError::Batch { message }),
+            None => Ok(group.stored.remove(0)),
+        }
+    }
+
+    /// Stores batches of one node in their order, in one transaction where that is possible: a batch is never stored while
+    /// one before it is not. An error says that none was stored.
+    pub async fn append_all(&self, batches: &[Arc<[u8]>]) -> Result<AppendedGroup, StoreError> {
+        let (batches, refused) = receive(batches);
+        if batches.is_empty() {
+            return Ok(AppendedGroup { stored: Vec::new(), refused });
+        }
+        let count = batches.len();
         let (answer, outcome) = oneshot::channel();
-        let pending = Pending { batch: batch.into(), head, results: results.into(), answer };
-        self.inner.queue.lock().expect("no holder panics").push_back(pending);
+        self.inner.queue.lock().expect("no holder panics").push_back(Pending { batches, answer });
         // In a task of its own: a caller that goes away must not stop a transaction others share half-way.
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let mut writer = inner.writer.lock().await;
             inner.write_queued(&mut writer).await;
         });
-        outcome.await.unwrap_or(Err(StoreError::Closed))
+        let stored = outcome.await.unwrap_or(Err(StoreError::Closed))?;
+        // Where the store failed before it, the refusal has to wait for its turn.
+        let refused = refused.filter(|_| stored.len() == count);
+        Ok(AppendedGroup { stored, refused })
     }
+}
+
+/// Reads batches up to the first that cannot be taken.
+fn receive(batches: &[Arc<[u8]>]) -> (Vec<Received>, Option<Refusal>) {
+    let mut received: Vec<Received> = Vec::with_capacity(batches.len());
+    for (place, bytes) in batches.iter().enumerate() {
+        let refused = |message| Some(Refusal { place, message });
+        let (head, results) = match batch::decode(bytes) {
+            Ok(read) => read,
+            Err(error) => return (received, refused(full(&error))),
+        };
+        if received.first().is_some_and(|first| first.head.node() != head.node()) {
+            return (received, refused("it is another node's than those before it".to_owned()));
+        }
+        received.push(Received { batch: bytes.clone(), head, results: results.into() });
+    }
+    (received, None)
 }
 
 impl Inner {
@@ -113,45 +169,64 @@ impl Inner {
             if group.is_empty() {
                 return;
             }
-            let failed = self.write_group(writer, &group).await.err();
-            // A batch the store refuses must not take the others with it.
-            let each = matches!(failed, Some(StoreError::Query { .. })) && group.len() > 1;
-            for pending in group {
+            let all: Vec<Received> = group.iter().flat_map(|pending| pending.batches.iter().cloned()).collect();
+            let failed = self.write_group(writer, &all).await.err();
+            // A batch the store refuses must not take with it more than those that have to come behind it.
+            let each = matches!(failed, Some(StoreError::Query { .. })) && all.len() > 1;
+            for Pending { mut batches, answer } in group {
                 let failed = match each {
-                    true => self.write_group(writer, std::slice::from_ref(&pending)).await.err(),
+                    true => self.write_one_by_one(writer, &mut batches).await,
                     false => failed.clone(),
                 };
-                if let Some(error) = failed {
-                    // A caller that no longer waits sends its batch again.
-                    let _ = pending.answer.send(Err(self.noted(error)));
-                    continue;
-                }
-                let key = key_of(&pending.head);
-                let through = writer.cursors.get(&(key.0.clone(), key.1)).copied().unwrap_or(0);
-                let new = writer.untold.remove(&key);
-                self.memory().status.batches_repeated += u64::from(!new);
-                let results = new.then_some(pending.results);
-                let _ = pending.answer.send(Ok(Appended { head: pending.head, results, through }));
+                // A caller that no longer waits sends its batches again.
+                let _ = answer.send(match failed {
+                    Some(error) => Err(self.noted(error)),
+                    None => Ok(batches.into_iter().map(|received| self.appended(writer, received)).collect()),
+                });
             }
         }
+    }
+
+    /// Leaves those that were stored before the first failed; the error, where that was the very first.
+    async fn write_one_by_one(&self, writer: &mut JournalWriter, batches: &mut Vec<Received>) -> Option<StoreError> {
+        for index in 0..batches.len() {
+            let Err(error) = self.write_group(writer, &batches[index..=index]).await else { continue };
+            if index == 0 {
+                return Some(error);
+            }
+            self.noted(error);
+            batches.truncate(index);
+            break;
+        }
+        None
+    }
+
+    fn appended(&self, writer: &mut JournalWriter, received: Received) -> Appended {
+        let key = key_of(&received.head);
+        let through = writer.cursors.get(&(key.0.clone(), key.1)).copied().unwrap_or(0);
+        let new = writer.untold.remove(&key);
+        self.memory().status.batches_repeated += u64::from(!new);
+        Appended { head: received.head, results: new.then_some(received.results), through }
     }
 
     fn take_group(&self) -> Vec<Pending> {
         let mut queue = self.queue.lock().expect("no holder panics");
         let mut group = Vec::new();
-        let mut size = 0;
+        let (mut count, mut size) = (0, 0);
         while let Some(pending) = queue.front() {
-            if !group.is_empty() && (group.len() >= GROUP_BATCHES || size + pending.batch.len() > GROUP_BYTES) {
+            let bytes: usize = pending.batches.iter().map(|received| received.batch.len()).sum();
+            if !group.is_empty() && (count + pending.batches.len() > GROUP_BATCHES || size + bytes > GROUP_BYTES) {
                 break;
             }
-            size += pending.batch.len();
+            count += pending.batches.len();
+            size += bytes;
             group.extend(queue.pop_front());
         }
         group
     }
 
     /// Brings every batch of a group into the store. Those that are new are in `untold` afterwards.
-    async fn write_group(&self, writer: &mut JournalWriter, group: &[Pending]) -> Result<(), StoreError> {
+    async fn write_group(&self, writer: &mut JournalWriter, group: &[Received]) -> Result<(), StoreError> {
         if !writer.unresolved.is_empty() {
             self.resolve_appends(writer).await?;
         }
@@ -212,12 +287,12 @@ impl Inner {
         Ok(Outcome::Committed)
     }
 
-    fn plan(&self, writer: &mut JournalWriter, group: &[Pending]) -> Plan {
+    fn plan(&self, writer: &mut JournalWriter, group: &[Received]) -> Plan {
         let mut position = writer.next.max(writer.position);
         let mut through: HashMap<(NodeName, Boot), u64> = HashMap::new();
         let mut batches = Vec::new();
-        for pending in group {
-            let (node, boot, number) = key_of(&pending.head);
+        for received in group {
+            let (node, boot, number) = key_of(&received.head);
             let boot = (node, boot);
             let known = through.get(&boot).or_else(|| writer.cursors.get(&boot));
             if known.is_some_and(|known| number <= *known) {
@@ -225,9 +300,9 @@ impl Inner {
             }
             through.insert(boot, number);
             position += 1;
-            let omitted = writer.count_details(&pending.results, self.limits.details_per_hour);
-            let (batch, results) = (pending.batch.clone(), pending.results.clone());
-            batches.push(Planned { position, batch, head: pending.head.clone(), results, omitted });
+            let omitted = writer.count_details(&received.results, self.limits.details_per_hour);
+            let (batch, results) = (received.batch.clone(), received.results.clone());
+            batches.push(Planned { position, batch, head: received.head.clone(), results, omitted });
         }
         Plan { end: position, mark: rand::random(), batches }
     }

@@ -2,8 +2,8 @@
 //! requests for a check come down. Here both ends are in one process and the link is three channels; a carrier between
 //! machines pumps the same channels.
 //!
-//! **Invariant.** Values go down, acknowledgements come back, and every queue has a bound: the node sends the next batch
-//! after the last was acknowledged, assignments keep only the newest generation.
+//! **Invariant.** Values go down, acknowledgements come back, and every queue has a bound: the node sends the next delivery
+//! after the last was acknowledged, a delivery holds so much at most, assignments keep only the newest generation.
 
 use std::sync::Arc;
 
@@ -12,22 +12,30 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, ServiceId};
 
-/// A batch on its way up, with where to send the answer.
+/// Batches of one delivery at most…
+pub const DELIVERY_BATCHES: usize = 64;
+/// …and their bytes together; a single batch may be larger.
+pub const DELIVERY_BYTES: usize = 512 << 10;
+
+/// Batches on their way up, with where to send the one answer to all of them.
 #[derive(Debug)]
 pub struct Delivery {
-    pub batch: Arc<[u8]>,
+    /// At least one, all of one node, in the order they were made.
+    pub batches: Vec<Arc<[u8]>>,
     pub answer: oneshot::Sender<Answer>,
 }
 
-/// What the hub says to a batch. No answer at all means the hub went away; the batch is sent again.
+/// What the hub says to a delivery. No answer at all means the hub went away; the batches are sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Everything of this boot up to this batch number is in the store.
     Stored { boot: Boot, through: u64 },
-    /// The store cannot take it now; the same batch is sent again later.
+    /// The store cannot take them now; the same batches are sent again later.
     Later { reason: String },
-    /// The hub will never take this batch. The node sets it aside and says so.
-    Refused { reason: String },
+    /// The hub will never take the batch at this place of the delivery, counted from 0. Those before it are in the store,
+    /// those behind it were not looked at. The node sets that one aside and says so. It is told by its place because a
+    /// batch that cannot be read has no name the hub could know.
+    Refused { place: usize, reason: String },
 }
 
 /// All the services a node is to check, as one numbered generation. `documents` are services as JSON.

@@ -11,18 +11,18 @@ use probemesh::config::Config;
 use probemesh::config::sections::RegionSettings;
 use probemesh::config::sources::{Role, Sources};
 use probemesh::model::check::CheckResult;
-use probemesh::model::id::ServiceId;
+use probemesh::model::id::{Boot, ServiceId};
 use probemesh::model::time::Timestamp;
 use probemesh::probe::Probes;
 use probemesh::region::outbox::OutboxMsg;
-use probemesh::region::outbox_file::{Opener, OutboxFile};
+use probemesh::region::outbox_file::{Commit, Opener, OutboxFile};
 use probemesh::region::shared::Shared;
 use probemesh::region::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg, SupervisorStatus};
 use probemesh::region::{Drained, Region};
-use probemesh::wire::batch::decode;
-use probemesh::wire::link::{Answer, Assignment, Assignments, CheckNow, in_process};
+use probemesh::wire::batch::{BatchHead, decode, decode_head, encode};
+use probemesh::wire::link::{Answer, Assignment, Assignments, CheckNow, Delivery, HubEnd, in_process};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use redb::backends::FileBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, StorageBackend};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -126,9 +126,14 @@ impl Edge {
                     let _ = delivery.answer.send(Answer::Later { reason: "away".to_owned() });
                     continue;
                 }
-                let (head, results) = decode(&delivery.batch).unwrap();
-                taken.lock().unwrap().extend(results);
-                let _ = delivery.answer.send(Answer::Stored { boot: head.boot(), through: head.number() });
+                let mut last = None;
+                for batch in &delivery.batches {
+                    let (head, results) = decode(batch).unwrap();
+                    taken.lock().unwrap().extend(results);
+                    last = Some(head);
+                }
+                let last = last.unwrap();
+                let _ = delivery.answer.send(Answer::Stored { boot: last.boot(), through: last.number() });
             }
         });
         let (assignments, requests) = (hub.assignments, hub.requests);
@@ -444,6 +449,146 @@ async fn nothing_is_started_while_a_region_ends() {
     assigning.await.unwrap();
     assert_eq!((drained.probers, drained.outbox, drained.depth.results, drained.given_up), (true, false, 1, 0), "{drained:?}");
     assert_eq!(target.asked().len(), 1, "a service was started");
+}
+
+/// A region that starts with so many batches in its outbox, made some time before, and its hub's end in the test's hands.
+struct Backlog {
+    clock: Clock,
+    region: Region,
+    hub: HubEnd,
+    boot: Boot,
+    _folder: tempfile::TempDir,
+}
+
+/// Bytes of each of these batches.
+const BATCH: usize = 4 << 10;
+
+impl Backlog {
+    async fn start(batches: u64, waited: Duration, catch_up_bytes_per_s: u64) -> Backlog {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::parse("2026-11-22T08:00:00Z").unwrap());
+        let settings = RegionSettings { catch_up_bytes_per_s, ..settings(&folder) };
+        let opener: Opener = Box::new(|| Database::builder().create_with_backend(InMemoryBackend::new()));
+        let made_at = clock.now().minus(waited);
+        let file = OutboxFile::open_with(opener, made_at).unwrap();
+        let boot = file.boot();
+        for number in 1..=batches {
+            let mut data = encode(&BatchHead::new(&settings.node, &settings.name, boot, number, 0), &[]);
+            data.resize(BATCH, 0);
+            let commit = Commit {
+                batch: Some((number, made_at, 1, data)),
+                acknowledged: None,
+                refused: None,
+                max_bytes: 1 << 30,
+                keep_since: Timestamp(0),
+            };
+            file.commit(commit).unwrap();
+        }
+        let probes = Probes::new(&settings.probe, clock.clone()).unwrap();
+        let (node, hub) = in_process();
+        let region = Region::start_on(file, probes, settings, node, clock.clone()).await.unwrap();
+        Backlog { clock, region, hub, boot, _folder: folder }
+    }
+
+    /// The next delivery, as soon as time has come to it.
+    async fn delivery(&mut self) -> Delivery {
+        for _ in 0..20_000 {
+            match self.hub.deliveries.try_recv() {
+                Ok(delivery) => return delivery,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+            self.clock.advance(Duration::from_millis(5)).await;
+        }
+        panic!("no delivery came");
+    }
+
+    async fn emptied(&self) -> bool {
+        for _ in 0..2000 {
+            if self.region.view().shared.file.depth().batches == 0 {
+                return true;
+            }
+            self.clock.advance(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        false
+    }
+
+    fn store(&self, delivery: Delivery) -> Vec<u64> {
+        let numbers = numbers(&delivery);
+        let through = *numbers.last().unwrap();
+        delivery.answer.send(Answer::Stored { boot: self.boot, through }).unwrap();
+        numbers
+    }
+}
+
+fn numbers(delivery: &Delivery) -> Vec<u64> {
+    delivery.batches.iter().map(|batch| decode_head(batch).unwrap().number()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_waiting_batches_go_up_in_few_deliveries() {
+    let mut backlog = Backlog::start(1000, Duration::ZERO, 1 << 30).await;
+    let mut received: Vec<u64> = Vec::new();
+    let mut deliveries = 0;
+    while received.len() < 1000 {
+        let delivery = backlog.delivery().await;
+        assert!(delivery.batches.len() <= 64);
+        assert!(delivery.batches.iter().map(|batch| batch.len()).sum::<usize>() <= 512 << 10);
+        received.extend(backlog.store(delivery));
+        deliveries += 1;
+    }
+    assert_eq!(received, (1..=1000).collect::<Vec<_>>());
+    assert_eq!(deliveries, 16, "64 at once");
+    assert!(backlog.emptied().await);
+    assert_eq!(backlog.region.view().courier.lock().unwrap().acknowledged_batches, 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_refused_in_the_middle_is_set_aside_and_no_other() {
+    let mut backlog = Backlog::start(100, Duration::ZERO, 1 << 30).await;
+    let first = backlog.delivery().await;
+    assert_eq!(numbers(&first), (1..=64).collect::<Vec<_>>());
+    first.answer.send(Answer::Refused { place: 9, reason: "never".to_owned() }).unwrap();
+    // The nine before it are stored, and all goes on behind it.
+    let second = backlog.delivery().await;
+    assert_eq!(numbers(&second), (11..=74).collect::<Vec<_>>());
+    // Taken in part: what comes next is what was not.
+    second.answer.send(Answer::Stored { boot: backlog.boot, through: 20 }).unwrap();
+    let third = backlog.delivery().await;
+    assert_eq!(numbers(&third), (21..=84).collect::<Vec<_>>());
+    // A word that helps nobody is no reason to hurry, nor to lose anything.
+    third.answer.send(Answer::Refused { place: 64, reason: "never".to_owned() }).unwrap();
+    let fourth = backlog.delivery().await;
+    assert_eq!(numbers(&fourth)[0], 21);
+    fourth.answer.send(Answer::Stored { boot: backlog.boot, through: 20 }).unwrap();
+    let fifth = backlog.delivery().await;
+    assert_eq!(backlog.store(fifth), (21..=84).collect::<Vec<_>>());
+    let last = backlog.delivery().await;
+    assert_eq!(backlog.store(last), (85..=100).collect::<Vec<_>>());
+    assert!(backlog.emptied().await);
+    let counts = &backlog.region.view().shared.counts;
+    assert_eq!((counts.refused.load(Ordering::Relaxed), counts.dropped.load(Ordering::Relaxed)), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn working_off_a_backlog_takes_its_share_of_the_link_and_no_more() {
+    let rate = 64 << 10;
+    let mut backlog = Backlog::start(200, Duration::from_secs(60), rate).await;
+    let began = backlog.clock.steady();
+    let (mut sent, mut most) = (0, 0);
+    while sent < 200 * BATCH {
+        let delivery = backlog.delivery().await;
+        let bytes: usize = delivery.batches.iter().map(|batch| batch.len()).sum();
+        let spent = (backlog.clock.steady() - began).as_secs_f64();
+        assert!(sent as f64 <= rate as f64 * spent + 1.0, "{sent} bytes within {spent} s");
+        sent += bytes;
+        most = most.max(bytes);
+        backlog.store(delivery);
+    }
+    let took = (backlog.clock.steady() - began).as_secs_f64();
+    assert!(most <= rate as usize / 4, "{most} bytes at once");
+    assert!(took < 1.5 * (200 * BATCH) as f64 / rate as f64, "the share was not used: {took} s");
+    assert!(backlog.emptied().await);
 }
 
 /// An outbox that keeps what it is given in memory, or loses it as one that dies would.

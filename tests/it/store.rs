@@ -630,6 +630,92 @@ fn calls_after_the_store_was_closed_fail_and_do_not_hang() {
     });
 }
 
+/// Batches of one node, numbered from `first`, of so many results each.
+fn batches(node: &str, first: u64, sizes: &[u64]) -> Vec<Arc<[u8]>> {
+    let mut rng = StdRng::seed_from_u64(first);
+    let mut batch = |number: u64, size: u64| {
+        let head = BatchHead::new(&node.into(), &"eu".into(), Boot(1), number, 0);
+        let result = |index| {
+            let seq = number * 100 + index;
+            realistic(&Origin { node, region: "eu", boot: 1, seq, service: 1, started: START + seq as i64 }, 0.1, &mut rng)
+        };
+        Arc::from(batch::encode(&head, &(0..size).map(result).collect::<Vec<_>>()))
+    };
+    (first..).zip(sizes).map(|(number, size)| batch(number, *size)).collect()
+}
+
+async fn stored_checks(store: &Store) -> u64 {
+    store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().checks
+}
+
+#[test]
+fn batches_appended_together_are_stored_in_their_order_and_once() {
+    run(async {
+        let store = open(&in_memory()).await;
+        let sent = batches("a", 1, &[3; 100]);
+        store.results.append_all(&sent[..30]).await.unwrap();
+        // Some of them again, those behind them, and another node's, all at the same time.
+        let others = batches("b", 1, &[2; 64]);
+        let (again, other) = tokio::join!(store.results.append_all(&sent[20..]), store.results.append_all(&others));
+        let (again, other) = (again.unwrap(), other.unwrap());
+        let new: Vec<bool> = again.stored.iter().map(|appended| appended.results.is_some()).collect();
+        assert_eq!(new, [vec![false; 10], vec![true; 70]].concat());
+        assert_eq!((again.stored.last().unwrap().through, other.stored.last().unwrap().through), (100, 64));
+        assert!(again.refused.is_none() && other.stored.iter().all(|appended| appended.results.is_some()));
+        assert_eq!(stored_checks(&store).await, 300 + 128);
+        store.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_refused_batch_takes_none_before_it_along_and_lets_none_behind_it_through() {
+    run(async {
+        let store = open(&in_memory()).await;
+        let mut sent = batches("a", 1, &[3; 5]);
+        sent[2] = Arc::from([1, 200, 200]);
+        let group = store.results.append_all(&sent).await.unwrap();
+        assert_eq!(group.stored.iter().map(|appended| appended.head.number()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(group.refused.unwrap().place, 2);
+        assert_eq!(stored_checks(&store).await, 6);
+        let rest = store.results.append_all(&sent[3..]).await.unwrap();
+        assert_eq!((rest.stored.len(), rest.stored[1].through), (2, 5));
+        let mixed = [&batches("a", 6, &[1])[..], &batches("b", 7, &[1])].concat();
+        let group = store.results.append_all(&mixed).await.unwrap();
+        assert_eq!((group.stored.len(), group.refused.map(|refused| refused.place)), (1, Some(1)));
+        assert_eq!(stored_checks(&store).await, 13);
+        let nothing = store.results.append_all(&[]).await.unwrap();
+        assert!(nothing.stored.is_empty() && nothing.refused.is_none());
+        store.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_failure_of_the_store_in_the_middle_leaves_no_gap() {
+    run(async {
+        let store = open(&in_memory()).await;
+        // This store takes no batch that is so large.
+        let picky = "DEFINE FIELD OVERWRITE data ON journal TYPE bytes ASSERT bytes::len($value) < 4000";
+        store.database.query(picky, vec![]).await.unwrap();
+        let mut sent = batches("a", 1, &[3, 3, 90, 3, 3]);
+        sent.push(Arc::from([9]));
+        let other = batches("b", 1, &[2; 3]);
+        let (group, others) = tokio::join!(store.results.append_all(&sent), store.results.append_all(&other));
+        let group = group.unwrap();
+        assert_eq!((group.stored.len(), group.stored[1].through), (2, 2), "those before it are stored, and no other");
+        assert!(group.refused.is_none(), "what lies behind a failure is not refused yet");
+        assert_eq!(others.unwrap().stored.len(), 3, "another node's are stored");
+        let error = store.results.append_all(&sent[2..]).await.unwrap_err();
+        assert!(matches!(error, StoreError::Query { .. }) && error.passing(), "{error}");
+        assert_eq!(stored_checks(&store).await, 6 + 6);
+        store.database.query("DEFINE FIELD OVERWRITE data ON journal TYPE bytes", vec![]).await.unwrap();
+        let group = store.results.append_all(&sent[2..]).await.unwrap();
+        assert_eq!((group.stored.len(), group.stored[2].through), (3, 5));
+        assert_eq!(group.refused.map(|refused| refused.place), Some(3));
+        assert_eq!(stored_checks(&store).await, 6 + 6 + 96);
+        store.shutdown().await.unwrap();
+    });
+}
+
 #[test]
 fn what_is_no_batch_no_cursor_or_no_name_is_refused() {
     run(async {

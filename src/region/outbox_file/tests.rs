@@ -17,15 +17,20 @@ fn batches_come_back_in_order_and_go_when_acknowledged() {
     let second = OutboxFile::open(&path, Timestamp(0)).unwrap();
     assert_eq!(second.boot(), Boot(5001));
     assert_eq!(add(&second, 1, 30, 100), 0);
-    let walk: Vec<(u64, u64)> =
-        std::iter::successors(second.next_after((Boot(0), 0)).unwrap(), |last| second.next_after((last.boot, last.number)).unwrap())
-            .map(|batch| (batch.boot.0, batch.number))
-            .collect();
-    assert_eq!(walk, [(5000, 1), (5000, 2), (5001, 1)]);
+    let read = |position, most, bytes| -> Vec<(u64, u64)> {
+        let batches = second.next_batches_after(position, most, bytes).unwrap();
+        batches.into_iter().map(|batch| (batch.boot.0, batch.number)).collect()
+    };
+    assert_eq!(read((Boot(0), 0), 9, 1000), [(5000, 1), (5000, 2), (5001, 1)]);
+    assert_eq!(read((Boot(5000), 1), 9, 1000), [(5000, 2), (5001, 1)]);
+    assert_eq!(read((Boot(0), 0), 2, 1000), [(5000, 1), (5000, 2)]);
+    assert_eq!(read((Boot(0), 0), 9, 299), [(5000, 1), (5000, 2)]);
+    assert_eq!(read((Boot(0), 0), 9, 1), [(5000, 1)], "one in any case");
     second
         .commit(Commit { batch: None, acknowledged: Some((Boot(5000), 2)), refused: None, max_bytes: 10_000, keep_since: Timestamp(0) })
         .unwrap();
-    assert_eq!(second.next_after((Boot(0), 0)).unwrap().map(|batch| batch.boot), Some(Boot(5001)));
+    let left = second.next_batches_after((Boot(0), 0), 9, 1000).unwrap();
+    assert_eq!(left.iter().map(|batch| batch.boot).collect::<Vec<_>>(), [Boot(5001)]);
     assert_eq!(second.depth(), Depth { batches: 1, results: 10, bytes: 100, oldest: Some(Timestamp(30)) });
 }
 
@@ -69,7 +74,7 @@ fn a_refused_batch_is_kept_aside_though_later_ones_are_acknowledged_at_once() {
         keep_since: Timestamp(0),
     };
     assert_eq!(file.commit(commit).unwrap(), 0);
-    assert_eq!(file.next_after((Boot(0), 0)).unwrap(), None);
+    assert_eq!(file.next_batches_after((Boot(0), 0), 9, 1000).unwrap(), []);
     assert_eq!(file.depth(), Depth::default());
     assert_eq!(kept_aside(&file), [(1, 1)]);
 }

@@ -57,8 +57,7 @@ fn batch_of(number: u64) -> Vec<u8> {
 fn planned(inner: &Inner, writer: &mut JournalWriter, number: u64) -> (Plan, &'static str, Vec<(&'static str, Value)>) {
     let bytes = batch_of(number);
     let (head, results) = batch::decode(&bytes).unwrap();
-    let pending = Pending { batch: bytes.into(), head, results: results.into(), answer: oneshot::channel().0 };
-    let plan = inner.plan(writer, &[pending]);
+    let plan = inner.plan(writer, &[Received { batch: bytes.into(), head, results: results.into() }]);
     let (text, values) = statement(writer.position, &plan, &[]);
     writer.next = plan.end;
     (plan, text, values)
