@@ -5,7 +5,11 @@
 //! store before the store is closed.
 
 pub mod assign;
+pub mod doorman;
 pub mod ingest;
+pub mod member;
+pub mod membership;
+pub mod mesh;
 pub mod sealer;
 pub mod tree;
 
@@ -27,9 +31,11 @@ use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::sections::RegionSettings;
 use crate::config::services_file::read_services;
 use crate::hub::assign::Assigner;
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
+use crate::hub::membership::{Arrival, Hooks, Membership};
 use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
 use crate::region::{Drained, Region};
@@ -42,10 +48,13 @@ use crate::store::sessions::Sessions;
 use crate::store::users::Users;
 use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Wiring};
 use crate::telemetry::health::HealthLog;
-use crate::wire::link::{Delivery, NodeEnd, in_process};
+use crate::wire::link::{Delivery, NodeEnd};
 
 /// Events a listener may be behind before it is told that it missed some.
 const EVENTS: usize = 4096;
+
+/// Deliveries that may wait for the store, over all nodes; each node has two under way at most.
+const DELIVERIES: usize = 64;
 
 /// A running hub, short of listening.
 pub struct Hub {
@@ -58,7 +67,8 @@ pub struct Hub {
     pub tree: Tree,
     rocket: Option<Rocket<Build>>,
     keeper: ActorRef<KeeperMsg>,
-    node_end: Option<NodeEnd>,
+    pub membership: Arc<Membership>,
+    deliveries: mpsc::Sender<Delivery>,
     config: Config,
     clock: Clock,
 }
@@ -93,13 +103,14 @@ impl Hub {
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
-        let (node_end, hub_end) = in_process();
+        let (deliveries, delivered) = mpsc::channel(DELIVERIES);
+        let membership = Arc::new(Membership::new(clock.clone(), hooks(board.clone())));
         let assigner = Arc::new(Assigner {
             services: records.services.clone(),
             board: board.clone(),
             default_schedule: config.hub.schedule.clone(),
             hub_url: own_url(&config)?,
-            assignments: hub_end.assignments,
+            membership: membership.clone(),
             clock: clock.clone(),
             turn: Mutex::default(),
         });
@@ -117,7 +128,7 @@ impl Hub {
         });
         let tree =
             Tree { clock: clock.clone(), group: Arc::default(), intake: intake.clone(), sealer: Arc::default(), region: Arc::default() };
-        let ends = Arc::new(tokio::sync::Mutex::new(hub_end.deliveries));
+        let ends = Arc::new(tokio::sync::Mutex::new(delivered));
         let wiring = wiring(intake, ends, tree.clone(), observer(tree.clone(), metrics.clone()));
         let args =
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
@@ -125,7 +136,7 @@ impl Hub {
 
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await?;
-        let viewed = tree.clone();
+        let (viewed, asked) = (tree.clone(), membership.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
@@ -138,7 +149,7 @@ impl Hub {
             settings: config.api.clone(),
             default_schedule: config.hub.schedule.clone(),
             services_changed: Arc::new(move || assigner.assign()),
-            checks: hub_end.requests,
+            check_now: Arc::new(move |service| asked.check_now(service, None)),
             tree: Arc::new(move || {
                 let view = viewed.view();
                 Box::pin(async move { view })
@@ -156,7 +167,8 @@ impl Hub {
             tree,
             rocket: Some(rocket),
             keeper,
-            node_end: Some(node_end),
+            membership,
+            deliveries,
             config,
             clock,
         })
@@ -168,11 +180,16 @@ impl Hub {
     }
 
     /// Starts the region of this process; once.
-    pub async fn start_region(&mut self) -> anyhow::Result<Option<Region>> {
-        let Some(link) = self.node_end.take() else { return Ok(None) };
+    pub async fn start_region(&mut self) -> anyhow::Result<Region> {
+        let RegionSettings { name, node, .. } = &self.config.region;
+        let build = Some(env!("CARGO_PKG_VERSION").to_owned());
+        let arrival = Arrival { node: node.clone(), region: name.clone(), local: true, address: None, build, boot: None };
+        let seat = self.membership.join(arrival);
+        let (assignments, requests) = (seat.assignments, seat.requests);
+        let link = NodeEnd { deliveries: self.deliveries.clone(), assignments, requests, wake: Arc::default() };
         let region = Region::start(self.config.region.clone(), link, self.clock.clone()).await?;
         *self.tree.region.lock().expect("no holder panics") = Some(region.view());
-        Ok(Some(region))
+        Ok(region)
     }
 
     /// Closes the store, after `region` has drained into it; within `limit`, and says what it did.
@@ -184,6 +201,14 @@ impl Hub {
         let _ = self.keeper.stop_and_wait(None, Some(limit.mul_f64(0.1))).await;
         self.store.shutdown().await.context("store was not closed cleanly")?;
         Ok(drained)
+    }
+}
+
+/// What a change of membership means to the board.
+fn hooks(board: Arc<Board>) -> Hooks {
+    Hooks {
+        silence: Box::new(|_, _| {}),
+        last_round: Box::new(move |service, region| board.last_round(service, region)),
     }
 }
 
@@ -335,9 +360,7 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
     }
     info!(address = url.as_str(), "hub listens");
     println!("\n  probemesh listens on {url}\n");
-    let region = if with_region { hub.start_region().await? } else { None };
-    // Without a region nobody answers requests for a check, and whoever asks is told so at once.
-    hub.node_end = None;
+    let region = if with_region { Some(hub.start_region().await?) } else { None };
     let early = tokio::select! {
         signal = &mut ended => { info!(signal, "ending: checks in flight are finished and stored"); None }
         launched = &mut server => Some(launch_error(launched, &url)),

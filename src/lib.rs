@@ -17,6 +17,8 @@
 //! | [`probe`] | one check of one service → `CheckResult` |
 //! | [`wire`] | what crosses from region to hub, with its version |
 //! | [`region`] | wires a region's process: supervisor, probers, outbox, courier |
+//! | [`mesh`] | the link between machines: ractor_cluster over mutual TLS, one session a node |
+//! | [`node`] | wires a region's process on a machine of its own: region and mesh |
 //! | [`store`] | the only SurrealQL: journal, blocks, details, services, users |
 //! | [`aggregate`] | results → region states and verdicts |
 //! | [`api`] | JSON under Rocket, one file a resource |
@@ -43,6 +45,10 @@ pub mod probe;
 pub mod wire;
 
 pub mod region;
+
+pub mod mesh;
+
+pub mod node;
 
 #[cfg(feature = "hub")]
 pub mod store;

@@ -4,6 +4,7 @@
 //! of what the hub has acknowledged. What outlives the actors (the outbox file, counters, the link's ends) is made here.
 
 pub mod courier;
+pub mod latest;
 pub mod outbox;
 pub mod outbox_file;
 pub mod prober;
@@ -11,12 +12,13 @@ pub mod rhythm;
 pub mod shared;
 pub mod supervisor;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
 use ractor::{Actor, ActorCell, ActorRef};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -25,9 +27,10 @@ use crate::probe::Probes;
 use crate::region::courier::{Courier, CourierArgs, CourierMsg, CourierStatus};
 use crate::region::outbox::{Outbox, OutboxArgs, OutboxMsg};
 use crate::region::outbox_file::{Depth, OutboxFile};
-use crate::region::shared::Shared;
+use crate::region::shared::{Shared, quantile};
 use crate::region::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg, SupervisorStatus};
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
+use crate::wire::envelope::NodeStatus;
 use crate::wire::link::{Assignments, CheckNow, Delivery, NodeEnd};
 
 /// What checks in flight have of the time to stop, and what all steps of a stop have before the actors are ended.
@@ -75,6 +78,7 @@ struct Ends {
     deliveries: mpsc::Sender<Delivery>,
     assignments: watch::Receiver<Assignments>,
     requests: Arc<tokio::sync::Mutex<mpsc::Receiver<CheckNow>>>,
+    wake: Arc<Notify>,
 }
 
 impl Region {
@@ -102,8 +106,8 @@ impl Region {
         let shared = Shared::new(settings, clock.clone(), probes, file);
         let view = RegionView { shared, group: Arc::default(), probers: Arc::default(), courier: Arc::default() };
         let members = Arc::new(Mutex::new(None));
-        let ends =
-            Ends { deliveries: link.deliveries, assignments: link.assignments, requests: Arc::new(tokio::sync::Mutex::new(link.requests)) };
+        let requests = Arc::new(tokio::sync::Mutex::new(link.requests));
+        let ends = Ends { deliveries: link.deliveries, assignments: link.assignments, requests, wake: link.wake };
         let args =
             KeeperArgs { name: "region", wiring: wiring(view.clone(), ends, members.clone()), restart, clock, status: view.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("region's keeper cannot be started")?;
@@ -140,6 +144,41 @@ impl Region {
     }
 }
 
+impl RegionView {
+    /// How this node is doing, as its hub hears it.
+    pub fn node_status(&self) -> NodeStatus {
+        let (shared, counts) = (&self.shared, &self.shared.counts);
+        let depth = shared.file.depth();
+        let probers = self.probers.lock().expect("no holder panics");
+        let group = self.group.lock().expect("no holder panics").restarts;
+        NodeStatus {
+            generation: probers.generation,
+            services: probers.probers.len() as u32,
+            checks: counts.checks.load(Relaxed),
+            failures: counts.failures.load(Relaxed),
+            missed: counts.missed.load(Relaxed),
+            restarts: counts.restarts.load(Relaxed) + group,
+            quarantined: counts.quarantined.load(Relaxed),
+            outbox_batches: depth.batches,
+            outbox_results: depth.results,
+            outbox_bytes: depth.bytes,
+            outbox_oldest_us: depth.oldest.map(|oldest| oldest.0),
+            dropped: counts.dropped.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            lag_p99_ms: quantile(&counts.lag.read().0, 0.99),
+            outbox_error: counts.outbox_error.lock().expect("no holder panics").clone(),
+            blind: None,
+            rss_bytes: rss_bytes(),
+        }
+    }
+}
+
+/// Memory of this process; 0 where the kernel does not tell.
+fn rss_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|line| line.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
 fn wiring(view: RegionView, ends: Ends, members: Arc<Mutex<Option<Members>>>) -> Wiring {
     Box::new(move |keeper| {
         let (view, ends, members) = (view.clone(), ends.clone(), members.clone());
@@ -153,7 +192,7 @@ async fn wire(
     keeper: ActorCell,
     members: &Mutex<Option<Members>>,
 ) -> anyhow::Result<Vec<(String, ActorCell)>> {
-    let courier_args = CourierArgs { shared: view.shared.clone(), deliveries: ends.deliveries, status: view.courier };
+    let courier_args = CourierArgs { shared: view.shared.clone(), deliveries: ends.deliveries, wake: ends.wake, status: view.courier };
     let (courier, _) = Actor::spawn_linked(None, Courier, courier_args, keeper.clone()).await?;
     let outbox_args = OutboxArgs { shared: view.shared.clone(), courier: courier.clone() };
     let (outbox, _) = Actor::spawn_linked(None, Outbox, outbox_args, keeper.clone()).await?;

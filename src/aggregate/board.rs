@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::aggregate::verdict::{RegionStatus, Streak, Thresholds, Verdict, Vote, verdict};
 use crate::model::check::{CheckResult, Failure};
-use crate::model::id::{RegionName, ServiceId};
+use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::service::{Quorum, Schedule, Service};
 use crate::model::time::Timestamp;
 
@@ -186,6 +186,13 @@ impl Board {
     pub fn service(&self, id: ServiceId, now: Timestamp) -> Option<ServiceState> {
         let board = self.services.read().expect("no holder panics");
         board.get(&id).map(|entry| entry.state(id, now))
+    }
+
+    /// Who checked a service last in a region, and which round of its schedule that was.
+    pub fn last_round(&self, id: ServiceId, region: &RegionName) -> Option<(NodeName, Timestamp)> {
+        let board = self.services.read().expect("no holder panics");
+        let latest = &board.get(&id)?.regions.get(region)?.latest;
+        Some((latest.id.node.clone(), latest.scheduled_at))
     }
 
     /// A service's name, for lines that carry its id alone.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocket::futures::StreamExt;
+use rocket::futures::future::join_all;
 use rocket::futures::stream;
 use rocket::http::Status;
 use rocket::serde::json::Json;
 use rocket::{State, post};
 use serde::Serialize;
-use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use crate::api::auth::Operator;
@@ -21,7 +21,6 @@ use crate::api::services::find;
 use crate::api::state::ApiState;
 use crate::model::check::CheckResult;
 use crate::store::services::StoredService;
-use crate::wire::link::CheckNow;
 
 /// A node takes over a new or changed service within two seconds; until then a request for it comes back unanswered.
 const NOT_YET: Duration = Duration::from_secs(3);
@@ -110,33 +109,44 @@ pub async fn check_all(_operator: Operator, query: Query, state: &State<ApiState
 }
 
 async fn check(state: &ApiState, service: &StoredService, limit: Duration) -> CheckAnswer {
-    let outcome = tokio::time::timeout(limit, ask(state, service)).await;
-    let (result, unanswered) = match outcome {
-        Ok(Some(result)) => (Some(result), None),
-        Ok(None) => (None, Some("no region checks this service")),
-        Err(_) => (None, Some("no answer in time")),
+    let outcome = ask(state, service, limit).await;
+    let (results, unanswered) = match outcome {
+        Some(results) if results.is_empty() => (results, Some("no answer in time")),
+        Some(results) => (results, None),
+        None => (Vec::new(), Some("no region checks this service")),
     };
     CheckAnswer {
         service_id: service.id.0,
         service_name: service.name().to_owned(),
-        ok: result.as_ref().map(CheckResult::ok),
-        results: result.iter().map(|result| ResultView::full(result, Some(service.name()), state.clock.now())).collect(),
+        ok: (!results.is_empty()).then(|| results.iter().all(CheckResult::ok)),
+        results: results.iter().map(|result| ResultView::full(result, Some(service.name()), state.clock.now())).collect(),
         unanswered,
     }
 }
 
-/// Asks until a node answers, or for so long that it would have taken the service over by then.
-async fn ask(state: &ApiState, service: &StoredService) -> Option<CheckResult> {
+/// Asks the regions of a service, and again those that have not taken it over yet, for so long as that may take; `None`:
+/// none of them checks it.
+async fn ask(state: &ApiState, service: &StoredService, limit: Duration) -> Option<Vec<CheckResult>> {
     let began = state.clock.steady();
     loop {
-        let (answer, result) = oneshot::channel();
-        if state.checks.send(CheckNow { service: service.id, answer }).await.is_err() {
+        let asked = (state.check_now)(service.id);
+        if asked.is_empty() {
             return None;
         }
-        if let Ok(result) = result.await {
-            return Some(result);
+        let left = limit.saturating_sub(state.clock.steady().saturating_sub(began));
+        let answers = asked.into_iter().map(|asked| async move {
+            // `None`: it does not check this service; an empty answer: not in time.
+            match tokio::time::timeout(left, asked.result).await {
+                Ok(Ok(result)) => Some(Some(result)),
+                Ok(Err(_)) => None,
+                Err(_) => Some(None),
+            }
+        });
+        let answers: Vec<Option<CheckResult>> = join_all(answers).await.into_iter().flatten().collect();
+        if !answers.is_empty() {
+            return Some(answers.into_iter().flatten().collect());
         }
-        if state.clock.steady().saturating_sub(began) >= NOT_YET {
+        if state.clock.steady().saturating_sub(began) >= NOT_YET.min(limit) {
             return None;
         }
         state.clock.sleep(TRY_AGAIN).await;

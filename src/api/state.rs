@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rocket::futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
@@ -14,6 +14,7 @@ use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
 use crate::config::sections::ApiSettings;
+use crate::model::id::ServiceId;
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
@@ -21,7 +22,7 @@ use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::users::Users;
-use crate::wire::link::CheckNow;
+use crate::wire::link::Asked;
 
 /// Made once by whoever wires the hub, managed by Rocket.
 pub struct ApiState {
@@ -38,7 +39,8 @@ pub struct ApiState {
     pub default_schedule: Schedule,
     /// Nudges whoever makes the assignments: a service was created, changed or deleted.
     pub services_changed: Arc<dyn Fn() + Send + Sync>,
-    pub checks: mpsc::Sender<CheckNow>,
+    /// Asks the node of each region that checks a service for a check now.
+    pub check_now: Arc<dyn Fn(ServiceId) -> Vec<Asked> + Send + Sync>,
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,

@@ -136,7 +136,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("hub.services_json", services_json),
         fixed("hub.admin_password", admin_password),
     ];
-    let RegionSettings { name, node, data_dir, max_concurrent_checks, outbox_max_bytes, outbox_max_age, commit_interval, probe, restart } =
+    let RegionSettings { name, node, data_dir, max_concurrent_checks, outbox_max_bytes, outbox_max_age, commit_interval, catch_up_bytes_per_s: _, probe, restart } =
         region;
     values.extend([
         fixed("region.name", name),

@@ -1,20 +1,18 @@
-//! Makes the assignments: all services as one numbered generation, sent down the link whenever one of them changed.
+//! Makes services ready to be given to nodes, whenever one of them changed; the membership shares them out.
 //!
-//! A nudge carries nothing; what to assign is read from the services as they are, so a lost nudge costs a delay, and two
-//! at once cost one generation.
+//! A nudge carries nothing; what to assign is read from the services as they are, so a lost nudge costs a delay.
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
 use tracing::{debug, error};
 use url::Url;
 
 use crate::aggregate::board::Board;
 use crate::clock::Clock;
 use crate::config::service::{ServiceDocument, TlsDocument};
+use crate::hub::membership::{Assignable, Membership};
 use crate::model::service::{Schedule, Service};
 use crate::store::services::Services;
-use crate::wire::link::{Assignment, Assignments};
 
 pub struct Assigner {
     pub services: Arc<Services>,
@@ -22,14 +20,14 @@ pub struct Assigner {
     pub default_schedule: Schedule,
     /// The hub's own address, for services whose `base_url` is `self`.
     pub hub_url: Url,
-    pub assignments: watch::Sender<Assignments>,
+    pub membership: Arc<Membership>,
     pub clock: Clock,
     /// Held while services are read and sent: what is read later is sent later.
     pub turn: Mutex<()>,
 }
 
 impl Assigner {
-    /// Reads the services as they are, shows them on the board and sends them down as a new generation.
+    /// Reads the services as they are, shows them on the board and has them shared out.
     pub fn assign(&self) {
         let _turn = self.turn.lock().expect("no holder panics");
         let mut checked: Vec<Service> = Vec::new();
@@ -43,13 +41,18 @@ impl Assigner {
                     continue;
                 }
             }
-            let document = serde_json::to_string(&self.assignable(&stored.document)).expect("a document always encodes");
-            assigned.push(Assignment { id: stored.id, revision: stored.revision, document: document.into() });
+            let assignable = self.assignable(&stored.document);
+            assigned.push(Assignable {
+                id: stored.id,
+                revision: stored.revision,
+                document: serde_json::to_string(&assignable).expect("a document always encodes").into(),
+                enabled: stored.enabled(),
+                regions: assignable.regions,
+            });
         }
         self.board.replace_services(&checked, self.clock.now());
-        let services = Arc::new(assigned);
-        self.assignments.send_modify(|current| *current = Assignments { generation: current.generation + 1, services });
-        debug!(generation = self.assignments.borrow().generation, services = checked.len(), "services assigned");
+        self.membership.set_services(assigned);
+        debug!(services = checked.len(), "services assigned");
     }
 
     /// The document as a node needs it: the schedule filled in, the hub's own address in place of `self`.

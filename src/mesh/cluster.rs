@@ -5,8 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ractor::{Actor, ActorCell, ActorRef};
-use ractor_cluster::node::NodeServerSessionInformation;
-use ractor_cluster::{ClusterBidiStream, IncomingEncryptionMode, NodeConnectionMode, NodeEventSubscription, NodeServer};
+use ractor_cluster::node::{NodeConnectionMode, NodeServerSessionInformation};
+use ractor_cluster::{ClusterBidiStream, IncomingEncryptionMode, NodeEventSubscription, NodeServer};
 use ractor_cluster::{NodeServerMessage, NodeSessionMessage};
 use tokio::sync::mpsc;
 

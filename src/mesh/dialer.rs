@@ -13,7 +13,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::{info, warn};
@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::sections::MeshSettings;
 use crate::mesh::cluster::{Cluster, Link, LinkEvent};
 use crate::mesh::gateway::Sessions;
-use crate::mesh::stream::{Carried, end_switch, prepare};
+use crate::mesh::stream::{Carried, end_switch, introduce, prepare};
 use crate::mesh::uplink::{self, Ending, Uplink};
 use crate::model::time::Timestamp;
 use crate::supervise::Task;
@@ -42,6 +42,8 @@ pub enum DialerMsg {}
 
 pub struct DialerArgs {
     pub hub: String,
+    /// The node's own name, as its certificate has it.
+    pub name: String,
     pub settings: MeshSettings,
     /// What to show and trust at the next connection; renewed while the node runs.
     pub tls: Arc<dyn Fn() -> anyhow::Result<Arc<rustls::ClientConfig>> + Send + Sync>,
@@ -51,6 +53,8 @@ pub struct DialerArgs {
     pub uplink: Arc<tokio::sync::Mutex<Uplink>>,
     pub clock: Clock,
     pub status: Arc<Mutex<DialerStatus>>,
+    /// Called once the hub was told goodbye.
+    pub left: Arc<Notify>,
 }
 
 /// How the link to the hub is doing.
@@ -96,12 +100,16 @@ async fn run(mut args: DialerArgs) {
     let labels = AtomicU64::new(0);
     loop {
         args.status.lock().expect("no holder panics").attempts += 1;
-        let attempt = connect(&args.hub, &args.tls, args.settings.deadline);
+        let attempt = connect(&args.hub, &args.name, &args.tls, args.settings.deadline);
         let reason = match while_away(&mut uplink, &told, attempt).await {
             Ok(stream) => {
                 let label = format!("hub#{}", labels.fetch_add(1, Ordering::Relaxed));
                 match session(&mut args, &mut uplink, stream, label).await {
-                    Ending::Leaving => return,
+                    Ending::Leaving => {
+                        args.left.notify_one();
+                        // The process ends this actor; ending by itself it would be started again.
+                        return std::future::pending().await;
+                    }
                     Ending::Welcomed(reason) => {
                         failures = 0;
                         told.clear();
@@ -147,6 +155,7 @@ async fn while_away<T>(uplink: &mut Uplink, reason: &str, work: impl Future<Outp
 
 async fn connect(
     hub: &str,
+    name: &str,
     tls: &Arc<dyn Fn() -> anyhow::Result<Arc<rustls::ClientConfig>> + Send + Sync>,
     unacknowledged: Duration,
 ) -> Result<TlsStream<TcpStream>, String> {
@@ -161,11 +170,14 @@ async fn connect(
         .map_err(|_| format!("{hub} does not answer within {} s", STEP_WITHIN.as_secs()))?
         .map_err(|err| format!("{hub} cannot be reached: {err}"))?;
     prepare(&tcp, unacknowledged).map_err(|err| format!("connection cannot be set up: {err}"))?;
-    let name = ServerName::try_from(HUB_NAME).expect("it is a DNS name");
-    let stream = tokio::time::timeout(STEP_WITHIN, TlsConnector::from(tls).connect(name, tcp)).await;
-    stream
+    let hub_name = ServerName::try_from(HUB_NAME).expect("it is a DNS name");
+    let stream = tokio::time::timeout(STEP_WITHIN, TlsConnector::from(tls).connect(hub_name, tcp)).await;
+    let mut stream = stream
         .map_err(|_| format!("{hub} does not finish the TLS handshake within {} s", STEP_WITHIN.as_secs()))?
-        .map_err(|err| format!("TLS with {hub} fails: {err}"))
+        .map_err(|err| format!("TLS with {hub} fails: {err}"))?;
+    let let_in = tokio::time::timeout(STEP_WITHIN, introduce(&mut stream, name)).await;
+    let_in.map_err(|_| format!("{hub} does not say within {} s whether this node may come in", STEP_WITHIN.as_secs()))??;
+    Ok(stream)
 }
 
 async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<TcpStream>, label: String) -> Ending {

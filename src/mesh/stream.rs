@@ -1,5 +1,7 @@
 //! A connection as it is handed to ractor_cluster.
 //!
+//! Before that, a node says who it is and hears whether it may come in: so a refusal has a reason the node can tell.
+//!
 //! ractor_cluster believes what a peer calls itself. So its first frame is read here, held against the certificate, and
 //! played again to ractor_cluster: a peer that claims another's name is refused before the real one can be disturbed.
 
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -26,6 +28,49 @@ pub enum NameError {
     NotAName,
     #[error("it calls itself {claimed}, its certificate says {certified}")]
     Imposter { claimed: String, certified: String },
+}
+
+/// What a node says first on a connection, before anything of the carrier's: `PMESH` and its name.
+const GREETING: &[u8; 5] = b"PMESH";
+const REASON_AT_MOST: u16 = 1024;
+
+/// A node's part: says who it is, and hears whether it may come in, or why not.
+pub async fn introduce(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), name: &str) -> Result<(), String> {
+    let broken = |err: std::io::Error| format!("hub closed the connection: {err}");
+    let mut greeting = GREETING.to_vec();
+    greeting.push(u8::try_from(name.len()).map_err(|_| "name is too long".to_owned())?);
+    greeting.extend_from_slice(name.as_bytes());
+    stream.write_all(&greeting).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+    match stream.read_u16().await.map_err(broken)? {
+        0 => Ok(()),
+        length if length > REASON_AT_MOST => Err("hub's answer cannot be understood".to_owned()),
+        length => {
+            let mut reason = vec![0; length.into()];
+            stream.read_exact(&mut reason).await.map_err(broken)?;
+            Err(format!("hub refuses this node: {}", String::from_utf8_lossy(&reason)))
+        }
+    }
+}
+
+/// The hub's part: the name a node gives.
+pub async fn introduction(stream: &mut (impl AsyncRead + Unpin)) -> Result<String, NameError> {
+    let mut greeting = [0; GREETING.len()];
+    stream.read_exact(&mut greeting).await.map_err(NameError::Io)?;
+    if greeting != *GREETING {
+        return Err(NameError::NotAName);
+    }
+    let mut name = vec![0; stream.read_u8().await.map_err(NameError::Io)?.into()];
+    stream.read_exact(&mut name).await.map_err(NameError::Io)?;
+    String::from_utf8(name).map_err(|_| NameError::NotAName)
+}
+
+/// Lets a node in, or says why not.
+pub async fn answer_introduction(stream: &mut (impl AsyncWrite + Unpin), refusal: Option<&str>) -> std::io::Result<()> {
+    let reason = refusal.map_or(&[][..], |reason| &reason.as_bytes()[..reason.len().min(REASON_AT_MOST.into())]);
+    stream.write_u16(reason.len() as u16).await?;
+    stream.write_all(reason).await?;
+    stream.flush().await
 }
 
 /// Reads the first frame of a client and holds the name in it against `certified`; returns the frame's bytes.

@@ -221,7 +221,7 @@ impl Session<'_> {
                     }
                     tick.set(clock.sleep(look));
                 }
-                _ = leaving.wait_for(|leaving| *leaving) => {
+                () = left(&mut leaving) => {
                     self.send(&Up::Goodbye);
                     // Time for the carrier to write it.
                     clock.sleep(Duration::from_millis(50)).await;
@@ -318,6 +318,11 @@ impl Session<'_> {
     }
 }
 
+/// Until the process is about to end.
+async fn left(leaving: &mut watch::Receiver<bool>) {
+    let _ = leaving.wait_for(|leaving| *leaving).await;
+}
+
 /// What the last session left behind, for a start while the hub is away.
 pub fn cached_assignments(cache: &std::path::Path) -> Option<Assignments> {
     let bytes = std::fs::read(cache).ok()?;
@@ -347,7 +352,7 @@ impl From<WireAnswer> for Answer {
         match answer {
             WireAnswer::Stored { boot, through } => Answer::Stored { boot: Boot(boot), through },
             WireAnswer::Later { reason } => Answer::Later { reason },
-            WireAnswer::Refused { boot, number, reason } => Answer::Refused { boot: Boot(boot), number, reason },
+            WireAnswer::Refused { place, reason } => Answer::Refused { place: place as usize, reason },
         }
     }
 }

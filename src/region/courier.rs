@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::model::id::Boot;
@@ -64,6 +64,7 @@ pub enum Outcome {
 pub struct CourierArgs {
     pub shared: Arc<Shared>,
     pub deliveries: mpsc::Sender<Delivery>,
+    pub wake: Arc<Notify>,
     pub status: Arc<Mutex<CourierStatus>>,
 }
 
@@ -219,9 +220,13 @@ impl CourierState {
         let mut status = self.args.status.lock().expect("no holder panics");
         status.connected = false;
         status.last_error = Some(reason);
-        let (clock, myself) = (self.args.shared.clock.clone(), myself.clone());
+        let (clock, wake, myself) = (self.args.shared.clock.clone(), self.args.wake.clone(), myself.clone());
         self.timer = Some(Task::spawn(async move {
-            clock.sleep(delay).await;
+            // A hub that comes back meanwhile is not kept waiting.
+            tokio::select! {
+                () = clock.sleep(delay) => {}
+                () = wake.notified() => {}
+            }
             let _ = myself.cast(CourierMsg::Retry);
         }));
     }

@@ -238,6 +238,7 @@ impl OutboxState {
             let (settings, number) = (&self.shared.settings, self.shared.next_batch());
             let dropped = self.shared.counts.dropped.load(Ordering::Relaxed);
             let head = BatchHead::new(&settings.node, &settings.name, self.shared.file.boot(), number, dropped);
+            self.shared.latest.note(&results);
             (number, results.len() as u64, encode(&head, &results))
         });
         let refused = self.refused.pop_front();

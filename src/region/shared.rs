@@ -11,6 +11,7 @@ use crate::config::sections::RegionSettings;
 use crate::model::id::CheckId;
 use crate::model::time::Timestamp;
 use crate::probe::Probes;
+use crate::region::latest::Latest;
 use crate::region::outbox_file::OutboxFile;
 
 /// Results that may wait for their commit at once. When the disk stalls, checks stop here instead of filling the memory.
@@ -26,6 +27,8 @@ pub struct Shared {
     /// Results made or in the making that are not committed yet.
     pub room: Arc<Semaphore>,
     pub counts: Counts,
+    /// What a hub that was away hears first.
+    pub latest: Latest,
     /// Both clocks at the start.
     began: (Timestamp, Duration),
     seq: AtomicU64,
@@ -55,6 +58,7 @@ impl Shared {
             running: Semaphore::new(settings.max_concurrent_checks),
             room: Arc::new(Semaphore::new(UNCOMMITTED)),
             counts: Counts::default(),
+            latest: Latest::default(),
             began: (clock.now(), clock.steady()),
             seq: AtomicU64::new(0),
             batch: AtomicU64::new(0),

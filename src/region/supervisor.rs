@@ -27,7 +27,7 @@ use crate::region::outbox::OutboxMsg;
 use crate::region::prober::{Prober, ProberArgs, ProberMsg, Tally};
 use crate::region::shared::Shared;
 use crate::supervise::{Decision, Restarts, Task};
-use crate::wire::link::{Assignments, CheckNow};
+use crate::wire::link::{Assignment, Assignments, CheckNow};
 
 /// A service edited while it runs is probed as edited within this.
 const EDIT_WITHIN: Duration = Duration::from_secs(1);
@@ -180,7 +180,7 @@ impl SupervisorState {
             gone.retain(|id| *id != assignment.id);
             match known {
                 Some(_) => self.edit(myself, service, assignment.revision).await,
-                None => self.add(myself, service, assignment.revision).await,
+                None => self.add(myself, service, assignment).await,
             }
         }
         for id in gone {
@@ -192,17 +192,19 @@ impl SupervisorState {
         debug!(generation = assignments.generation, services = self.slots.len(), "assignments run");
     }
 
-    async fn add(&mut self, myself: &ActorRef<SupervisorMsg>, service: Arc<Service>, revision: u64) {
+    async fn add(&mut self, myself: &ActorRef<SupervisorMsg>, service: Arc<Service>, assignment: &Assignment) {
         let id = service.id;
         // Only what is there when this actor starts is spread over seconds; what a person adds is checked at once.
         let place = Place::of(id, &self.args.shared.settings.name);
         let now = self.args.shared.clock.now();
-        let wait = match self.assigned {
-            false => service.schedule.first_wait(place, now),
-            true => place.within(service.schedule.gap(now).min(EDIT_WITHIN)),
+        let wait = match (assignment.checked_until, self.assigned) {
+            // Taken over from another node: the round it has checked is not checked again.
+            (Some(until), _) if until <= now => service.schedule.next_after(place, until).since(now),
+            (_, false) => service.schedule.first_wait(place, now),
+            (_, true) => place.within(service.schedule.gap(now).min(EDIT_WITHIN)),
         };
         let slot = Slot {
-            revision,
+            revision: assignment.revision,
             service,
             tally: Arc::new(Tally::default()),
             restarts: Restarts::new(&self.args.shared.settings.restart),
@@ -235,6 +237,7 @@ impl SupervisorState {
     fn retire(&mut self, id: ServiceId) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.args.status.lock().expect("no holder panics").probers.remove(&id);
+        self.args.shared.latest.forget(id);
         if let Some(prober) = slot.prober {
             self.let_go(id, &prober);
         }

@@ -11,8 +11,6 @@
 //! **Invariants.** No frame is larger than [`FRAME_AT_MOST`]. What was received is never trusted for a size: a message is
 //! bounded as a whole, and so is what it unpacks to.
 
-use std::net::IpAddr;
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -75,7 +73,8 @@ pub struct Welcome {
 pub enum WireAnswer {
     Stored { boot: u64, through: u64 },
     Later { reason: String },
-    Refused { boot: u64, number: u64, reason: String },
+    /// The batch at this place of the delivery, counted from 0.
+    Refused { place: u32, reason: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +141,6 @@ pub struct NodeStatus {
     /// Why the node does not trust what it sees, if so: none of its witnesses answers.
     pub blind: Option<String>,
     pub rss_bytes: u64,
-    pub addresses: Vec<IpAddr>,
 }
 
 #[derive(Debug, Error)]

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::model::check::CheckResult;
-use crate::model::id::{Boot, ServiceId};
+use crate::model::id::{Boot, NodeName, RegionName, ServiceId};
+use crate::model::time::Timestamp;
 
 /// Batches of one delivery at most…
 pub const DELIVERY_BATCHES: usize = 64;
@@ -52,6 +53,8 @@ pub struct Assignment {
     /// Rises with every change of the document, so a node sees what changed.
     pub revision: u64,
     pub document: Arc<str>,
+    /// Another node of the region has checked the rounds up to here: the next one is due.
+    pub checked_until: Option<Timestamp>,
 }
 
 /// A check wanted now, beside the schedule. It is made, stored and answered like any other.
@@ -62,12 +65,22 @@ pub struct CheckNow {
     pub answer: oneshot::Sender<CheckResult>,
 }
 
+/// A check asked for of one node, as the asker holds it.
+#[derive(Debug)]
+pub struct Asked {
+    pub region: RegionName,
+    pub node: NodeName,
+    pub result: oneshot::Receiver<CheckResult>,
+}
+
 /// The node's end.
 #[derive(Debug)]
 pub struct NodeEnd {
     pub deliveries: mpsc::Sender<Delivery>,
     pub assignments: watch::Receiver<Assignments>,
     pub requests: mpsc::Receiver<CheckNow>,
+    /// Called when the hub has come back: what waits for its next try is sent at once.
+    pub wake: Arc<Notify>,
 }
 
 /// The hub's end.
@@ -76,6 +89,7 @@ pub struct HubEnd {
     pub deliveries: mpsc::Receiver<Delivery>,
     pub assignments: watch::Sender<Assignments>,
     pub requests: mpsc::Sender<CheckNow>,
+    pub wake: Arc<Notify>,
 }
 
 /// A link within one process.
@@ -83,8 +97,9 @@ pub fn in_process() -> (NodeEnd, HubEnd) {
     let (deliveries_up, deliveries) = mpsc::channel(8);
     let (assignments, assignments_down) = watch::channel(Assignments::default());
     let (requests, requests_down) = mpsc::channel(1024);
+    let wake = Arc::new(Notify::new());
     (
-        NodeEnd { deliveries: deliveries_up, assignments: assignments_down, requests: requests_down },
-        HubEnd { deliveries, assignments, requests },
+        NodeEnd { deliveries: deliveries_up, assignments: assignments_down, requests: requests_down, wake: wake.clone() },
+        HubEnd { deliveries, assignments, requests, wake },
     )
 }

@@ -22,11 +22,11 @@ use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
 use probemesh::store::users::{Role, Users};
 use probemesh::wire::batch::{BatchHead, encode};
-use probemesh::wire::link::CheckNow;
+use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::{Client, LocalResponse};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -129,7 +129,12 @@ impl World {
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),
-            checks,
+            check_now: Arc::new(move |service| {
+                let (answer, result) = oneshot::channel();
+                let sent = checks.try_send(CheckNow { service, answer });
+                let asked = Asked { region: "local".into(), node: "local-test".into(), result };
+                if sent.is_ok() { vec![asked] } else { Vec::new() }
+            }),
             tree: Arc::new(|| Box::pin(async { tree() })),
             events: events.clone(),
             metrics: metrics.clone(),

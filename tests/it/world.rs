@@ -44,7 +44,7 @@ impl World {
         let config = Config::load(&Sources { dir: PathBuf::from(folder.path()), environment, role: Role::Hub }).unwrap();
         let mut hub = Hub::start(config, clock.clone(), HealthLog::off()).await.unwrap();
         let client = Client::tracked(hub.take_rocket().unwrap()).await.unwrap();
-        let region = hub.start_region().await.unwrap();
+        let region = Some(hub.start_region().await.unwrap());
         let mut world = World { clock, client, hub, region, token: String::new(), folder };
         let (status, tokens) = world.ask(Method::Post, "/api/token/", Some(json!({"username": "admin", "password": PASSWORD}))).await;
         assert_eq!(status, Status::Ok, "{tokens}");

@@ -1,0 +1,78 @@
+//! The hub's end of the mesh: the port nodes dial, the carrier, and who lets them in.
+//!
+//! The port is bound once, before anything starts, so that one that is taken is told in one line; the actors behind it
+//! are wired anew when one of them fails, and nodes come again.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use ractor::{Actor, ActorCell, ActorRef};
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::clock::Clock;
+use crate::config::sections::RestartSettings;
+use crate::hub::doorman::{Doorman, DoormanArgs, Gate};
+use crate::hub::member::Desk;
+use crate::mesh::cluster::Cluster;
+use crate::mesh::gateway::Gateway;
+use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
+
+/// A hub's own name within the cluster.
+pub const HUB: &str = "hub";
+
+/// The mesh of a running hub.
+pub struct Mesh {
+    keeper: ActorRef<KeeperMsg>,
+    pub desk: Arc<Desk>,
+    /// The address nodes dial in fact; its port was chosen by the system where none was given.
+    pub address: SocketAddr,
+}
+
+impl Mesh {
+    pub async fn start(
+        listen: SocketAddr,
+        gate: Gate,
+        desk: Desk,
+        cookie: String,
+        restart: RestartSettings,
+        status: Arc<Mutex<GroupStatus>>,
+    ) -> anyhow::Result<Mesh> {
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("mesh cannot listen on {listen}"))?;
+        let address = listener.local_addr().context("mesh's address is not known")?;
+        let (gate, desk) = (Arc::new(gate), Arc::new(desk));
+        let clock: Clock = desk.clock.clone();
+        let wired = Wired { listener: Arc::new(listener), gate, desk: desk.clone(), cookie };
+        let wiring: Wiring = Box::new(move |keeper| Box::pin(wire(wired.clone(), keeper)));
+        let args = KeeperArgs { name: "mesh", wiring, restart, clock, status };
+        let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("mesh's keeper cannot be started")?;
+        info!(%address, "nodes may come in");
+        Ok(Mesh { keeper, desk, address })
+    }
+
+    /// Ends the sessions, told to the nodes, and lets nobody in any more.
+    pub async fn stop(self, limit: std::time::Duration) {
+        self.desk.membership.close("the hub ends");
+        // The word has to reach the nodes before the carrier is gone.
+        self.desk.clock.sleep(limit / 4).await;
+        let _ = self.keeper.stop_and_wait(None, Some(limit / 2)).await;
+    }
+}
+
+#[derive(Clone)]
+struct Wired {
+    listener: Arc<TcpListener>,
+    gate: Arc<Gate>,
+    desk: Arc<Desk>,
+    cookie: String,
+}
+
+async fn wire(wired: Wired, keeper: ActorCell) -> anyhow::Result<Vec<(String, ActorCell)>> {
+    let Wired { listener, gate, desk, cookie } = wired;
+    let (gateway, _) = Actor::spawn_linked(None, Gateway, desk.sessions.clone(), keeper.clone()).await?;
+    let (cluster, server, links) = Cluster::start(HUB, &cookie, keeper.clone()).await?;
+    let args = DoormanArgs { listener, gate, desk, cluster, links: Mutex::new(Some(links)) };
+    let (doorman, _) = Actor::spawn_linked(None, Doorman, args, keeper).await?;
+    Ok(vec![("gateway".to_owned(), gateway.get_cell()), ("cluster".to_owned(), server), ("doorman".to_owned(), doorman.get_cell())])
+}
