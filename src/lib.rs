@@ -16,6 +16,7 @@
 //! | [`supervise`] | the restart policy, shared by region and hub |
 //! | [`probe`] | one check of one service → `CheckResult` |
 //! | [`wire`] | what crosses from region to hub, with its version |
+//! | [`mesh`] | joining a hub from another machine: tokens, certificates |
 //! | [`region`] | wires a region's process: supervisor, probers, outbox, courier |
 //! | [`store`] | the only SurrealQL: journal, blocks, details, services, users |
 //! | [`aggregate`] | results → region states and verdicts |
@@ -41,6 +42,8 @@ pub mod supervise;
 pub mod probe;
 
 pub mod wire;
+
+pub mod mesh;
 
 pub mod region;
 
