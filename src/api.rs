@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod error;
 pub mod events;
 pub mod health;
+pub mod joining;
 pub mod local;
 pub mod mask;
 pub mod metrics;
@@ -68,6 +69,11 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 events::listen,
                 local::documents,
                 local::seed,
+                joining::create_token,
+                joining::list_tokens,
+                joining::delete_token,
+                joining::revoke_node,
+                joining::list_joined,
                 health::alive,
                 health::ready,
                 health::metrics,

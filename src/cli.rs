@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each one function.
 
 pub mod check_config;
+pub mod join;
 
 #[cfg(feature = "hub")]
 pub mod access;
@@ -10,6 +11,10 @@ pub mod check;
 pub mod check_view;
 #[cfg(feature = "hub")]
 pub mod inspect;
+#[cfg(feature = "hub")]
+pub mod node;
+#[cfg(feature = "hub")]
+pub mod region_token;
 #[cfg(feature = "hub")]
 pub mod run;
 #[cfg(feature = "hub")]
@@ -62,6 +67,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes a token with which one machine joins a region; lists and revokes them
+    #[cfg(feature = "hub")]
+    RegionToken(region_token::RegionTokenArgs),
+    /// Nodes that have joined this hub
+    #[cfg(feature = "hub")]
+    Node {
+        #[command(subcommand)]
+        command: node::NodeCommand,
+    },
+    /// Makes this machine a node of a region, with a token of its hub
+    Join(join::JoinArgs),
     /// Every mistake in the configuration with file and line, or "ok"
     CheckConfig {
         /// The folder of Rocket.toml, services.json and regions/
@@ -107,6 +123,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
         Some(Command::Inspect { json }) => inspect::run(json),
+        Some(Command::RegionToken(args)) => region_token::run(args),
+        Some(Command::Node { command }) => node::run(command),
+        Some(Command::Join(args)) => join::run(&args),
         Some(Command::CheckConfig { dir, json }) => Ok(check_config::run(&dir, json)),
     }
 }
@@ -115,6 +134,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     end_with_the_pipe();
     match cli.command {
+        Some(Command::Join(args)) => join::run(&args),
         Some(Command::CheckConfig { dir, json }) => Ok(check_config::run(&dir, json)),
         None => anyhow::bail!("this binary is a region's node and has no hub in it"),
     }

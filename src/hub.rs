@@ -38,9 +38,12 @@ use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
 use crate::hub::membership::{Arrival, Hooks, Membership};
 use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
+use crate::mesh::authority::Authority;
+use crate::mesh::token_issuer::TokenIssuer;
 use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::nodes::Nodes;
 use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
@@ -80,6 +83,7 @@ pub struct Records {
     pub audit: Arc<Audit>,
     pub users: Arc<Users>,
     pub services: Arc<Services>,
+    pub nodes: Arc<Nodes>,
 }
 
 impl Records {
@@ -91,13 +95,29 @@ impl Records {
         let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services })
+        let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes })
+    }
+
+    /// Makes join tokens, where the hub of this configuration takes nodes.
+    pub fn token_issuer(&self, config: &Config, authority: Option<&Authority>) -> Option<TokenIssuer> {
+        TokenIssuer::new(&config.mesh, authority?, self.nodes.clone())
+    }
+}
+
+/// The certificate authority of a hub that takes nodes; the first start makes it.
+pub fn authority(config: &Config, clock: &Clock) -> anyhow::Result<Option<Authority>> {
+    match config.mesh.listen {
+        Some(_) => Ok(Some(Authority::open(&config.hub.data_dir.join("mesh"), clock.now())?)),
+        None => Ok(None),
     }
 }
 
 impl Hub {
     pub async fn start(config: Config, clock: Clock, health: HealthLog) -> anyhow::Result<Hub> {
         let records = Records::open(&config, &clock).await?;
+        let authority = authority(&config, &clock)?.map(Arc::new);
+        let token_issuer = records.token_issuer(&config, authority.as_deref());
         seed(&config, &records.services).await?;
 
         let board = Arc::new(Board::default());
@@ -156,6 +176,9 @@ impl Hub {
             }),
             events,
             metrics,
+            nodes: records.nodes,
+            token_issuer,
+            node_revoked: Arc::new(|_| ()),
         };
         let rocket = api::mount(rocket::custom(config.rocket.clone()), state).mount("/", rocket::routes![root]);
         Ok(Hub {

@@ -16,6 +16,7 @@
 //! | [`supervise`] | the restart policy, shared by region and hub |
 //! | [`probe`] | one check of one service → `CheckResult` |
 //! | [`wire`] | what crosses from region to hub, with its version |
+//! | [`mesh`] | joining a hub from another machine: tokens, certificates |
 //! | [`region`] | wires a region's process: supervisor, probers, outbox, courier |
 //! | [`mesh`] | the link between machines: ractor_cluster over mutual TLS, one session a node |
 //! | [`node`] | wires a region's process on a machine of its own: region and mesh |
@@ -43,6 +44,8 @@ pub mod supervise;
 pub mod probe;
 
 pub mod wire;
+
+pub mod mesh;
 
 pub mod region;
 

@@ -6,6 +6,11 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`identity`] | who a node is, as its certificate says |
+//! | [`joining`] | how a machine becomes a node, over the same port |
+//! | [`token`] | what a person carries from the hub to a machine that is to join |
+//! | [`node_files`] | what a joined node keeps |
+//! | [`authority`] | the hub's own certificate authority |
 //! | [`gateway`] | the one actor of a process that others can reach |
 //! | [`cluster`] | ractor_cluster's node server, and what it tells of its sessions |
 //! | [`stream`] | a connection as it is handed over, its name checked before |
@@ -14,6 +19,17 @@
 //!
 //! **Invariants.** A process has one remotable actor, the gateway. No connection reaches ractor_cluster before its peer's
 //! certificate and the name it goes by there are known to be one. Every wait for a peer has an end.
+
+pub mod identity;
+pub mod joining;
+pub mod node_files;
+pub mod private_file;
+pub mod token;
+
+#[cfg(feature = "hub")]
+pub mod authority;
+#[cfg(feature = "hub")]
+pub mod token_issuer;
 
 pub mod cluster;
 pub mod gateway;

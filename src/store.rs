@@ -33,6 +33,7 @@ pub mod tail;
 pub mod values;
 
 pub mod audit;
+pub mod nodes;
 pub mod secrets;
 pub mod services;
 pub mod sessions;

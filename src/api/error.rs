@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::config::mistake::Mistake;
 use crate::store::connection::StoreError;
+use crate::store::nodes::NodesError;
 use crate::store::services::ServicesError;
 use crate::store::users::UsersError;
 
@@ -178,6 +179,17 @@ impl From<UsersError> for ApiError {
             UsersError::BadPassword => ApiError::invalid_field("password", error.to_string()),
             UsersError::LastAdmin { .. } => ApiError::new(Status::Conflict, error.to_string()),
             UsersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NodesError> for ApiError {
+    fn from(error: NodesError) -> ApiError {
+        match error {
+            NodesError::NoToken { .. } | NodesError::NoNode { .. } => ApiError::not_found(error.to_string()),
+            NodesError::Store(error) => error.into(),
+            NodesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
+            other => ApiError::new(Status::Conflict, other.to_string()),
         }
     }
 }

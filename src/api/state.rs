@@ -14,10 +14,12 @@ use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
 use crate::config::sections::ApiSettings;
-use crate::model::id::ServiceId;
+use crate::mesh::token_issuer::TokenIssuer;
+use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
@@ -44,6 +46,11 @@ pub struct ApiState {
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
+    pub nodes: Arc<Nodes>,
+    /// `None`: this hub takes no nodes.
+    pub token_issuer: Option<TokenIssuer>,
+    /// Told of a node that was revoked: whoever holds its link cuts it.
+    pub node_revoked: Arc<dyn Fn(&NodeName) + Send + Sync>,
 }
 
 /// The cluster as one tree: nodes, their actors, and those they supervise.

@@ -112,7 +112,7 @@ fn hub(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> HubSettings {
 fn region(reader: &mut Reader, sources: &Sources, data_dir: &Path, catch_up_bytes_per_s: u64) -> RegionSettings {
     let name = reader.text("region.name").unwrap_or_else(|| "local".to_owned());
     check_name(reader, "region.name", &name);
-    let node = reader.text("region.node").unwrap_or_else(|| node_name(&name, &hostname(sources)));
+    let node = reader.text("region.node").unwrap_or_else(|| usual_node_name(&name, sources));
     check_name(reader, "region.node", &node);
     RegionSettings {
         name: RegionName::from(name.as_str()),
@@ -272,6 +272,11 @@ fn is_network(text: &str) -> bool {
         (Ok(IpAddr::V6(_)), Ok(length)) => length <= 128,
         _ => false,
     }
+}
+
+/// The name of a node whose file gives none.
+pub fn usual_node_name(region: &str, sources: &Sources) -> String {
+    node_name(region, &hostname(sources))
 }
 
 /// `region-host`, with what a node's name may not hold replaced.

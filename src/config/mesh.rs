@@ -50,17 +50,20 @@ fn listen(reader: &mut Reader) -> Option<SocketAddr> {
 /// A host with its port, as a node dials it; the port may be left out.
 fn place(reader: &mut Reader, path: &'static str) -> Option<String> {
     let text = reader.text(path)?;
+    let address = host_and_port(&text);
+    if address.is_none() {
+        reader.wrong(path, format!("{text:?} is not a host with its port, such as \"hub.example.com:{PORT}\""));
+    }
+    address
+}
+
+/// `host:port` of a text that may leave out the port.
+pub fn host_and_port(text: &str) -> Option<String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host.to_owned(), Some(port.to_owned())),
-        _ => (text.clone(), None),
+        _ => (text.to_owned(), None),
     };
     let port = port.map_or(Some(PORT), |port| port.parse::<u16>().ok().filter(|port| *port > 0));
     let good = !host.is_empty() && !host.contains(|letter: char| letter.is_whitespace() || "/@?#".contains(letter));
-    match (good, port) {
-        (true, Some(port)) => Some(format!("{host}:{port}")),
-        _ => {
-            reader.wrong(path, format!("{text:?} is not a host with its port, such as \"hub.example.com:{PORT}\""));
-            None
-        }
-    }
+    port.filter(|_| good).map(|port| format!("{host}:{port}"))
 }

@@ -22,9 +22,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
-use crate::hub::member::{self, Desk};
+use crate::hub::member::{self, Desk, Peer};
 use crate::mesh::cluster::{Cluster, Link, LinkEvent, cluster_name};
 use crate::mesh::stream::{Carried, answer_introduction, check_name, end_switch, introduction, prepare};
+use crate::mesh::identity::Identity;
 use crate::model::id::{NodeName, RegionName};
 use crate::supervise::Task;
 
@@ -39,8 +40,8 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// Who knocks, and whether they may come in.
 pub struct Gate {
     pub tls: Box<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>,
-    /// The node and region a certificate was made for, or why it opens nothing.
-    pub identify: Box<dyn Fn(&CertificateDer<'_>) -> Result<(NodeName, RegionName), String> + Send + Sync>,
+    /// Whom a certificate was made for, or why it opens nothing.
+    pub identify: Box<dyn Fn(&CertificateDer<'_>) -> Result<Peer, String> + Send + Sync>,
     /// A machine without a certificate.
     pub join: Box<dyn Fn(TlsStream<TcpStream>, SocketAddr) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
 }
@@ -57,8 +58,7 @@ pub enum DoormanMsg {
 
 /// A connection whose peer is known and may come in.
 pub struct Admitted {
-    node: NodeName,
-    region: RegionName,
+    peer: Peer,
     address: SocketAddr,
     head: Vec<u8>,
     stream: TlsStream<TcpStream>,
@@ -82,6 +82,7 @@ pub struct DoormanState {
 }
 
 struct Connection {
+    peer: Peer,
     node: NodeName,
     region: RegionName,
     address: SocketAddr,
@@ -123,11 +124,12 @@ impl Actor for Doorman {
 
 impl DoormanState {
     fn admitted(&mut self, myself: &ActorRef<DoormanMsg>, admitted: Box<Admitted>) {
-        let held = self.connections.values().find(|connection| connection.node == admitted.node);
+        let node = &admitted.peer.identity.node;
+        let held = self.connections.values().find(|connection| connection.node == *node);
         if let Some(held) = held {
-            info!(node = %admitted.node, address = %admitted.address, before = %held.address, "node connects anew, its old session ends");
+            info!(node = %node, address = %admitted.address, before = %held.address, "node connects anew, its old session ends");
             held.close();
-            self.waiting.insert(admitted.node.clone(), admitted);
+            self.waiting.insert(node.clone(), admitted);
             return;
         }
         self.hand_over(myself, *admitted);
@@ -135,16 +137,17 @@ impl DoormanState {
 
     fn hand_over(&mut self, myself: &ActorRef<DoormanMsg>, admitted: Admitted) {
         self.labels += 1;
-        let label = format!("{}#{}", admitted.node, self.labels);
+        let label = format!("{}#{}", admitted.peer.identity.node, self.labels);
         let (end, ended) = end_switch();
         let (clock, doorman, late) = (self.args.desk.clock.clone(), myself.clone(), label.clone());
         let overdue = Task::spawn(async move {
             clock.sleep(READY_WITHIN).await;
             let _ = doorman.cast(DoormanMsg::Overdue(late));
         });
-        let Admitted { node, region, address, head, stream } = admitted;
+        let Admitted { peer, address, head, stream } = admitted;
+        let Identity { node, region } = peer.identity.clone();
         self.connections
-            .insert(label.clone(), Connection { node, region, address, end, link: None, session: None, _overdue: overdue });
+            .insert(label.clone(), Connection { peer, node, region, address, end, link: None, session: None, _overdue: overdue });
         self.args.cluster.hand_over(Box::new(Carried { head, stream, label, ended }), true);
     }
 
@@ -157,11 +160,10 @@ impl DoormanState {
     fn ready(&mut self, myself: &ActorRef<DoormanMsg>, link: Link) {
         let Some(connection) = self.connections.get_mut(&link.label) else { return };
         self.args.desk.counts.admitted.fetch_add(1, Ordering::Relaxed);
-        let (desk, node, region, address) =
-            (self.args.desk.clone(), connection.node.clone(), connection.region.clone(), connection.address.to_string());
+        let (desk, peer, address) = (self.args.desk.clone(), connection.peer.clone(), connection.address.to_string());
         let (doorman, label) = (myself.clone(), link.label.clone());
         connection.session = Some(Task::spawn(async move {
-            let reason = member::run(desk, node, region, address, link.node_id).await;
+            let reason = member::run(desk, peer, address, link.node_id).await;
             let _ = doorman.cast(DoormanMsg::SessionEnded { label, reason });
         }));
     }
@@ -302,20 +304,22 @@ async fn knock(gate: &Gate, desk: &Desk, tcp: TcpStream, address: SocketAddr) ->
         let claimed = introduction(&mut stream).await.map_err(|err| full(&err))?;
         let refusal = match &identified {
             Err(reason) => Some(reason.clone()),
-            Ok((node, _)) if *node.0 != *claimed => Some(format!("it calls itself {claimed}, its certificate says {node}")),
+            Ok(peer) if *peer.identity.node.0 != *claimed => {
+                Some(format!("it calls itself {claimed}, its certificate says {}", peer.identity.node))
+            }
             Ok(_) => None,
         };
         answer_introduction(&mut stream, refusal.as_deref()).await.map_err(|err| format!("connection broke: {err}"))?;
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
-        let (node, region) = identified?;
-        let head = check_name(&mut stream, &cluster_name(&node.0)).await.map_err(|err| full(&err))?;
-        Ok((node, region, head))
+        let peer = identified?;
+        let head = check_name(&mut stream, &cluster_name(&peer.identity.node.0)).await.map_err(|err| full(&err))?;
+        Ok((peer, head))
     };
     let opened = tokio::time::timeout(STEP_WITHIN, opening).await;
-    let (node, region, head) = opened.map_err(|_| format!("it did not say who it is within {} s", STEP_WITHIN.as_secs()))??;
-    Ok(Some(Admitted { node, region, address, head, stream }))
+    let (peer, head) = opened.map_err(|_| format!("it did not say who it is within {} s", STEP_WITHIN.as_secs()))??;
+    Ok(Some(Admitted { peer, address, head, stream }))
 }
 
 fn full(error: &dyn std::error::Error) -> String {

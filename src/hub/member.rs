@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use ractor::ActorRef;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
@@ -15,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::clock::Clock;
 use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::mesh::gateway::{GatewayMsg, Sessions, remote};
+use crate::mesh::identity::Identity;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, RegionName};
 use crate::wire::batch::{decode, decode_head};
@@ -38,11 +40,21 @@ pub struct Desk {
     /// States of services as a node saw them last, ahead of the record.
     pub snapshot: Box<dyn Fn(Vec<CheckResult>) + Send + Sync>,
     /// A new certificate for a node, by its request, or why not.
-    pub renew: Box<dyn Fn(&NodeName, &RegionName, &str) -> Result<String, String> + Send + Sync>,
+    pub renew: Box<dyn Fn(Peer, String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
+    /// A node was heard of.
+    pub seen: Box<dyn Fn(&NodeName) + Send + Sync>,
     pub heartbeat: Duration,
     pub deadline: Duration,
     pub clock: Clock,
     pub counts: Counts,
+}
+
+/// Who is at the far end, by its certificate.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub identity: Identity,
+    /// Of the certificate.
+    pub serial: String,
 }
 
 /// What was refused, since the start.
@@ -57,6 +69,7 @@ pub struct Counts {
 
 struct Session {
     desk: Arc<Desk>,
+    peer: Peer,
     node: NodeName,
     region: RegionName,
     gateway: ActorRef<GatewayMsg>,
@@ -64,12 +77,13 @@ struct Session {
     token: SessionToken,
     under_way: usize,
     answers: (mpsc::Sender<(u64, Answer)>, mpsc::Receiver<(u64, Answer)>),
+    renewed: (mpsc::Sender<Down>, mpsc::Receiver<Down>),
     requests: HashMap<u64, oneshot::Sender<CheckResult>>,
     asked: u64,
 }
 
 /// Works through one session with the node of a certificate; returns why it ended.
-pub async fn run(desk: Arc<Desk>, node: NodeName, region: RegionName, address: String, node_id: u64) -> String {
+pub async fn run(desk: Arc<Desk>, peer: Peer, address: String, node_id: u64) -> String {
     let token: SessionToken = rand::random();
     let mut received = desk.sessions.open(token);
     let _close = Closing { sessions: desk.sessions.clone(), token };
@@ -88,13 +102,15 @@ pub async fn run(desk: Arc<Desk>, node: NodeName, region: RegionName, address: S
     let answers = mpsc::channel(CREDIT);
     let mut session = Session {
         desk: desk.clone(),
-        node,
-        region,
+        node: peer.identity.node.clone(),
+        region: peer.identity.region.clone(),
+        peer,
         gateway,
         version,
         token,
         under_way: 0,
         answers,
+        renewed: mpsc::channel(1),
         requests: HashMap::new(),
         asked: 0,
     };
@@ -212,6 +228,12 @@ impl Session {
                     self.under_way -= 1;
                     self.send(&Down::Answer { delivery, answer: answer.into() });
                 }
+                Some(answer) = self.renewed.1.recv() => {
+                    if let Down::NotRenewed { reason } = &answer {
+                        warn!(node = %self.node, reason, "certificate of a node is not renewed");
+                    }
+                    self.send(&answer);
+                }
                 changed = seat.assignments.changed() => {
                     if changed.is_ok() {
                         let assignments = seat.assignments.borrow_and_update().clone();
@@ -262,7 +284,10 @@ impl Session {
                     self.desk.membership.heard_pong(&self.node, session, round_trip, offset);
                 }
             }
-            Up::Status(status) => self.desk.membership.heard_status(&self.node, session, status),
+            Up::Status(status) => {
+                (self.desk.seen)(&self.node);
+                self.desk.membership.heard_status(&self.node, session, status);
+            }
             Up::Snapshot { batch } => (self.desk.snapshot)(self.results(&batch)?),
             Up::Checked { request, result } => {
                 let waiting = self.requests.remove(&request);
@@ -272,16 +297,16 @@ impl Session {
                     let _ = waiting.send(result);
                 }
             }
-            Up::Renew { request } => match (self.desk.renew)(&self.node, &self.region, &request) {
-                Ok(certificate) => {
-                    info!(node = %self.node, "certificate renewed");
-                    self.send(&Down::Renewed { certificate });
-                }
-                Err(reason) => {
-                    warn!(node = %self.node, reason, "certificate is not renewed");
-                    self.send(&Down::NotRenewed { reason });
-                }
-            },
+            Up::Renew { request } => {
+                let (renewal, done) = ((self.desk.renew)(self.peer.clone(), request), self.renewed.0.clone());
+                tokio::spawn(async move {
+                    let answer = match renewal.await {
+                        Ok(certificate) => Down::Renewed { certificate },
+                        Err(reason) => Down::NotRenewed { reason },
+                    };
+                    let _ = done.send(answer).await;
+                });
+            }
             Up::Hello(_) => return Err("node says hello twice".to_owned()),
             Up::Goodbye => {}
         }

@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock::Clock;
 use crate::mesh::cluster::{Link, LinkEvent};
 use crate::mesh::gateway::{GatewayMsg, Sessions, remote};
+use crate::mesh::private_file::write_private;
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, ServiceId};
 use crate::model::time::Timestamp;
@@ -256,6 +257,7 @@ impl Session<'_> {
 
     fn assign(&mut self, generation: u64, services: Vec<WireAssignment>) {
         debug!(generation, services = services.len(), "assignments came");
+        // For nobody else to read: the documents hold secrets.
         let bytes = postcard::to_stdvec(&(generation, &services)).expect("plain data always encodes");
         let cache = self.uplink.cache.clone();
         tokio::task::spawn_blocking(move || {
@@ -355,21 +357,4 @@ impl From<WireAnswer> for Answer {
             WireAnswer::Refused { place, reason } => Answer::Refused { place: place as usize, reason },
         }
     }
-}
-
-/// Whole or not at all, and for nobody else to read: the documents hold secrets.
-fn write_private(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let new = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).write(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }

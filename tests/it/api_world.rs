@@ -1,7 +1,7 @@
 //! The API over a store in memory, a clock moved by hand and nodes played by the test.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
@@ -10,13 +10,16 @@ use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
-use probemesh::config::sections::{ApiSettings, StoreSettings};
+use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::mesh::authority::Authority;
+use probemesh::mesh::token_issuer::TokenIssuer;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
+use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
@@ -42,6 +45,10 @@ pub struct World {
     pub nudges: Arc<AtomicUsize>,
     /// Requests for a check arrive here; who takes them is a node.
     pub requests: Option<mpsc::Receiver<CheckNow>>,
+    pub nodes: Arc<Nodes>,
+    pub authority: Authority,
+    /// The nodes the API said were revoked.
+    pub revoked: Arc<Mutex<Vec<String>>>,
     batches: AtomicUsize,
 }
 
@@ -97,6 +104,12 @@ impl World {
         let services = Services::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let services = Arc::new(services.expect("services open"));
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
+        let nodes = Nodes::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let nodes = Arc::new(nodes.expect("nodes open"));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let authority = Authority::open(folder.path(), clock.now()).expect("an authority is made");
+        let revoked = Arc::new(Mutex::new(Vec::new()));
+        let noted = revoked.clone();
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -138,6 +151,9 @@ impl World {
             tree: Arc::new(|| Box::pin(async { tree() })),
             events: events.clone(),
             metrics: metrics.clone(),
+            nodes: nodes.clone(),
+            token_issuer: TokenIssuer::new(&mesh(), &authority, nodes.clone()),
+            node_revoked: Arc::new(move |node| noted.lock().expect("no holder panics").push(node.to_string())),
         };
         users.ensure_admin(Some(PASSWORD)).await.expect("the first admin is made");
         for role in [Role::Viewer, Role::Operator] {
@@ -146,7 +162,7 @@ impl World {
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
         let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
-        World { client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), batches }
+        World { client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), nodes, authority, revoked, batches }
     }
 
     /// Logs in and gives the access token.
@@ -257,7 +273,19 @@ pub fn bad(service: u32, seq: u64, seconds: u64) -> CheckResult {
     CheckResult { status_code: Some(503), failure: Some(failure), ..good(service, seq, seconds) }
 }
 
-fn store_settings() -> StoreSettings {
+fn mesh() -> MeshSettings {
+    MeshSettings {
+        listen: Some("127.0.0.1:4697".parse().expect("an address")),
+        address: Some("hub.example:4697".to_owned()),
+        hub: None,
+        join_secret: None,
+        heartbeat: Duration::from_secs(2),
+        deadline: Duration::from_secs(8),
+        catch_up_bytes_per_s: 4 << 20,
+    }
+}
+
+pub fn store_settings() -> StoreSettings {
     StoreSettings {
         url: Some("mem://".to_owned()),
         username: None,

@@ -4,6 +4,7 @@ mod api;
 mod api_world;
 mod binary;
 mod config;
+mod joining;
 mod monitor;
 mod probe;
 mod process;

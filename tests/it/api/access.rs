@@ -185,6 +185,11 @@ const ROLES: &[(Method, &str, Option<&str>)] = &[
     // No one who logs in: only commands that sign with the data folder's key.
     (Method::Get, "/api/v1/local/documents", Some("local")),
     (Method::Post, "/api/v1/local/seed", Some("local")),
+    (Method::Get, "/api/v1/local/nodes", Some("local")),
+    (Method::Post, "/api/v1/regions/<region>/tokens", Some("admin")),
+    (Method::Get, "/api/v1/regions/tokens", Some("admin")),
+    (Method::Delete, "/api/v1/regions/tokens/<id>", Some("admin")),
+    (Method::Post, "/api/v1/nodes/<name>/revoke", Some("admin")),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +205,7 @@ async fn each_role_may_what_the_table_says_and_the_table_has_every_route() {
     }
     for (method, path, least) in ROLES {
         // Neither number nor name is anyone's and the filter is unknown, so whoever is let in changes nothing.
-        let path = path.replace("<id>", "4711").replace("<username>", "nobody") + "?colour=red";
+        let path = path.replace("<id>", "4711").replace("<username>", "nobody").replace("<region>", "nowhere").replace("<name>", "nobody") + "?colour=red";
         let body = (!matches!(method, Method::Get | Method::Delete)).then(|| json!({"nonsense": 1}));
         let status = world.send(*method, &path, None, body.clone()).await.status;
         assert_eq!(status == 401, least.is_some(), "{method} {path} without a token: {status}");
