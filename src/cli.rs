@@ -2,6 +2,8 @@
 
 pub mod check_config;
 pub mod join;
+pub mod process;
+pub mod region;
 
 #[cfg(feature = "hub")]
 pub mod access;
@@ -78,6 +80,8 @@ enum Command {
     },
     /// Makes this machine a node of a region, with a token of its hub
     Join(join::JoinArgs),
+    /// A node of a region, on a machine that has joined
+    Region(region::RegionArgs),
     /// Every mistake in the configuration with file and line, or "ok"
     CheckConfig {
         /// The folder of Rocket.toml, services.json and regions/
@@ -126,6 +130,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),
         Some(Command::Join(args)) => join::run(&args),
+        Some(Command::Region(args)) => region::run(args),
         Some(Command::CheckConfig { dir, json }) => Ok(check_config::run(&dir, json)),
     }
 }
@@ -135,6 +140,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     end_with_the_pipe();
     match cli.command {
         Some(Command::Join(args)) => join::run(&args),
+        Some(Command::Region(args)) => region::run(args),
         Some(Command::CheckConfig { dir, json }) => Ok(check_config::run(&dir, json)),
         None => anyhow::bail!("this binary is a region's node and has no hub in it"),
     }

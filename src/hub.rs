@@ -13,7 +13,7 @@ pub mod mesh;
 pub mod sealer;
 pub mod tree;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,13 +29,16 @@ use crate::aggregate::board::{Board, HOUR, Hour};
 use crate::api;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
+use crate::cli::process::end_signal;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
 use crate::config::services_file::read_services;
 use crate::hub::assign::Assigner;
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
+use crate::hub::member::{Counts, Desk};
 use crate::hub::membership::{Arrival, Hooks, Membership};
+use crate::hub::mesh::{Mesh, Papers, gate};
 use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
 use crate::mesh::authority::Authority;
@@ -49,7 +52,7 @@ use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::users::Users;
-use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Wiring};
+use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
 use crate::telemetry::health::HealthLog;
 use crate::wire::link::{Delivery, NodeEnd};
 
@@ -72,6 +75,7 @@ pub struct Hub {
     keeper: ActorRef<KeeperMsg>,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
+    pub mesh: Option<Mesh>,
     config: Config,
     clock: Clock,
 }
@@ -147,16 +151,25 @@ impl Hub {
             status: IngestStatus::default(),
         });
         let tree =
-            Tree { clock: clock.clone(), group: Arc::default(), intake: intake.clone(), sealer: Arc::default(), region: Arc::default() };
+            Tree { clock: clock.clone(), group: Arc::default(), mesh: Arc::default(), intake: intake.clone(), sealer: Arc::default(), region: Arc::default() };
         let ends = Arc::new(tokio::sync::Mutex::new(delivered));
-        let wiring = wiring(intake, ends, tree.clone(), observer(tree.clone(), metrics.clone()));
+        let wiring = wiring(intake.clone(), ends, tree.clone(), observer(tree.clone(), metrics.clone()));
         let args =
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
 
+        let mesh = match (config.mesh.listen, authority) {
+            (Some(listen), Some(authority)) => {
+                let join_secret = config.mesh.join_secret.clone();
+                let papers = Papers { authority, nodes: records.nodes.clone(), join_secret };
+                Some(start_mesh(&config, listen, papers, membership.clone(), &deliveries, intake, &clock, tree.mesh.clone()).await?)
+            }
+            _ => None,
+        };
+
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await?;
-        let (viewed, asked) = (tree.clone(), membership.clone());
+        let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
@@ -178,7 +191,7 @@ impl Hub {
             metrics,
             nodes: records.nodes,
             token_issuer,
-            node_revoked: Arc::new(|_| ()),
+            node_revoked: Arc::new(move |node| revoked.remove(node, "the node was revoked")),
         };
         let rocket = api::mount(rocket::custom(config.rocket.clone()), state).mount("/", rocket::routes![root]);
         Ok(Hub {
@@ -192,6 +205,7 @@ impl Hub {
             keeper,
             membership,
             deliveries,
+            mesh,
             config,
             clock,
         })
@@ -218,13 +232,55 @@ impl Hub {
     /// Closes the store, after `region` has drained into it; within `limit`, and says what it did.
     pub async fn stop(self, region: Option<Region>, limit: Duration) -> anyhow::Result<Option<Drained>> {
         let drained = match region {
-            Some(region) => Some(region.stop(limit.mul_f64(0.85)).await),
+            Some(region) => Some(region.stop(limit.mul_f64(0.8)).await),
             None => None,
         };
+        if let Some(mesh) = self.mesh {
+            mesh.stop(limit.mul_f64(0.05)).await;
+        }
         let _ = self.keeper.stop_and_wait(None, Some(limit.mul_f64(0.1))).await;
         self.store.shutdown().await.context("store was not closed cleanly")?;
         Ok(drained)
     }
+}
+
+#[expect(clippy::too_many_arguments, reason = "it is one step of the start, in a function of its own for its length")]
+async fn start_mesh(
+    config: &Config,
+    listen: SocketAddr,
+    papers: Papers,
+    membership: Arc<Membership>,
+    deliveries: &mpsc::Sender<Delivery>,
+    intake: Arc<Intake>,
+    clock: &Clock,
+    status: Arc<Mutex<GroupStatus>>,
+) -> anyhow::Result<Mesh> {
+    let nodes = papers.nodes.clone();
+    for record in nodes.list().into_iter().filter(|record| record.revoked_at.is_none()) {
+        membership.expect(record.identity.node, record.identity.region);
+    }
+    let cookie = papers.authority.cookie().to_owned();
+    let (gate, joining) = gate(papers, membership.clone(), clock.clone());
+    let (seen, now) = (nodes, clock.clone());
+    let desk = Desk {
+        membership,
+        sessions: Arc::default(),
+        deliveries: deliveries.clone(),
+        snapshot: Box::new(move |results| intake.snapshot(&results)),
+        renew: Box::new(move |peer, request| {
+            let joining = joining.clone();
+            Box::pin(async move {
+                let renewed = joining.renew(&peer.identity, &peer.serial, &request).await;
+                renewed.map(|issued| issued.pem).map_err(|err| err.to_string())
+            })
+        }),
+        seen: Box::new(move |node| seen.seen(node, now.now())),
+        heartbeat: config.mesh.heartbeat,
+        deadline: config.mesh.deadline,
+        clock: clock.clone(),
+        counts: Counts::default(),
+    };
+    Mesh::start(listen, gate, desk, cookie, config.region.restart.clone(), status).await
 }
 
 /// What a change of membership means to the board.
@@ -422,17 +478,4 @@ fn launch_error(launched: Result<Result<Rocket<rocket::Ignite>, rocket::Error>, 
         },
         Err(err) => anyhow::anyhow!("web server failed: {err}"),
     }
-}
-
-/// Hears SIGTERM and SIGINT from now on; the future ends with the first of them.
-fn end_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    })
 }

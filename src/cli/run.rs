@@ -14,7 +14,6 @@ use crate::telemetry::{self, Console, Telemetry};
 
 pub fn run(with_region: bool) -> anyhow::Result<ExitCode> {
     let config = load_config()?;
-    bound_memory();
     let telemetry = Arc::new(telemetry::start(&config.log, Console::Human)?);
     let health = telemetry.health.clone();
     let runtime = runtime()?;
@@ -37,16 +36,4 @@ fn watch(runtime: &tokio::runtime::Runtime, config: &Config, telemetry: Arc<Tele
             }
         }
     });
-}
-
-/// The C library keeps an arena of freed memory for each thread; one a core is plenty, and what is freed goes back sooner.
-fn bound_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: both calls only set tunables of the allocator.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
-        // Asking the kernel for a page at a time costs more than the pages.
-        libc::mallopt(libc::M_TOP_PAD, 1 << 20);
-    }
 }

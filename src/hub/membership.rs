@@ -216,6 +216,14 @@ impl Membership {
         self.settle();
     }
 
+    /// Ends a node's session; it may come again.
+    pub fn cut(&self, node: &NodeName, reason: &str) {
+        let inner = self.inner.lock().expect("no holder panics");
+        if let Some(live) = inner.nodes.get(node).and_then(|member| member.live.as_ref()) {
+            let _ = live.cut.send(Some(reason.to_owned()));
+        }
+    }
+
     /// Ends all sessions: the hub ends.
     pub fn close(&self, reason: &str) {
         let inner = self.inner.lock().expect("no holder panics");

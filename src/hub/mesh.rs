@@ -14,13 +14,68 @@ use tracing::info;
 use crate::clock::Clock;
 use crate::config::sections::RestartSettings;
 use crate::hub::doorman::{Doorman, DoormanArgs, Gate};
-use crate::hub::member::Desk;
+use crate::hub::member::{Desk, Peer};
+use crate::hub::membership::Membership;
+use crate::mesh::authority::Authority;
 use crate::mesh::cluster::Cluster;
 use crate::mesh::gateway::Gateway;
+use crate::mesh::identity::CertificateFacts;
+use crate::mesh::joining::desk::{JoinDesk, JoinDeskArgs, Links, PATIENCE, answer};
+use crate::model::id::NodeName;
+use crate::store::nodes::{Nodes, Standing};
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
 
 /// A hub's own name within the cluster.
 pub const HUB: &str = "hub";
+
+/// What a hub that takes nodes knows them by.
+pub struct Papers {
+    pub authority: Arc<Authority>,
+    pub nodes: Arc<Nodes>,
+    pub join_secret: Option<String>,
+}
+
+/// Who may come in, by the hub's authority and its list of nodes.
+pub fn gate(papers: Papers, membership: Arc<Membership>, clock: Clock) -> (Gate, Arc<JoinDesk>) {
+    let Papers { authority, nodes, join_secret } = papers;
+    let links = Arc::new(Seats(membership));
+    let reserved = vec![NodeName::from(HUB)];
+    let args = JoinDeskArgs { authority: authority.clone(), nodes: nodes.clone(), join_secret, reserved, links, clock, patience: PATIENCE };
+    let desk = Arc::new(JoinDesk::new(args));
+    let joining = desk.clone();
+    let gate = Gate {
+        tls: Box::new(move || authority.server_config()),
+        identify: Box::new(move |certificate| {
+            let CertificateFacts { identity, serial, .. } = CertificateFacts::read(certificate).map_err(|err| err.to_string())?;
+            let reason = match nodes.standing(&identity, &serial) {
+                Standing::Good => return Ok(Peer { identity, serial }),
+                Standing::Revoked => "was revoked",
+                Standing::Replaced => "has joined anew, and this is not its newest certificate",
+                Standing::OtherRegion => "belongs to another region now",
+                Standing::Unknown => "is not known to this hub",
+            };
+            Err(format!("node {} of region {} {reason}", identity.node, identity.region))
+        }),
+        join: Box::new(move |stream, _| {
+            let desk = joining.clone();
+            Box::pin(async move { answer(stream, &desk).await.map(|joined| joined.identity.node.to_string()).map_err(|err| err.to_string()) })
+        }),
+    };
+    (gate, desk)
+}
+
+/// The links there are, as joining asks for them.
+struct Seats(Arc<Membership>);
+
+impl Links for Seats {
+    fn is_living(&self, node: &NodeName) -> bool {
+        self.0.session_of(node).is_some()
+    }
+
+    fn replaced(&self, node: &NodeName) {
+        self.0.cut(node, "the node has joined anew");
+    }
+}
 
 /// The mesh of a running hub.
 pub struct Mesh {

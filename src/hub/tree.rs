@@ -21,6 +21,8 @@ use crate::supervise::GroupStatus;
 pub struct Tree {
     pub clock: Clock,
     pub group: Arc<Mutex<GroupStatus>>,
+    /// Of the actors of the mesh; without members where no nodes are taken.
+    pub mesh: Arc<Mutex<GroupStatus>>,
     pub intake: Arc<Intake>,
     pub sealer: Arc<Mutex<SealerStatus>>,
     /// Set once the region of this process has started.
