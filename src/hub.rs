@@ -4,10 +4,13 @@
 //! check of the hub itself must find it listening. On a stop the order is the other way round: the region drains into the
 //! store before the store is closed.
 
+pub mod aggregator;
 pub mod assign;
 pub mod ingest;
+pub mod replay;
 pub mod sealer;
 pub mod tree;
+pub mod verdicts;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -28,13 +31,18 @@ use crate::api::state::ApiState;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::services_file::read_services;
+use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::assign::Assigner;
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
 use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
+use crate::store::uptimes::Uptimes;
+use crate::hub::verdicts::Verdicts;
+use crate::model::id::RegionName;
 use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::incidents::Incidents;
 use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
@@ -42,7 +50,7 @@ use crate::store::sessions::Sessions;
 use crate::store::users::Users;
 use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Wiring};
 use crate::telemetry::health::HealthLog;
-use crate::wire::link::{Delivery, NodeEnd, in_process};
+use crate::wire::link::{CheckNow, Delivery, NodeEnd, in_process};
 
 /// Events a listener may be behind before it is told that it missed some.
 const EVENTS: usize = 4096;
@@ -70,6 +78,7 @@ pub struct Records {
     pub audit: Arc<Audit>,
     pub users: Arc<Users>,
     pub services: Arc<Services>,
+    pub incidents: Arc<Incidents>,
 }
 
 impl Records {
@@ -81,7 +90,8 @@ impl Records {
         let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services })
+        let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, incidents })
     }
 }
 
@@ -106,19 +116,40 @@ impl Hub {
         assigner.assign();
         restore(&records.store, &board, &clock).await?;
 
+        let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
+        let verdicts = Arc::new(verdicts);
         let intake = Arc::new(Intake {
             store: records.store.clone(),
             board: board.clone(),
             health,
             events: events.clone(),
             metrics: metrics.clone(),
-            clock: clock.clone(),
+            verdicts: verdicts.clone(),
             status: IngestStatus::default(),
         });
-        let tree =
-            Tree { clock: clock.clone(), group: Arc::default(), intake: intake.clone(), sealer: Arc::default(), region: Arc::default() };
+        let tree = Tree {
+            clock: clock.clone(),
+            group: Arc::default(),
+            intake: intake.clone(),
+            sealer: Arc::default(),
+            aggregator: Arc::default(),
+            region: Arc::default(),
+        };
+        let uptimes = Arc::new(Uptimes::default());
+        uptimes.nudge(records.services.list().iter().map(|service| service.id));
+        let aggregator = AggregatorArgs {
+            store: records.store.clone(),
+            incidents: records.incidents.clone(),
+            verdicts,
+            changes: Arc::new(tokio::sync::Mutex::new(changes)),
+            uptimes: uptimes.clone(),
+            events: events.clone(),
+            recheck: ask_own_region(hub_end.requests.clone(), config.region.name.clone()),
+            clock: clock.clone(),
+            status: tree.aggregator.clone(),
+        };
         let ends = Arc::new(tokio::sync::Mutex::new(hub_end.deliveries));
-        let wiring = wiring(intake, ends, tree.clone(), observer(tree.clone(), metrics.clone()));
+        let wiring = wiring(intake, ends, aggregator, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
         let args =
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
@@ -130,6 +161,8 @@ impl Hub {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
             services: records.services.clone(),
+            incidents: records.incidents,
+            uptimes,
             users: records.users.clone(),
             audit: records.audit,
             secrets: records.secrets,
@@ -245,21 +278,52 @@ async fn restore(store: &Store, board: &Board, clock: &Clock) -> anyhow::Result<
 fn wiring(
     intake: Arc<Intake>,
     deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
+    aggregator: AggregatorArgs,
+    uptimes: Arc<Uptimes>,
     tree: Tree,
     observe: Arc<dyn Fn() + Send + Sync>,
 ) -> Wiring {
     Box::new(move |keeper| {
         let ingest = IngestArgs { intake: intake.clone(), deliveries: deliveries.clone() };
-        let sealer =
-            SealerArgs { store: intake.store.clone(), clock: intake.clock.clone(), status: tree.sealer.clone(), observe: observe.clone() };
-        Box::pin(wire(ingest, sealer, keeper))
+        let (board, fresh) = (intake.board.clone(), uptimes.clone());
+        let sealer = SealerArgs {
+            store: intake.store.clone(),
+            clock: tree.clock.clone(),
+            status: tree.sealer.clone(),
+            rules: Arc::new(move |service, at| board.rule(service, at)),
+            rolled: Arc::new(move |services| fresh.nudge(services.iter().copied())),
+            observe: observe.clone(),
+        };
+        Box::pin(wire(ingest, sealer, aggregator.clone(), keeper))
     })
 }
 
-async fn wire(ingest: IngestArgs, sealer: SealerArgs, keeper: ActorCell) -> anyhow::Result<Vec<(String, ActorCell)>> {
+async fn wire(
+    ingest: IngestArgs,
+    sealer: SealerArgs,
+    aggregator: AggregatorArgs,
+    keeper: ActorCell,
+) -> anyhow::Result<Vec<(String, ActorCell)>> {
+    let (aggregator, _) = Actor::spawn_linked(None, Aggregator, aggregator, keeper.clone()).await?;
     let (sealer, _) = Actor::spawn_linked(None, Sealer, sealer, keeper.clone()).await?;
     let (ingest, _) = Actor::spawn_linked(None, Ingest, ingest, keeper).await?;
-    Ok(vec![("ingest".to_owned(), ingest.get_cell()), ("sealer".to_owned(), sealer.get_cell())])
+    Ok(vec![
+        ("ingest".to_owned(), ingest.get_cell()),
+        ("sealer".to_owned(), sealer.get_cell()),
+        ("aggregator".to_owned(), aggregator.get_cell()),
+    ])
+}
+
+/// Asks the region of this process, unless it is the one that failed.
+fn ask_own_region(requests: mpsc::Sender<CheckNow>, own: RegionName) -> Recheck {
+    Arc::new(move |service, except| {
+        if *except == own {
+            return;
+        }
+        // The result comes like any other; with so many requests waiting, one more would come too late.
+        let (answer, _) = tokio::sync::oneshot::channel();
+        let _ = requests.try_send(CheckNow { service, answer });
+    })
 }
 
 /// Copies what the actors count into the metrics.

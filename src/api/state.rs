@@ -17,9 +17,11 @@ use crate::config::sections::ApiSettings;
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::incidents::Incidents;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
+use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::wire::link::CheckNow;
 
@@ -27,6 +29,8 @@ use crate::wire::link::CheckNow;
 pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
+    pub incidents: Arc<Incidents>,
+    pub uptimes: Arc<Uptimes>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
     pub audit: Arc<Audit>,

@@ -17,6 +17,7 @@ use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
+use probemesh::store::incidents::Incidents;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
@@ -36,6 +37,7 @@ pub struct World {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub users: Arc<Users>,
+    pub incidents: Arc<Incidents>,
     pub board: Arc<Board>,
     pub metrics: Arc<Metrics>,
     pub events: broadcast::Sender<Arc<Event>>,
@@ -97,6 +99,8 @@ impl World {
         let services = Services::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let services = Arc::new(services.expect("services open"));
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
+        let incidents = Incidents::open(database.clone(), audit.clone(), clock.clone()).await;
+        let incidents = Arc::new(incidents.expect("incidents open"));
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -118,6 +122,8 @@ impl World {
         let state = ApiState {
             store: store.clone(),
             services: services.clone(),
+            incidents: incidents.clone(),
+            uptimes: Arc::default(),
             users: users.clone(),
             sessions,
             audit,
@@ -141,7 +147,7 @@ impl World {
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
         let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
-        World { client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), batches }
+        World { client, clock, store, services, users, incidents, board, metrics, events, nudges, requests: Some(requests), batches }
     }
 
     /// Logs in and gives the access token.
@@ -265,6 +271,7 @@ fn store_settings() -> StoreSettings {
         journal_max_bytes: 8 << 20,
         retain_results: Duration::from_secs(30 * 86_400),
         retain_details: Duration::from_secs(90 * 86_400),
+        retain_minutes: Duration::from_secs(30 * 86_400),
         details_per_hour: 100,
     }
 }
