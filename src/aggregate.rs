@@ -1,5 +1,15 @@
-//! Results → what is known of each service now.
+//! Results → what is known of each service now, what it came to over time, and where it broke.
 
 #[cfg(feature = "hub")]
 pub mod board;
+#[cfg(feature = "hub")]
+pub mod broke;
+#[cfg(feature = "hub")]
+pub mod change;
+#[cfg(feature = "hub")]
+pub mod incident;
+#[cfg(feature = "hub")]
+pub mod rollup;
+#[cfg(feature = "hub")]
+pub mod sketch;
 pub mod verdict;

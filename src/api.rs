@@ -16,12 +16,14 @@ pub mod error;
 pub mod events;
 pub mod health;
 pub mod joining;
+pub mod incidents;
 pub mod local;
 pub mod mask;
 pub mod metrics;
 pub mod openapi;
 pub mod query;
 pub mod results;
+pub mod rollups;
 pub mod services;
 pub mod state;
 pub mod statistics;
@@ -60,6 +62,11 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 results::read,
                 statistics::read,
                 summary::read,
+                rollups::list,
+                incidents::list,
+                incidents::read,
+                incidents::acknowledge,
+                incidents::note,
                 cluster::read,
                 users::list,
                 users::create,

@@ -117,7 +117,7 @@ fn end_with_the_pipe() {
 
 #[cfg(feature = "hub")]
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    if !matches!(cli.command, None | Some(Command::Hub)) {
+    if !matches!(cli.command, None | Some(Command::Hub | Command::Region(_))) {
         end_with_the_pipe();
     }
     match cli.command {

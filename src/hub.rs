@@ -4,14 +4,17 @@
 //! check of the hub itself must find it listening. On a stop the order is the other way round: the region drains into the
 //! store before the store is closed.
 
+pub mod aggregator;
 pub mod assign;
 pub mod doorman;
 pub mod ingest;
 pub mod member;
 pub mod membership;
 pub mod mesh;
+pub mod replay;
 pub mod sealer;
 pub mod tree;
+pub mod verdicts;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -26,6 +29,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::aggregate::board::{Board, HOUR, Hour};
+use crate::aggregate::change::Silence;
 use crate::api;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
@@ -34,6 +38,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
 use crate::config::services_file::read_services;
+use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::assign::Assigner;
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
 use crate::hub::member::{Counts, Desk};
@@ -41,12 +46,16 @@ use crate::hub::membership::{Arrival, Hooks, Membership};
 use crate::hub::mesh::{Mesh, Papers, gate};
 use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
+use crate::hub::verdicts::Verdicts;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
+use crate::model::id::RegionName;
 use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
+use crate::store::uptimes::Uptimes;
 use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
@@ -88,6 +97,7 @@ pub struct Records {
     pub users: Arc<Users>,
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
+    pub incidents: Arc<Incidents>,
 }
 
 impl Records {
@@ -100,7 +110,8 @@ impl Records {
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes })
+        let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.
@@ -128,7 +139,9 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
-        let membership = Arc::new(Membership::new(clock.clone(), hooks(board.clone())));
+        let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
+        let verdicts = Arc::new(verdicts);
+        let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), clock.clone())));
         let assigner = Arc::new(Assigner {
             services: records.services.clone(),
             board: board.clone(),
@@ -147,13 +160,33 @@ impl Hub {
             health,
             events: events.clone(),
             metrics: metrics.clone(),
-            clock: clock.clone(),
+            verdicts: verdicts.clone(),
             status: IngestStatus::default(),
         });
-        let tree =
-            Tree { clock: clock.clone(), group: Arc::default(), mesh: Arc::default(), intake: intake.clone(), sealer: Arc::default(), region: Arc::default() };
+        let tree = Tree {
+            clock: clock.clone(),
+            group: Arc::default(),
+            mesh: Arc::default(),
+            intake: intake.clone(),
+            sealer: Arc::default(),
+            aggregator: Arc::default(),
+            region: Arc::default(),
+        };
+        let uptimes = Arc::new(Uptimes::default());
+        uptimes.nudge(records.services.list().iter().map(|service| service.id));
+        let aggregator = AggregatorArgs {
+            store: records.store.clone(),
+            incidents: records.incidents.clone(),
+            verdicts: verdicts.clone(),
+            changes: Arc::new(tokio::sync::Mutex::new(changes)),
+            uptimes: uptimes.clone(),
+            events: events.clone(),
+            recheck: ask_others(membership.clone()),
+            clock: clock.clone(),
+            status: tree.aggregator.clone(),
+        };
         let ends = Arc::new(tokio::sync::Mutex::new(delivered));
-        let wiring = wiring(intake.clone(), ends, tree.clone(), observer(tree.clone(), metrics.clone()));
+        let wiring = wiring(intake, ends, aggregator, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
         let args =
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
@@ -162,7 +195,7 @@ impl Hub {
             (Some(listen), Some(authority)) => {
                 let join_secret = config.mesh.join_secret.clone();
                 let papers = Papers { authority, nodes: records.nodes.clone(), join_secret };
-                Some(start_mesh(&config, listen, papers, membership.clone(), &deliveries, intake, &clock, tree.mesh.clone()).await?)
+                Some(start_mesh(&config, listen, papers, membership.clone(), &deliveries, verdicts.clone(), &clock, tree.mesh.clone()).await?)
             }
             _ => None,
         };
@@ -174,6 +207,8 @@ impl Hub {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
             services: records.services.clone(),
+            incidents: records.incidents,
+            uptimes,
             users: records.users.clone(),
             audit: records.audit,
             secrets: records.secrets,
@@ -251,7 +286,7 @@ async fn start_mesh(
     papers: Papers,
     membership: Arc<Membership>,
     deliveries: &mpsc::Sender<Delivery>,
-    intake: Arc<Intake>,
+    verdicts: Arc<Verdicts>,
     clock: &Clock,
     status: Arc<Mutex<GroupStatus>>,
 ) -> anyhow::Result<Mesh> {
@@ -266,7 +301,7 @@ async fn start_mesh(
         membership,
         sessions: Arc::default(),
         deliveries: deliveries.clone(),
-        snapshot: Box::new(move |results| intake.snapshot(&results)),
+        snapshot: Box::new(move |results| verdicts.fold_snapshot(&results)),
         renew: Box::new(move |peer, request| {
             let joining = joining.clone();
             Box::pin(async move {
@@ -284,9 +319,10 @@ async fn start_mesh(
 }
 
 /// What a change of membership means to the board.
-fn hooks(board: Arc<Board>) -> Hooks {
+fn hooks(verdicts: Arc<Verdicts>, clock: Clock) -> Hooks {
+    let board = verdicts.board.clone();
     Hooks {
-        silence: Box::new(|_, _| {}),
+        silence: Box::new(move |region, reason| verdicts.set_silent(region, reason.map(|reason| Silence { reason, since: clock.now() }))),
         last_round: Box::new(move |service, region| board.last_round(service, region)),
     }
 }
@@ -349,21 +385,48 @@ async fn restore(store: &Store, board: &Board, clock: &Clock) -> anyhow::Result<
 fn wiring(
     intake: Arc<Intake>,
     deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
+    aggregator: AggregatorArgs,
+    uptimes: Arc<Uptimes>,
     tree: Tree,
     observe: Arc<dyn Fn() + Send + Sync>,
 ) -> Wiring {
     Box::new(move |keeper| {
         let ingest = IngestArgs { intake: intake.clone(), deliveries: deliveries.clone() };
-        let sealer =
-            SealerArgs { store: intake.store.clone(), clock: intake.clock.clone(), status: tree.sealer.clone(), observe: observe.clone() };
-        Box::pin(wire(ingest, sealer, keeper))
+        let (board, fresh) = (intake.board.clone(), uptimes.clone());
+        let sealer = SealerArgs {
+            store: intake.store.clone(),
+            clock: tree.clock.clone(),
+            status: tree.sealer.clone(),
+            rules: Arc::new(move |service, at| board.rule(service, at)),
+            rolled: Arc::new(move |services| fresh.nudge(services.iter().copied())),
+            observe: observe.clone(),
+        };
+        Box::pin(wire(ingest, sealer, aggregator.clone(), keeper))
     })
 }
 
-async fn wire(ingest: IngestArgs, sealer: SealerArgs, keeper: ActorCell) -> anyhow::Result<Vec<(String, ActorCell)>> {
+async fn wire(
+    ingest: IngestArgs,
+    sealer: SealerArgs,
+    aggregator: AggregatorArgs,
+    keeper: ActorCell,
+) -> anyhow::Result<Vec<(String, ActorCell)>> {
+    let (aggregator, _) = Actor::spawn_linked(None, Aggregator, aggregator, keeper.clone()).await?;
     let (sealer, _) = Actor::spawn_linked(None, Sealer, sealer, keeper.clone()).await?;
     let (ingest, _) = Actor::spawn_linked(None, Ingest, ingest, keeper).await?;
-    Ok(vec![("ingest".to_owned(), ingest.get_cell()), ("sealer".to_owned(), sealer.get_cell())])
+    Ok(vec![
+        ("ingest".to_owned(), ingest.get_cell()),
+        ("sealer".to_owned(), sealer.get_cell()),
+        ("aggregator".to_owned(), aggregator.get_cell()),
+    ])
+}
+
+/// Asks every region of a service but the one that saw it fail.
+fn ask_others(membership: Arc<Membership>) -> Recheck {
+    Arc::new(move |service, except| {
+        // The results come like any other.
+        drop(membership.check_now(service, Some(except)));
+    })
 }
 
 /// Copies what the actors count into the metrics.

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod id;
+pub mod incident;
 pub mod schedule;
 pub mod service;
 pub mod time;

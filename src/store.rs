@@ -2,7 +2,8 @@
 //!
 //! [`connection`] is a thin layer over an embedded or a remote SurrealDB; everything above it is the same for both.
 //! Results are packed: [`journal`] takes batches as they come and is what "stored" means, [`tail`] holds in memory what is
-//! not yet packed, [`seal`] packs it into [`blocks`], [`query`] and [`statistics`] read across all of them.
+//! not yet packed, [`seal`] packs it into [`blocks`], [`query`] and [`statistics`] read across all of them. What blocks come
+//! to over minutes, hours and days is made by [`roll`] and read by [`rollups`].
 //!
 //! **Invariant.** One process writes one store. A result is in exactly one place at any instant a reader can see: in the
 //! tail or in a block.
@@ -26,14 +27,19 @@ pub mod journal;
 pub mod query;
 pub mod results;
 pub mod retention;
+pub mod roll;
+pub mod rollup_codec;
+pub mod rollups;
 pub mod scan;
 pub mod seal;
 pub mod statistics;
 pub mod tail;
+pub mod uptimes;
 pub mod values;
 
 pub mod audit;
 pub mod nodes;
+pub mod incidents;
 pub mod secrets;
 pub mod services;
 pub mod sessions;

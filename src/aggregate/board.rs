@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use crate::aggregate::change::{FirstFailure, Folded, RegionChange, Silence, VerdictChange};
+use crate::aggregate::rollup::Rule;
 use crate::aggregate::verdict::{RegionStatus, Streak, Thresholds, Verdict, Vote, verdict};
-use crate::model::check::{CheckResult, Failure};
+use crate::model::check::{Certificate, CheckResult};
 use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::service::{Quorum, Schedule, Service};
 use crate::model::time::Timestamp;
@@ -24,9 +26,16 @@ const GAP_GOOD_FOR: Duration = Duration::from_secs(60);
 pub const UPTIME_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Default)]
-pub struct Board {
-    services: RwLock<BTreeMap<ServiceId, Entry>>,
+pub struct Board(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    services: BTreeMap<ServiceId, Entry>,
+    /// Regions without a vote.
+    silent: Silent,
 }
+
+type Silent = BTreeMap<RegionName, Silence>;
 
 /// A service as the summary shows it.
 #[derive(Clone, Debug)]
@@ -45,12 +54,18 @@ pub struct ServiceState {
     pub uptime: Uptime,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegionState {
     pub region: RegionName,
     pub status: RegionStatus,
     pub since: Timestamp,
     pub latest: Arc<CheckResult>,
+    /// Up, but slower than the service's `degraded_after_ms`.
+    pub slow: bool,
+    /// Why it has no vote, where it has none because its nodes are away or blind.
+    pub silence: Option<Silence>,
+    /// The certificate of the newest check that passed.
+    pub good_certificate: Option<Arc<Certificate>>,
 }
 
 /// Each check vouches for one gap of the schedule; what no check vouches for is unknown, neither up nor down.
@@ -61,18 +76,6 @@ pub struct Uptime {
     /// Known time over the window, 0 to 1.
     pub coverage: f64,
     pub window: Duration,
-}
-
-/// A change of verdict, for those who listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerdictChange {
-    pub service: ServiceId,
-    pub name: Arc<str>,
-    pub from: Verdict,
-    pub to: Verdict,
-    pub at: Timestamp,
-    /// What the result that turned it says of its failure.
-    pub failure: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,7 @@ struct Entry {
     /// The schedule's gap and when it was asked: of a cron expression it changes, and costs more than to remember.
     gap: (Timestamp, Duration),
     degraded_after: Option<Duration>,
+    incident_on_degraded: bool,
     /// `None`: all.
     wanted: Option<Vec<String>>,
     regions: BTreeMap<RegionName, Place>,
@@ -97,6 +101,7 @@ struct Entry {
 struct Place {
     streak: Streak,
     latest: Arc<CheckResult>,
+    good_certificate: Option<Arc<Certificate>>,
     hours: VecDeque<Hour>,
 }
 
@@ -112,8 +117,8 @@ pub struct Hour {
 impl Board {
     /// Takes over the services as they now are; what was heard of those that stay is kept, what went is forgotten.
     pub fn replace_services(&self, services: &[Service], now: Timestamp) {
-        let mut board = self.services.write().expect("no holder panics");
-        let mut old = std::mem::take(&mut *board);
+        let mut known = self.0.write().expect("no holder panics");
+        let mut old = std::mem::take(&mut known.services);
         for service in services {
             let heard = old.remove(&service.id);
             let mut entry = Entry::new(service, now);
@@ -122,83 +127,148 @@ impl Board {
                 entry.regions = heard.regions;
                 entry.regions.retain(|region, _| entry.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| **name == *region.0)));
             }
-            board.insert(service.id, entry);
+            known.services.insert(service.id, entry);
         }
     }
 
-    /// Folds in results the store has just taken, and says which verdicts they changed.
-    pub fn fold(&self, results: &[CheckResult], now: Timestamp) -> Vec<VerdictChange> {
-        let mut board = self.services.write().expect("no holder panics");
-        let mut changes = Vec::new();
+    /// Folds in results the store has just taken, and says what they changed.
+    pub fn fold(&self, results: &[CheckResult], now: Timestamp) -> Folded {
+        self.take(results, now, true)
+    }
+
+    /// Folds in the latest states a node sends ahead of its record after an outage. They move verdicts and count nothing; the
+    /// same results come again with the record, count then, and change no state.
+    pub fn fold_snapshot(&self, results: &[CheckResult], now: Timestamp) -> Vec<VerdictChange> {
+        self.take(results, now, false).verdicts
+    }
+
+    /// Takes a region's vote in all services, or gives it back, and says which verdicts that changed.
+    pub fn set_silent(&self, region: &RegionName, silence: Option<Silence>, now: Timestamp) -> Vec<VerdictChange> {
+        {
+            let mut known = self.0.write().expect("no holder panics");
+            match silence {
+                Some(silence) => known.silent.insert(region.clone(), silence),
+                None => known.silent.remove(region),
+            };
+        }
+        self.expire(now)
+    }
+
+    /// Finds the verdicts that time has changed: nothing was heard of a region for too long. Called about once a second.
+    pub fn expire(&self, now: Timestamp) -> Vec<VerdictChange> {
+        let mut known = self.0.write().expect("no holder panics");
+        let Known { services, silent } = &mut *known;
+        let entries = services.iter_mut();
+        entries.filter_map(|(id, entry)| entry.change(*id, None, silent, now)).collect()
+    }
+
+    fn take(&self, results: &[CheckResult], now: Timestamp, counted: bool) -> Folded {
+        let mut known = self.0.write().expect("no holder panics");
+        let Known { services, silent } = &mut *known;
+        let mut folded = Folded::default();
         for result in results {
-            let Some(entry) = board.get_mut(&result.service) else { continue };
+            let Some(entry) = services.get_mut(&result.service) else { continue };
             if now.since(entry.gap.0) > GAP_GOOD_FOR {
                 entry.gap = (now, entry.schedule.gap(now));
             }
-            entry.count(result, now);
-            let to = entry.verdict_at(now);
-            if to != entry.verdict {
-                changes.push(VerdictChange {
+            let first = !result.ok() && !silent.contains_key(&result.region) && !entry.fails_anywhere(silent, now);
+            let before = entry.status_of(&result.region);
+            let news = entry.hear(result, now);
+            if counted {
+                entry.count(result);
+            }
+            if !news {
+                continue;
+            }
+            if first && entry.enabled {
+                folded.first_failures.push(FirstFailure { service: result.service, region: result.region.clone() });
+            }
+            let to = entry.status_of(&result.region);
+            if let Some(change) = entry.change(result.service, Some(result), silent, now) {
+                folded.verdicts.push(change);
+            } else if to != before && entry.enabled && !silent.contains_key(&result.region) {
+                folded.regions.push(RegionChange {
                     service: result.service,
-                    name: entry.name.clone(),
-                    from: entry.verdict,
+                    region: result.region.clone(),
                     to,
-                    at: result.started_at,
-                    failure: result.failure.clone(),
+                    at: result.started_at.min(now),
+                    verdict: entry.verdict,
+                    regions: entry.states(silent, now),
                 });
-                entry.verdict = to;
             }
         }
-        changes
+        folded
     }
 
     /// Brings back what the store knows of one region's past: its last results, oldest first, and its counts of the last hours.
     pub fn restore(&self, recent: &[CheckResult], hours: &[Hour], now: Timestamp) {
-        let mut board = self.services.write().expect("no holder panics");
+        let mut known = self.0.write().expect("no holder panics");
+        let Known { services, silent } = &mut *known;
         let Some(newest) = recent.last() else { return };
-        let Some(entry) = board.get_mut(&newest.service) else { return };
-        let thresholds = entry.thresholds;
-        let place = entry.place(newest);
+        let Some(entry) = services.get_mut(&newest.service) else { return };
         for result in recent {
-            if place.streak.fold(result, thresholds, now) {
-                place.latest = Arc::new(without_evidence(result));
-            }
+            entry.hear(result, now);
         }
+        let place = entry.place(newest);
         place.hours = hours.iter().copied().collect();
         while place.hours.len() > HOURS {
             place.hours.pop_front();
         }
-        entry.verdict = entry.verdict_at(now);
+        entry.verdict = entry.verdict_at(silent, now);
     }
 
     /// How many results in a row can decide a service's state; 0 for one that is not on the board.
     pub fn memory(&self, id: ServiceId) -> u32 {
-        let board = self.services.read().expect("no holder panics");
-        board.get(&id).map_or(0, |entry| entry.thresholds.failure.max(entry.thresholds.success))
+        let known = self.0.read().expect("no holder panics");
+        known.services.get(&id).map_or(0, |entry| entry.thresholds.failure.max(entry.thresholds.success))
     }
 
     /// Every service, by id.
     pub fn summary(&self, now: Timestamp) -> Vec<ServiceState> {
-        let board = self.services.read().expect("no holder panics");
-        board.iter().map(|(id, entry)| entry.state(*id, now)).collect()
+        let known = self.0.read().expect("no holder panics");
+        known.services.iter().map(|(id, entry)| entry.state(*id, &known.silent, now)).collect()
     }
 
     pub fn service(&self, id: ServiceId, now: Timestamp) -> Option<ServiceState> {
-        let board = self.services.read().expect("no holder panics");
-        board.get(&id).map(|entry| entry.state(id, now))
+        let known = self.0.read().expect("no holder panics");
+        known.services.get(&id).map(|entry| entry.state(id, &known.silent, now))
     }
 
     /// Who checked a service last in a region, and which round of its schedule that was.
     pub fn last_round(&self, id: ServiceId, region: &RegionName) -> Option<(NodeName, Timestamp)> {
-        let board = self.services.read().expect("no holder panics");
-        let latest = &board.get(&id)?.regions.get(region)?.latest;
+        let known = self.0.read().expect("no holder panics");
+        let latest = &known.services.get(&id)?.regions.get(region)?.latest;
         Some((latest.id.node.clone(), latest.scheduled_at))
     }
 
     /// A service's name, for lines that carry its id alone.
     pub fn name(&self, id: ServiceId) -> Option<Arc<str>> {
-        let board = self.services.read().expect("no holder panics");
-        board.get(&id).map(|entry| entry.name.clone())
+        let known = self.0.read().expect("no holder panics");
+        known.services.get(&id).map(|entry| entry.name.clone())
+    }
+
+    /// How time in a state is reckoned for a service at an instant; `None` for one that is not on the board.
+    pub fn rule(&self, id: ServiceId, at: Timestamp) -> Option<Rule> {
+        let known = self.0.read().expect("no holder panics");
+        let entry = known.services.get(&id)?;
+        Some(Rule { gap: entry.schedule.gap(at), failure: entry.thresholds.failure, success: entry.thresholds.success })
+    }
+
+    /// A board with this service alone, of which nothing was heard: to go through its past again.
+    pub fn blank(&self, id: ServiceId) -> Option<Board> {
+        let known = self.0.read().expect("no holder panics");
+        let entry = known.services.get(&id)?.blank();
+        Some(Board(RwLock::new(Known { services: BTreeMap::from([(id, entry)]), silent: Silent::new() })))
+    }
+
+    /// How a service stands, told as a change from knowing nothing; `None` where it is not on the board.
+    pub fn standing(&self, id: ServiceId, now: Timestamp) -> Option<VerdictChange> {
+        let known = self.0.read().expect("no holder panics");
+        let entry = known.services.get(&id)?;
+        let mut change = entry.told(id, Verdict::Unknown, entry.verdict_at(&known.silent, now), None, &known.silent, now);
+        // Since its regions turned, not since someone asked.
+        change.at = change.regions.iter().map(|state| state.since).max().map_or(now, |since| since.min(now));
+        Some(change)
     }
 }
 
@@ -214,6 +284,7 @@ impl Entry {
             schedule: service.schedule.clone(),
             gap: (now, service.schedule.gap(now)),
             degraded_after: service.degraded_after,
+            incident_on_degraded: service.incident_on_degraded,
             wanted: service.regions.clone(),
             regions: BTreeMap::new(),
             verdict: if service.enabled { Verdict::Unknown } else { Verdict::Disabled },
@@ -224,16 +295,102 @@ impl Entry {
         self.regions.entry(result.region.clone()).or_insert_with(|| Place {
             streak: Streak::start(result.started_at),
             latest: Arc::new(without_evidence(result)),
+            good_certificate: None,
             hours: VecDeque::new(),
         })
     }
 
-    fn count(&mut self, result: &CheckResult, now: Timestamp) {
+    /// Moves the state of a region; `false`: the result is history.
+    fn hear(&mut self, result: &CheckResult, now: Timestamp) -> bool {
         let thresholds = self.thresholds;
         let place = self.place(result);
-        if place.streak.fold(result, thresholds, now) {
+        let news = place.streak.fold(result, thresholds, now);
+        if news {
             place.latest = Arc::new(without_evidence(result));
+            if result.ok() {
+                place.good_certificate = result.certificate.clone();
+            }
         }
+        news
+    }
+
+    /// What results alone say of a region.
+    fn status_of(&self, region: &RegionName) -> RegionStatus {
+        self.regions.get(region).map_or(RegionStatus::Unknown, |place| place.streak.status)
+    }
+
+    /// Whether the newest check of any region that votes has failed.
+    fn fails_anywhere(&self, silent: &Silent, now: Timestamp) -> bool {
+        let gap = self.gap();
+        let mut places = self.regions.iter();
+        places.any(|(region, place)| {
+            !place.latest.ok() && !silent.contains_key(region) && place.streak.status_at(now, gap) != RegionStatus::Unknown
+        })
+    }
+
+    /// The change there is between the verdict that was told last and the one that holds now.
+    fn change(&mut self, service: ServiceId, by: Option<&CheckResult>, silent: &Silent, now: Timestamp) -> Option<VerdictChange> {
+        let to = self.verdict_at(silent, now);
+        if to == self.verdict {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.verdict, to);
+        Some(self.told(service, from, to, by, silent, now))
+    }
+
+    fn told(
+        &self,
+        service: ServiceId,
+        from: Verdict,
+        to: Verdict,
+        by: Option<&CheckResult>,
+        silent: &Silent,
+        now: Timestamp,
+    ) -> VerdictChange {
+        let regions = self.states(silent, now);
+        let speaks = |state: &&RegionState| match to {
+            Verdict::Down => state.status == RegionStatus::Down,
+            Verdict::Degraded => state.status == RegionStatus::Down || state.slow && state.status == RegionStatus::Up,
+            Verdict::Up => state.status == RegionStatus::Up,
+            Verdict::Unknown | Verdict::Disabled => false,
+        };
+        // The result that turned it is the newest of its region; it is the cause where it speaks for what it turned to.
+        let turned = by.and_then(|by| regions.iter().filter(speaks).find(|state| state.region == by.region));
+        let newest = regions.iter().filter(speaks).max_by_key(|state| (state.latest.started_at, &state.region));
+        VerdictChange {
+            service,
+            name: self.name.clone(),
+            from,
+            to,
+            at: by.map_or(now, |by| by.started_at.min(now)),
+            failure: by.and_then(|by| by.failure.clone()),
+            cause: turned.or(newest).map(|state| state.latest.clone()),
+            regions,
+            incident_on_degraded: self.incident_on_degraded,
+        }
+    }
+
+    /// The same service, unheard of.
+    fn blank(&self) -> Entry {
+        Entry {
+            name: self.name.clone(),
+            enabled: self.enabled,
+            group: self.group.clone(),
+            tags: self.tags.clone(),
+            quorum: self.quorum,
+            thresholds: self.thresholds,
+            schedule: self.schedule.clone(),
+            gap: self.gap,
+            degraded_after: self.degraded_after,
+            incident_on_degraded: self.incident_on_degraded,
+            wanted: self.wanted.clone(),
+            regions: BTreeMap::new(),
+            verdict: if self.enabled { Verdict::Unknown } else { Verdict::Disabled },
+        }
+    }
+
+    fn count(&mut self, result: &CheckResult) {
+        let place = self.place(result);
         let hour = result.started_at.0.div_euclid(HOUR);
         let slot = match place.hours.iter().rposition(|slot| slot.hour <= hour) {
             Some(index) if place.hours[index].hour == hour => index,
@@ -253,20 +410,28 @@ impl Entry {
         }
     }
 
-    fn verdict_at(&self, now: Timestamp) -> Verdict {
+    fn verdict_at(&self, silent: &Silent, now: Timestamp) -> Verdict {
         if !self.enabled {
             return Verdict::Disabled;
         }
         let gap = self.gap();
         let votes: Vec<Vote> = self
             .regions
-            .values()
-            .map(|place| Vote {
-                status: place.streak.status_at(now, gap),
-                slow: self.degraded_after.is_some_and(|limit| place.latest.latency > limit),
-            })
+            .iter()
+            .map(|(region, place)| Vote { status: self.vote(region, place, gap, silent, now), slow: self.is_slow(place) })
             .collect();
         verdict(self.quorum, &votes)
+    }
+
+    fn vote(&self, region: &RegionName, place: &Place, gap: Duration, silent: &Silent, now: Timestamp) -> RegionStatus {
+        match self.enabled && !silent.contains_key(region) {
+            true => place.streak.status_at(now, gap),
+            false => RegionStatus::Unknown,
+        }
+    }
+
+    fn is_slow(&self, place: &Place) -> bool {
+        self.degraded_after.is_some_and(|limit| place.latest.latency > limit)
     }
 
     /// A check may take as long as all its attempts, so a gap is never taken shorter than the last check was.
@@ -275,28 +440,32 @@ impl Entry {
         self.gap.1.max(slowest)
     }
 
-    fn state(&self, id: ServiceId, now: Timestamp) -> ServiceState {
+    fn states(&self, silent: &Silent, now: Timestamp) -> Vec<RegionState> {
         let gap = self.gap();
-        let regions: Vec<RegionState> = self
-            .regions
-            .iter()
-            .map(|(region, place)| RegionState {
-                region: region.clone(),
-                status: if self.enabled { place.streak.status_at(now, gap) } else { RegionStatus::Unknown },
-                since: place.streak.since,
-                latest: place.latest.clone(),
-            })
-            .collect();
+        let state = |(region, place): (&RegionName, &Place)| RegionState {
+            region: region.clone(),
+            status: self.vote(region, place, gap, silent, now),
+            since: silent.get(region).map_or(place.streak.since, |silence| silence.since),
+            latest: place.latest.clone(),
+            slow: place.latest.ok() && self.is_slow(place),
+            silence: silent.get(region).copied(),
+            good_certificate: place.good_certificate.clone(),
+        };
+        self.regions.iter().map(state).collect()
+    }
+
+    fn state(&self, id: ServiceId, silent: &Silent, now: Timestamp) -> ServiceState {
+        let regions = self.states(silent, now);
         ServiceState {
             id,
             name: self.name.clone(),
             enabled: self.enabled,
             group: self.group.clone(),
             tags: self.tags.clone(),
-            verdict: self.verdict_at(now),
+            verdict: self.verdict_at(silent, now),
             since: regions.iter().map(|region| region.since).max(),
             latest: regions.iter().map(|region| &region.latest).max_by_key(|latest| latest.started_at).cloned(),
-            uptime: self.uptime(now, gap),
+            uptime: self.uptime(now, self.gap()),
             regions,
         }
     }

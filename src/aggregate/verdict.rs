@@ -55,6 +55,36 @@ pub struct Thresholds {
     pub success: u32,
 }
 
+/// A status and how near it is to turning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub status: RegionStatus,
+    /// Results in a row that speak against the status.
+    pub against: u32,
+}
+
+impl Turn {
+    /// Before the first result.
+    pub const UNHEARD: Turn = Turn { status: RegionStatus::Unknown, against: 0 };
+
+    /// Takes the next result in, and says whether it turned the status.
+    pub fn take(&mut self, ok: bool, thresholds: Thresholds) -> bool {
+        let heard = if ok { RegionStatus::Up } else { RegionStatus::Down };
+        if self.status == heard {
+            self.against = 0;
+            return false;
+        }
+        self.against += 1;
+        let needed = if ok { thresholds.success } else { thresholds.failure };
+        // A first result is all that is known, whatever the threshold.
+        let turned = self.status == RegionStatus::Unknown || self.against >= needed;
+        if turned {
+            *self = Turn { status: heard, against: 0 };
+        }
+        turned
+    }
+}
+
 /// One region's state of one service, from its results in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Streak {
@@ -89,19 +119,11 @@ impl Streak {
         }
         self.newest = Some(result.id.clone());
         self.heard = made;
-        let heard = if result.ok() { RegionStatus::Up } else { RegionStatus::Down };
-        if self.status == heard {
-            self.against = 0;
-            return true;
-        }
-        self.against += 1;
-        let needed = if result.ok() { thresholds.success } else { thresholds.failure };
-        // A first result is all that is known, whatever the threshold.
-        if self.status == RegionStatus::Unknown || self.against >= needed {
-            self.status = heard;
+        let mut turn = Turn { status: self.status, against: self.against };
+        if turn.take(result.ok(), thresholds) {
             self.since = made;
-            self.against = 0;
         }
+        (self.status, self.against) = (turn.status, turn.against);
         true
     }
 

@@ -1,4 +1,4 @@
-//! Results and verdicts as they happen, as server-sent events.
+//! Results, verdicts and incidents as they happen, as server-sent events.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::ToSchema;
 
-use crate::aggregate::board::VerdictChange;
+use crate::aggregate::change::VerdictChange;
+use crate::aggregate::incident::Step;
 use crate::api::auth::Viewer;
 use crate::api::error::{ApiError, Problem};
 use crate::api::query::Query;
@@ -17,6 +18,7 @@ use crate::api::results::millis;
 use crate::api::state::ApiState;
 use crate::model::check::CheckResult;
 use crate::model::id::ServiceId;
+use crate::model::incident::Incident;
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
@@ -36,6 +38,7 @@ impl Default for Streams {
 pub enum Event {
     Result(ResultEvent),
     Verdict(VerdictEvent),
+    Incident(IncidentEvent),
 }
 
 /// A check was stored.
@@ -61,18 +64,48 @@ pub struct VerdictEvent {
     pub at: String,
 }
 
+/// An incident opened, changed or closed.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct IncidentEvent {
+    pub id: String,
+    /// `opened`, `updated` or `closed`
+    pub what: &'static str,
+    pub service_id: u32,
+    pub service_name: String,
+    /// `critical` or `warning`
+    pub severity: &'static str,
+    pub first_line: String,
+    pub opened_at: String,
+    pub closed_at: Option<String>,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
             Event::Result(_) => "result",
             Event::Verdict(_) => "verdict",
+            Event::Incident(_) => "incident",
         }
+    }
+
+    pub fn incident(what: &'static str, incident: &Incident) -> Event {
+        Event::Incident(IncidentEvent {
+            id: incident.id.to_string(),
+            what,
+            service_id: incident.service.0,
+            service_name: incident.name.to_string(),
+            severity: incident.severity.name(),
+            first_line: incident.first_line.clone(),
+            opened_at: incident.opened_at.rfc3339(),
+            closed_at: incident.closed_at.map(|at| at.rfc3339()),
+        })
     }
 
     fn service(&self) -> ServiceId {
         match self {
             Event::Result(event) => ServiceId(event.service_id),
             Event::Verdict(event) => ServiceId(event.service_id),
+            Event::Incident(event) => ServiceId(event.service_id),
         }
     }
 }
@@ -92,6 +125,12 @@ impl From<&CheckResult> for Event {
     }
 }
 
+impl From<&Step> for Event {
+    fn from(step: &Step) -> Event {
+        Event::incident(step.kind.name(), &step.incident)
+    }
+}
+
 impl From<&VerdictChange> for Event {
     fn from(change: &VerdictChange) -> Event {
         Event::Verdict(VerdictEvent {
@@ -104,9 +143,9 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results and changes of verdict as they happen.
+/// Results, changes of verdict and incidents as they happen.
 ///
-/// Server-sent events named `result` and `verdict`; `lagged`, with a count, when this client was too slow to be told all.
+/// Server-sent events named `result`, `verdict` and `incident`; `lagged`, with a count, when this client was too slow to be told all.
 /// The stream ends when the token does.
 #[utoipa::path(
     tag = "events",

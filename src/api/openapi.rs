@@ -13,6 +13,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::api::auth::Anyone;
+use crate::api::summary::UptimeView;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +39,11 @@ use crate::api::auth::Anyone;
         crate::api::results::read,
         crate::api::statistics::read,
         crate::api::summary::read,
+        crate::api::rollups::list,
+        crate::api::incidents::list,
+        crate::api::incidents::read,
+        crate::api::incidents::acknowledge,
+        crate::api::incidents::note,
         crate::api::cluster::read,
         crate::api::users::list,
         crate::api::users::create,
@@ -148,6 +154,9 @@ pub struct ServiceBody {
     pub failure_threshold: Option<u64>,
     pub success_threshold: Option<u64>,
     pub degraded_after_ms: Option<f64>,
+    /// Whether being degraded, too, opens an incident, with lesser severity.
+    #[schema(default = false)]
+    pub incident_on_degraded: Option<bool>,
     pub tags: Option<Vec<String>>,
     pub group: Option<String>,
     pub depends_on: Option<Vec<String>>,
@@ -159,4 +168,7 @@ pub struct ServiceBody {
     pub created_at: String,
     #[schema(read_only)]
     pub updated_at: String,
+    /// Up-time and coverage over `24h`, `7d`, `30d` and `90d`; for one service alone.
+    #[schema(read_only)]
+    pub uptime: Option<BTreeMap<String, UptimeView>>,
 }

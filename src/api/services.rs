@@ -3,7 +3,7 @@
 use rocket::response::status::{Created, NoContent};
 use rocket::serde::json::Json;
 use rocket::{State, delete, get, patch, post, put};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::api::auth::{Operator, Viewer};
 use crate::api::body::JsonBody;
@@ -11,14 +11,16 @@ use crate::api::error::{ApiError, Problem};
 use crate::api::mask::{masked, unmask};
 use crate::api::openapi::ServiceBody;
 use crate::api::query::{Page, Query};
+use crate::api::rollups::rule;
 use crate::api::state::ApiState;
+use crate::api::summary::uptimes;
 use crate::config::mistake::Mistake;
 use crate::config::service::ServiceDocument;
 use crate::model::id::ServiceId;
 use crate::store::services::StoredService;
 
 /// Fields the hub gives. They may come back unchanged in a request.
-const GIVEN: [&str; 4] = ["id", "revision", "created_at", "updated_at"];
+const GIVEN: [&str; 5] = ["id", "revision", "created_at", "updated_at", "uptime"];
 
 /// The services, by number.
 #[utoipa::path(
@@ -89,8 +91,13 @@ pub async fn create(operator: Operator, state: &State<ApiState>, body: JsonBody)
     )
 )]
 #[get("/api/monitor/services/<id>")]
-pub fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<Json<Value>, ApiError> {
-    Ok(Json(view(&*find(state, id)?)))
+pub async fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<Json<Value>, ApiError> {
+    let service = find(state, id)?;
+    let rule = rule(state, service.id);
+    let known = state.uptimes.refresh(&state.store.results, service.id, rule, state.clock.now()).await?;
+    let mut view = view(&service);
+    view["uptime"] = json!(uptimes(&known));
+    Ok(Json(view))
 }
 
 /// Replaces a service: fields left out go back to their defaults.

@@ -20,9 +20,11 @@ use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::nodes::Nodes;
+use crate::store::incidents::Incidents;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
+use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::wire::link::Asked;
 
@@ -30,6 +32,8 @@ use crate::wire::link::Asked;
 pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
+    pub incidents: Arc<Incidents>,
+    pub uptimes: Arc<Uptimes>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
     pub audit: Arc<Audit>,

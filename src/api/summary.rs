@@ -1,5 +1,7 @@
 //! The health of all services at a glance. Answered from memory, never from the store.
 
+use std::collections::BTreeMap;
+
 use rocket::serde::json::Json;
 use rocket::{State, get};
 use serde::Serialize;
@@ -12,6 +14,8 @@ use crate::api::query::Query;
 use crate::api::results::millis;
 use crate::api::state::ApiState;
 use crate::model::check::CheckResult;
+use crate::store::rollups::WindowUptime;
+use crate::store::uptimes::{Known, WINDOWS};
 
 #[derive(Serialize, ToSchema)]
 pub struct Summary {
@@ -38,6 +42,8 @@ pub struct ServiceSummary {
     since: Option<String>,
     regions: Vec<RegionSummary>,
     uptime: UptimeSummary,
+    /// By window: `24h`, `7d`, `30d`, `90d`. From rollups, worked out anew after each full hour; null until then.
+    uptimes: Option<BTreeMap<&'static str, UptimeView>>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -69,6 +75,15 @@ pub struct UptimeSummary {
     window_hours: f64,
 }
 
+/// Up-time and coverage of one window that ends now.
+#[derive(Serialize, ToSchema)]
+pub struct UptimeView {
+    /// Up-time over known time, 0 to 1; null where nothing is known.
+    ratio: Option<f64>,
+    /// Known time over the window, 0 to 1: what nobody measured is neither up nor down.
+    coverage: f64,
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct ServiceDigest {
     summary_text: String,
@@ -94,8 +109,18 @@ pub struct GlobalDigest {
 pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Json<Summary>, ApiError> {
     query.allow(&[])?;
     let now = state.clock.now();
-    let services = state.board.summary(now).iter().map(ServiceSummary::from).collect();
+    let services = state.board.summary(now).iter().map(|known| {
+        let uptimes = state.uptimes.get(known.id).map(|known| uptimes(&known));
+        ServiceSummary { uptimes, ..ServiceSummary::from(known) }
+    });
+    let services = services.collect();
     Ok(Json(Summary { services, global_digest: None, generated_at: now.rfc3339() }))
+}
+
+/// By the names of the windows.
+pub fn uptimes(known: &Known) -> BTreeMap<&'static str, UptimeView> {
+    let view = |uptime: &WindowUptime| UptimeView { ratio: uptime.ratio, coverage: uptime.coverage };
+    WINDOWS.iter().zip(&known.windows).map(|((name, _), uptime)| (*name, view(uptime))).collect()
 }
 
 impl From<&ServiceState> for ServiceSummary {
@@ -116,6 +141,7 @@ impl From<&ServiceState> for ServiceSummary {
                 coverage: state.uptime.coverage,
                 window_hours: state.uptime.window.as_secs_f64() / 3600.0,
             },
+            uptimes: None,
         }
     }
 }

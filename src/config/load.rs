@@ -188,6 +188,7 @@ fn store(reader: &mut Reader, data_dir: &Path) -> StoreSettings {
         journal_max_bytes: reader.whole("store.journal_max_bytes", 16 << 20, 1 << 16..=1 << 34),
         retain_results: reader.span("store.retain_results_days", Unit::Days, 30.0, 1.0..=36_500.0),
         retain_details: reader.span("store.retain_details_days", Unit::Days, 90.0, 1.0..=36_500.0),
+        retain_minutes: reader.span("store.retain_minutes_days", Unit::Days, 30.0, 1.0..=36_500.0),
         details_per_hour: reader.whole("store.details_per_hour", 60, 0..=1_000_000) as u32,
     }
 }

@@ -184,6 +184,7 @@ fn values(config: &Config) -> Vec<Valued> {
         journal_max_bytes,
         retain_results,
         retain_details,
+        retain_minutes,
         details_per_hour,
     } = store;
     values.extend([
@@ -198,6 +199,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("store.journal_max_bytes", journal_max_bytes),
         fixed("store.retain_results_days", retain_results),
         fixed("store.retain_details_days", retain_details),
+        fixed("store.retain_minutes_days", retain_minutes),
         fixed("store.details_per_hour", details_per_hour),
     ]);
     let ApiSettings {

@@ -69,6 +69,8 @@ pub struct StoreSettings {
     pub journal_max_bytes: u64,
     pub retain_results: Duration,
     pub retain_details: Duration,
+    /// Rollups by the minute; those by the hour and the day are kept for ever.
+    pub retain_minutes: Duration,
     /// Detail rows kept for one service in one region and hour; those beyond are counted.
     pub details_per_hour: u32,
 }

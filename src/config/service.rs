@@ -69,6 +69,8 @@ pub struct ServiceDocument {
     pub success_threshold: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded_after_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident_on_degraded: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

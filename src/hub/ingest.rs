@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use tokio::sync::{broadcast, mpsc};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use crate::aggregate::board::{Board, VerdictChange};
+use crate::aggregate::board::Board;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
-use crate::clock::Clock;
+use crate::hub::verdicts::Verdicts;
 use crate::model::check::CheckResult;
 use crate::store::Store;
 use crate::store::connection::StoreError;
@@ -38,7 +38,7 @@ pub struct Intake {
     pub health: HealthLog,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
-    pub clock: Clock,
+    pub verdicts: Arc<Verdicts>,
     pub status: IngestStatus,
 }
 
@@ -125,9 +125,9 @@ impl Intake {
             Some(results) => {
                 self.status.batches.fetch_add(1, Ordering::Relaxed);
                 self.status.results.fetch_add(results.len() as u64, Ordering::Relaxed);
-                let changes = self.board.fold(&results, self.clock.now());
                 self.metrics.stored(&results);
-                self.tell(&results, &changes);
+                self.tell(&results);
+                self.verdicts.fold(&results);
                 self.health.write_all(results.iter(), |id| self.board.name(id).unwrap_or_else(|| "".into()));
             }
         }
@@ -149,35 +149,13 @@ impl Intake {
         Answer::Later { reason }
     }
 
-    fn tell(&self, results: &[CheckResult], changes: &[VerdictChange]) {
-        for change in changes {
-            let (from, to) = (change.from.name(), change.to.name());
-            match &change.failure {
-                Some(failure) => {
-                    let (reason, phase) = (failure.reason.name(), failure.phase.name());
-                    warn!(
-                        service = change.service.0,
-                        name = &*change.name,
-                        from,
-                        to,
-                        reason,
-                        phase,
-                        cause = failure.message,
-                        "verdict changed"
-                    );
-                }
-                None => info!(service = change.service.0, name = &*change.name, from, to, "verdict changed"),
-            }
-        }
+    fn tell(&self, results: &[CheckResult]) {
         // Nobody listening is the usual case and costs one look.
         if self.events.receiver_count() == 0 {
             return;
         }
         for result in results {
             let _ = self.events.send(Arc::new(Event::from(result)));
-        }
-        for change in changes {
-            let _ = self.events.send(Arc::new(Event::from(change)));
         }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use crate::aggregate::change::SilenceReason;
 use crate::clock::Clock;
 use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::time::Timestamp;
@@ -35,17 +36,10 @@ pub struct Assignable {
     pub regions: Option<Vec<String>>,
 }
 
-/// Why nothing a region says counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Silence {
-    Lost,
-    Blind,
-}
-
 /// What others do when something here changes.
 pub struct Hooks {
     /// A region fell silent, or speaks again.
-    pub silence: Box<dyn Fn(&RegionName, Option<Silence>) + Send + Sync>,
+    pub silence: Box<dyn Fn(&RegionName, Option<SilenceReason>) + Send + Sync>,
     /// Who checked a service last in a region, and which round.
     pub last_round: Box<dyn Fn(ServiceId, &RegionName) -> Option<(NodeName, Timestamp)> + Send + Sync>,
 }
@@ -63,7 +57,7 @@ struct Inner {
     generation: u64,
     services: Vec<Assignable>,
     nodes: BTreeMap<NodeName, Member>,
-    silent: BTreeMap<RegionName, Silence>,
+    silent: BTreeMap<RegionName, SilenceReason>,
 }
 
 struct Member {
@@ -303,7 +297,7 @@ impl Membership {
         inner.nodes.iter().map(|(name, member)| (name.clone(), member.info.clone())).collect()
     }
 
-    pub fn silent(&self) -> BTreeMap<RegionName, Silence> {
+    pub fn silent(&self) -> BTreeMap<RegionName, SilenceReason> {
         self.inner.lock().expect("no holder panics").silent.clone()
     }
 
@@ -327,9 +321,9 @@ impl Membership {
         for (region, members) in regions {
             let live: Vec<&&Member> = members.iter().filter(|member| member.live.is_some()).collect();
             if live.is_empty() {
-                silent.insert(region, Silence::Lost);
+                silent.insert(region, SilenceReason::Lost);
             } else if live.iter().all(|member| member.blind()) {
-                silent.insert(region, Silence::Blind);
+                silent.insert(region, SilenceReason::Blind);
             }
         }
         let before = std::mem::replace(&mut inner.silent, silent.clone());
@@ -341,8 +335,8 @@ impl Membership {
             let (was, is) = (before.get(&region), silent.get(&region));
             if was != is {
                 match is {
-                    Some(Silence::Lost) => warn!(region = %region, "region is silent: none of its nodes is connected"),
-                    Some(Silence::Blind) => warn!(region = %region, "region is silent: its nodes see none of their witnesses"),
+                    Some(SilenceReason::Lost) => warn!(region = %region, "region is silent: none of its nodes is connected"),
+                    Some(SilenceReason::Blind) => warn!(region = %region, "region is silent: its nodes see none of their witnesses"),
                     None => info!(region = %region, "region speaks"),
                 }
                 (self.hooks.silence)(&region, is.copied());

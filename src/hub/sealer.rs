@@ -1,8 +1,9 @@
-//! Turns the journal into blocks and lets go of what is past its retention, a slice at a time, beside everything else.
+//! Turns the journal into blocks and these into rollups, and lets go of what is past its retention, a slice at a time, beside everything else.
 //!
 //! Slices are re-armed one after the other, so a slow one is never overtaken by the next. When this actor dies nothing is
 //! lost: what was sealed is in the store, the rest is still in the journal.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use ractor_cluster::RactorMessage;
 use tracing::{debug, warn};
 
 use crate::clock::Clock;
+use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
 use crate::store::Store;
 use crate::store::connection::StoreError;
+use crate::store::roll::{Rolled, Rules};
 use crate::supervise::Task;
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -28,6 +31,7 @@ pub struct Sealer;
 pub enum SealerMsg {
     Tick,
     Sealed(Result<bool, StoreError>),
+    Rolled(Result<Rolled, StoreError>),
     Retained(Result<bool, StoreError>),
 }
 
@@ -35,6 +39,10 @@ pub struct SealerArgs {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub status: Arc<Mutex<SealerStatus>>,
+    /// How time in a state is reckoned, for rollups.
+    pub rules: Rules,
+    /// Told which services have new rollups.
+    pub rolled: Arc<dyn Fn(&BTreeSet<ServiceId>) + Send + Sync>,
     /// Called with each slice: a look at what only changes slowly.
     pub observe: Arc<dyn Fn() + Send + Sync>,
 }
@@ -65,7 +73,14 @@ impl Actor for Sealer {
     async fn handle(&self, myself: ActorRef<SealerMsg>, message: SealerMsg, state: &mut SealerState) -> Result<(), ActorProcessingErr> {
         match message {
             SealerMsg::Tick => state.work(&myself),
-            SealerMsg::Sealed(outcome) => state.done(&myself, outcome, "sealing failed, it is tried again"),
+            SealerMsg::Sealed(Ok(more)) => state.roll(&myself, more),
+            SealerMsg::Sealed(Err(err)) => state.done(&myself, Err(err), "sealing failed, it is tried again"),
+            SealerMsg::Rolled(outcome) => {
+                if let Ok(rolled) = &outcome {
+                    (state.args.rolled)(&rolled.services);
+                }
+                state.done(&myself, outcome.map(|rolled| rolled.more), "rollups cannot be made, it is tried again");
+            }
             SealerMsg::Retained(outcome) => {
                 if matches!(outcome, Ok(false)) {
                     state.next_retention = state.args.clock.steady() + RETENTION_EVERY;
@@ -88,6 +103,18 @@ impl SealerState {
                 false => SealerMsg::Sealed(store.results.seal(now).await.map(|sealed| sealed.more)),
             };
             let _ = myself.cast(message);
+        });
+    }
+
+    /// Each slice of blocks is followed by one of rollups.
+    fn roll(&mut self, myself: &ActorRef<SealerMsg>, sealing: bool) {
+        let (store, now, rules, myself) = (self.args.store.clone(), self.args.clock.now(), self.args.rules.clone(), myself.clone());
+        self.task = Task::spawn(async move {
+            let mut outcome = store.results.roll(now, rules).await;
+            if let Ok(rolled) = &mut outcome {
+                rolled.more |= sealing;
+            }
+            let _ = myself.cast(SealerMsg::Rolled(outcome));
         });
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
+use crate::hub::aggregator::AggregatorStatus;
 use crate::hub::ingest::Intake;
 use crate::hub::sealer::SealerStatus;
 use crate::model::time::Timestamp;
@@ -25,6 +26,7 @@ pub struct Tree {
     pub mesh: Arc<Mutex<GroupStatus>>,
     pub intake: Arc<Intake>,
     pub sealer: Arc<Mutex<SealerStatus>>,
+    pub aggregator: Arc<Mutex<AggregatorStatus>>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
 }
@@ -69,10 +71,22 @@ impl Tree {
             ]),
             ..ActorView::default()
         };
+        let aggregator = self.aggregator.lock().expect("no holder panics").clone();
+        let aggregator = ActorView {
+            name: "aggregator".to_owned(),
+            state: if aggregator.reconciled { "running" } else { "reading the past" }.to_owned(),
+            last_error: aggregator.last_error,
+            figures: figures([
+                ("open_incidents", json!(aggregator.open)),
+                ("unsaved", json!(aggregator.unsaved)),
+                ("rechecks", json!(aggregator.rechecks)),
+            ]),
+            ..ActorView::default()
+        };
         NodeView {
             name: "hub".to_owned(),
             connected: true,
-            actors: vec![group_actor(&group, now, vec![ingest, sealer])],
+            actors: vec![group_actor(&group, now, vec![ingest, sealer, aggregator])],
             ..NodeView::default()
         }
     }

@@ -45,6 +45,8 @@ pub struct Service {
     pub failure_threshold: u32,
     pub success_threshold: u32,
     pub degraded_after: Option<Duration>,
+    /// Whether being degraded, too, opens an incident.
+    pub incident_on_degraded: bool,
     pub tags: Vec<String>,
     pub group: Option<String>,
     pub depends_on: Vec<String>,

@@ -21,6 +21,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "0001_results.surql", text: include_str!("schema/0001_results.surql") },
     Migration { number: 2, name: "0002_people.surql", text: include_str!("schema/0002_people.surql") },
+    Migration { number: 3, name: "0003_incidents_rollups.surql", text: include_str!("schema/0003_incidents_rollups.surql") },
     Migration { number: 4, name: "0004_nodes.surql", text: include_str!("schema/0004_nodes.surql") },
 ];
 

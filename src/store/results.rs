@@ -19,6 +19,7 @@ use crate::model::time::{Timestamp, micros};
 use crate::store::connection::{Database, StoreError};
 use crate::store::directory::OpenDirectory;
 use crate::store::journal::{BatchKey, JournalWriter, Pending};
+use crate::store::roll::Due;
 use crate::store::seal::SealPlan;
 use crate::store::tail::SeriesTail;
 use crate::store::values::rows;
@@ -51,6 +52,7 @@ pub(super) struct Limits {
     pub journal_bytes: u64,
     pub retain_results: Duration,
     pub retain_details: Duration,
+    pub retain_minutes: Duration,
     pub details_per_hour: u32,
 }
 
@@ -68,6 +70,8 @@ pub(super) struct Memory {
     pub hours: BTreeSet<i64>,
     /// Batches whose results all lie in blocks: to be deleted.
     pub spent: Vec<Entry>,
+    /// Hours whose rollups are to be made.
+    pub due: Arc<Due>,
     /// Services whose results are let go of, now and whenever they come.
     pub purged: HashSet<ServiceId>,
     pub status: StoreStatus,
@@ -137,11 +141,17 @@ pub(super) struct Snapshot {
     pub tails: Vec<(SeriesKey, Series)>,
     pub visible: u64,
     pub hours: BTreeSet<i64>,
+    pub due: Arc<Due>,
     /// Blocks of a series up to a serial that were purged but may still be named.
     purged: HashMap<SeriesKey, u64>,
 }
 
 impl Snapshot {
+    /// Whether all of a series was let go of.
+    pub fn is_purged(&self, key: &SeriesKey) -> bool {
+        self.purged.contains_key(key)
+    }
+
     /// Whether a block belongs to what was there at the instant of the snapshot.
     pub fn shows(&self, key: &SeriesKey, serial: u64) -> bool {
         serial <= self.visible && self.purged.get(key).is_none_or(|purged| serial > *purged)
@@ -165,6 +175,7 @@ impl Results {
             journal_bytes: settings.journal_max_bytes,
             retain_results: settings.retain_results,
             retain_details: settings.retain_details,
+            retain_minutes: settings.retain_minutes,
             details_per_hour: settings.details_per_hour,
         };
         let mut memory = Memory { visible: serial, ..Memory::default() };
@@ -199,6 +210,7 @@ impl Results {
             sealer: tokio::sync::Mutex::new(Sealer { serial, next: serial, ..Sealer::default() }),
         };
         inner.replay().await?;
+        inner.load_due().await?;
         inner.count_known_details().await?;
         Ok(Results { inner: Arc::new(inner) })
     }
@@ -239,7 +251,7 @@ impl Inner {
             }
         };
         let purged = tails.iter().filter(|(_, series)| series.purged > 0).map(|(key, series)| (key.clone(), series.purged)).collect();
-        Snapshot { tails, visible: memory.visible, hours: memory.hours.clone(), purged }
+        Snapshot { tails, visible: memory.visible, hours: memory.hours.clone(), due: memory.due.clone(), purged }
     }
 
     /// Keeps an error for the status and hands it on.

@@ -34,6 +34,7 @@ impl Results {
                 self.inner.resolve_seals(&mut sealer).await?;
             }
             let results = self.inner.forget_results(&mut sealer, now.minus(self.inner.limits.retain_results)).await?;
+            self.inner.forget_minutes(&mut sealer, now.minus(self.inner.limits.retain_minutes)).await?;
             let details = self.inner.forget_details(&mut sealer, now.minus(self.inner.limits.retain_details)).await?;
             Ok(results || details)
         };
@@ -101,6 +102,23 @@ impl Inner {
         Ok(sealer.details_from.is_some())
     }
 
+    /// Drops old rollups by the minute of the series whose details are looked at next.
+    async fn forget_minutes(&self, sealer: &mut Sealer, before: Timestamp) -> Result<(), StoreError> {
+        let from = sealer.details_from.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let slice: Vec<SeriesKey> = {
+            let memory = self.memory();
+            memory.series.range((from, Bound::Unbounded)).take(SLICE_SERIES).map(|(key, _)| key.clone()).collect()
+        };
+        for (service, region) in &slice {
+            // A record holds an hour.
+            let before = before.0.saturating_sub(HOUR_US);
+            let values = vec![("service", int(service.0.into())), ("region", text(&region.0)), ("before", int(before))];
+            let range = "DELETE rollup_minute:[$service, $region]..[$service, $region, $before] RETURN NONE";
+            self.database.query(range, values).await?;
+        }
+        Ok(())
+    }
+
     /// Takes a service out of sight, now and after every restart. Gives its series and the serial their blocks go up to.
     async fn hide(&self, service: ServiceId) -> Result<(Vec<SeriesKey>, u64), StoreError> {
         let mut sealer = self.sealer.lock().await;
@@ -150,7 +168,11 @@ impl Inner {
                 self.database.query("DELETE $ids RETURN NONE", vec![("ids", array(slice.to_vec()))]).await?;
             }
             let details = "DELETE detail:[$service, $region, $from]..[$service, $region, $to] RETURN NONE";
-            self.database.query(details, window).await?;
+            self.database.query(details, window.clone()).await?;
+            for table in ["rollup_minute", "rollup_hour", "rollup_day"] {
+                let rollups = format!("DELETE {table}:[$service, $region, $from]..[$service, $region, $to] RETURN NONE");
+                self.database.query(&rollups, window.clone()).await?;
+            }
         }
         Ok(())
     }

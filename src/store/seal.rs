@@ -10,7 +10,7 @@
 //! - As with the journal, each transaction moves a head from the serial this process believes in, so that an outcome that
 //!   was not told is found out before anything is packed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use surrealdb::types::Value;
@@ -21,7 +21,8 @@ use crate::store::codec::{self, Packable, Summary, order};
 use crate::store::connection::StoreError;
 use crate::store::directory::{DirectoryEntry, OpenDirectory, add_entries};
 use crate::store::journal::{journal_id, untold};
-use crate::store::results::{Inner, Memory, Results, Sealer, SeriesKey};
+use crate::store::results::{Inner, Memory, Results, Sealer, SeriesKey, hour_of};
+use crate::store::roll::due_row;
 use crate::store::tail::SeriesTail;
 use crate::store::values::{array, bytes, corrupt, int, object, record, record_of, rows, text, unsigned};
 
@@ -56,6 +57,8 @@ pub(super) struct SealPlan {
     series: Vec<(SeriesKey, u64, i64)>,
     open: BTreeMap<i64, OpenDirectory>,
     hours: Vec<i64>,
+    /// Hours of series whose rollups are to be made, or made again.
+    due: BTreeSet<(i64, SeriesKey)>,
     spent: usize,
     sealed: Sealed,
     bytes: u64,
@@ -148,6 +151,10 @@ impl Inner {
             mark: rand::random(),
             hours: changed.iter().map(|(hour, _)| *hour).collect(),
             spent: spent.len(),
+            due: blocks
+                .iter()
+                .flat_map(|block| (hour_of(block.entry.start)..=hour_of(block.entry.end)).map(|hour| (hour, block.entry.series())))
+                .collect(),
             bytes: blocks.iter().map(|block| block.data.len() as u64).sum(),
             series,
             open,
@@ -219,6 +226,7 @@ impl Inner {
             ("series", array(series)),
             ("directories", array(changed.iter().map(|(hour, open)| open.row(*hour)))),
             ("hours", array(plan.hours.iter().map(|hour| object([("id", record("directory_hour", *hour))])))),
+            ("due", array(plan.due.iter().map(|(hour, key)| due_row(*hour, key, plan.end)))),
             ("spent", array(spent)),
         ]
     }
@@ -261,6 +269,10 @@ impl Inner {
         memory.spent.drain(..plan.spent);
         memory.release_spent();
         memory.hours.extend(plan.hours);
+        let due = Arc::make_mut(&mut memory.due);
+        for (hour, key) in plan.due {
+            due.entry(hour).or_default().insert(key);
+        }
         memory.visible = plan.end;
         memory.status.blocks_sealed += plan.sealed.blocks as u64;
         memory.status.results_sealed += plan.sealed.results as u64;
@@ -299,6 +311,7 @@ const SEAL: &str = "BEGIN;
             ON DUPLICATE KEY UPDATE sealed_through = $input.sealed_through, latest = $input.latest RETURN NONE;
         INSERT INTO directory $directories ON DUPLICATE KEY UPDATE data = $input.data RETURN NONE;
         INSERT IGNORE INTO directory_hour $hours RETURN NONE;
+        INSERT INTO rollup_due $due ON DUPLICATE KEY UPDATE serial = $input.serial RETURN NONE;
     };
     IF array::len($spent) > 0 { DELETE $spent RETURN NONE };
     COMMIT";

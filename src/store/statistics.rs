@@ -1,9 +1,9 @@
 //! Counting results: over a span for the API, by the hour for whoever starts and wants to know how things stand.
 //!
 //! Blocks that lie wholly inside what is asked for are counted from the directory; only those that straddle an end of it
-//! are unpacked.
+//! are unpacked. Hours whose rollups are made are counted from these alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::check::{CheckResult, Reason};
 use crate::model::id::{RegionName, ServiceId};
@@ -14,6 +14,7 @@ use crate::store::columns::Damage;
 use crate::store::connection::StoreError;
 use crate::store::directory::{DirectoryEntry, hour_start};
 use crate::store::results::{Inner, Results, Series, SeriesKey, Snapshot, hour_of};
+use crate::store::rollup_codec::HourCounts;
 use crate::store::values::corrupt;
 
 /// Straddling blocks read at once.
@@ -123,14 +124,29 @@ impl Inner {
             return Ok(());
         }
         for (key, series) in &snapshot.tails {
+            // What the tail holds makes its hours unsettled, so none of it is counted twice.
             count_tail(key, series, first, last, &mut count);
+        }
+        let settled = self.settled(snapshot, first, last).await?;
+        for (hour, counts) in &settled {
+            for (key, counted) in counts.iter().filter(|(key, _)| !snapshot.is_purged(key)) {
+                let failures = counted.failures.iter().map(|(reason, count)| (reason.code(), *count)).collect();
+                let (checks, omitted) = (counted.checks, counted.omitted);
+                count(key, *hour, &Summary { checks, failures, omitted, ..Summary::default() });
+            }
         }
         let hours: Vec<i64> =
             snapshot.hours.range(hour_of(first)..=hour_of(last.saturating_add(self.limits.longest_span))).copied().collect();
         let mut straddling: Vec<DirectoryEntry> = Vec::new();
+        let counted = |hour: i64| settled.contains_key(&hour) || hour < hour_of(first) || hour > hour_of(last);
         for hour in hours {
+            // Blocks that end in this hour began no earlier than this.
+            let earliest = hour_of(hour_start(hour).0.saturating_sub(self.limits.longest_span));
+            if (earliest..=hour).all(counted) {
+                continue;
+            }
             for entry in self.directory(snapshot, hour, hour).await? {
-                if entry.end < first || entry.start > last {
+                if entry.end < first || entry.start > last || (hour_of(entry.start)..=hour).all(counted) {
                     continue;
                 }
                 // Within one hour it is that hour's, whole.
@@ -142,9 +158,25 @@ impl Inner {
             }
         }
         for entries in straddling.chunks(FETCH) {
-            self.count_blocks(entries, first, last, &mut count).await?;
+            self.count_blocks(entries, first, last, &settled, &mut count).await?;
         }
         Ok(())
+    }
+
+    /// The counts of the hours that lie wholly within the bounds and have nothing left to be rolled up.
+    async fn settled(&self, snapshot: &Snapshot, first: i64, last: i64) -> Result<BTreeMap<i64, HourCounts>, StoreError> {
+        let from = hour_of(first.saturating_sub(1)).saturating_add(1);
+        let to = hour_of(last.saturating_add(1)).saturating_sub(1);
+        if from > to {
+            return Ok(BTreeMap::new());
+        }
+        let mut settled = self.hour_counts(from, to).await?;
+        settled.retain(|hour, _| !snapshot.due.contains_key(hour));
+        for (_, series) in &snapshot.tails {
+            let waiting: BTreeSet<i64> = series.tail.rows().iter().map(|row| hour_of(row.started)).collect();
+            settled.retain(|hour, _| !waiting.contains(hour));
+        }
+        Ok(settled)
     }
 
     async fn count_blocks(
@@ -152,6 +184,7 @@ impl Inner {
         entries: &[DirectoryEntry],
         first: i64,
         last: i64,
+        settled: &BTreeMap<i64, HourCounts>,
         count: &mut (impl FnMut(&SeriesKey, i64, &Summary) + Send),
     ) -> Result<(), StoreError> {
         let mut blocks: Vec<BlockRef> = entries
@@ -171,7 +204,8 @@ impl Inner {
             let key = (block.service, block.region);
             let mut hours: BTreeMap<i64, Summary> = BTreeMap::new();
             let rows = Block::parse(&data).and_then(|block| block.tally()).map_err(|damage| corrupt("block", damage))?;
-            for row in rows.into_iter().filter(|row| (first..=last).contains(&row.started)) {
+            let wanted = |started: i64| (first..=last).contains(&started) && !settled.contains_key(&hour_of(started));
+            for row in rows.into_iter().filter(|row| wanted(row.started)) {
                 hours.entry(hour_of(row.started)).or_default().add(0, row.reason, row.omitted);
             }
             for (hour, summary) in hours {

@@ -32,6 +32,11 @@ pub fn record(table: &str, number: i64) -> Value {
     Value::RecordId(RecordId::new(table, RecordIdKey::Number(number)))
 }
 
+/// A record whose key is a text.
+pub fn record_named(table: &str, name: &str) -> Value {
+    Value::RecordId(RecordId::new(table, RecordIdKey::String(name.to_owned())))
+}
+
 /// A record whose key is an array.
 pub fn record_of(table: &str, key: Vec<Value>) -> Value {
     Value::RecordId(RecordId::new(table, RecordIdKey::Array(Array::from(key))))

@@ -20,6 +20,7 @@ use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
 use probemesh::store::nodes::Nodes;
+use probemesh::store::incidents::Incidents;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
@@ -39,6 +40,7 @@ pub struct World {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub users: Arc<Users>,
+    pub incidents: Arc<Incidents>,
     pub board: Arc<Board>,
     pub metrics: Arc<Metrics>,
     pub events: broadcast::Sender<Arc<Event>>,
@@ -110,6 +112,8 @@ impl World {
         let authority = Authority::open(folder.path(), clock.now()).expect("an authority is made");
         let revoked = Arc::new(Mutex::new(Vec::new()));
         let noted = revoked.clone();
+        let incidents = Incidents::open(database.clone(), audit.clone(), clock.clone()).await;
+        let incidents = Arc::new(incidents.expect("incidents open"));
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -131,6 +135,8 @@ impl World {
         let state = ApiState {
             store: store.clone(),
             services: services.clone(),
+            incidents: incidents.clone(),
+            uptimes: Arc::default(),
             users: users.clone(),
             sessions,
             audit,
@@ -162,7 +168,9 @@ impl World {
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
         let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
-        World { client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), nodes, authority, revoked, batches }
+        World {
+            client, clock, store, services, users, incidents, board, metrics, events, nudges, requests: Some(requests), nodes, authority, revoked, batches
+        }
     }
 
     /// Logs in and gives the access token.
@@ -298,6 +306,7 @@ pub fn store_settings() -> StoreSettings {
         journal_max_bytes: 8 << 20,
         retain_results: Duration::from_secs(30 * 86_400),
         retain_details: Duration::from_secs(90 * 86_400),
+        retain_minutes: Duration::from_secs(30 * 86_400),
         details_per_hour: 100,
     }
 }

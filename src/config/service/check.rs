@@ -75,6 +75,7 @@ impl ServiceDocument {
             failure_threshold: whole("failure_threshold", self.failure_threshold.unwrap_or(1), 1, 100, &mut wrong) as u32,
             success_threshold: whole("success_threshold", self.success_threshold.unwrap_or(1), 1, 100, &mut wrong) as u32,
             degraded_after: self.degraded_after_ms.map(|ms| millis("degraded_after_ms", ms, 0.001, 300_000.0, &mut wrong)),
+            incident_on_degraded: self.incident_on_degraded.unwrap_or(false),
             tags: self.tags.clone(),
             group: self.group.clone(),
             depends_on: self.depends_on.clone(),

@@ -23,6 +23,7 @@ fn settings() -> StoreSettings {
         journal_max_bytes: 1 << 20,
         retain_results: Duration::from_secs(86_400),
         retain_details: Duration::from_secs(86_400),
+        retain_minutes: Duration::from_secs(30 * 86_400),
         details_per_hour: 10,
     }
 }

@@ -1,0 +1,296 @@
+//! Reading rollups. What is not made yet, the running hour above all, is made here on the way from blocks and tails, so that
+//! a reader never knows where the one ends and the other begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::aggregate::rollup::{DAY, HOUR, Held, MINUTE, Part, Rollup, Rule, Times, floor, joined, minutes, times};
+use crate::aggregate::verdict::Turn;
+use crate::model::check::CheckResult;
+use crate::model::id::ServiceId;
+use crate::model::time::Timestamp;
+use crate::store::codec::order;
+use crate::store::connection::StoreError;
+use crate::store::results::{Inner, Results, Series, SeriesKey, Snapshot, hour_of};
+use crate::store::roll::{longest_hold, take_rows};
+use crate::store::rollup_codec::{Parts, decode};
+use crate::store::values::{corrupt, int, rows, text};
+
+/// A state is looked for so far back at most, where a schedule has long gaps.
+const LOOK_BACK: i64 = 7 * DAY;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    Minute,
+    Hour,
+    Day,
+}
+
+impl Resolution {
+    pub const ALL: [Resolution; 3] = [Resolution::Minute, Resolution::Hour, Resolution::Day];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Resolution::Minute => "1m",
+            Resolution::Hour => "1h",
+            Resolution::Day => "1d",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Resolution> {
+        Resolution::ALL.into_iter().find(|resolution| resolution.name() == name)
+    }
+
+    pub fn span(self) -> i64 {
+        match self {
+            Resolution::Minute => MINUTE,
+            Resolution::Hour => HOUR,
+            Resolution::Day => DAY,
+        }
+    }
+
+    /// What one record of it covers.
+    fn record_span(self) -> i64 {
+        if self == Resolution::Minute { HOUR } else { DAY }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct RollupQuery {
+    pub service: ServiceId,
+    /// `None`: all, merged.
+    pub region: Option<String>,
+    pub resolution: Resolution,
+    /// Taken down to the start of its span…
+    pub since: Timestamp,
+    /// …and this one up to the end of its.
+    pub until: Timestamp,
+    /// For hours that have no rollups yet.
+    pub rule: Rule,
+}
+
+/// A span with something known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    pub start: Timestamp,
+    /// Or now, in the running one.
+    pub end: Timestamp,
+    pub rollup: Rollup,
+    /// Of all regions together.
+    pub times: Times,
+    pub regions: usize,
+}
+
+impl Bucket {
+    /// Microseconds that could be known: the span, once for each region.
+    pub fn window(&self) -> i64 {
+        (self.end.0 - self.start.0).saturating_mul(self.regions as i64)
+    }
+}
+
+/// Up-time and coverage of a window that ends now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WindowUptime {
+    pub window: Duration,
+    /// Up-time over known time; `None` where nothing is known.
+    pub ratio: Option<f64>,
+    pub coverage: f64,
+}
+
+impl Results {
+    /// The spans of a window that have checks or known time, oldest first. Those of regions are merged.
+    pub async fn rollups(&self, query: &RollupQuery, now: Timestamp) -> Result<Vec<Bucket>, StoreError> {
+        let span = query.resolution.span();
+        let since = floor(query.since, span);
+        let until = floor(Timestamp(query.until.0.min(now.0).saturating_add(span - 1)), span);
+        let snapshot = self.inner.snapshot(Some(query.service));
+        let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
+        let mut regions = 0;
+        for (key, series) in &snapshot.tails {
+            if query.region.as_ref().is_some_and(|region| **region != *key.1.0) {
+                continue;
+            }
+            let from = since - longest_hold(query.rule.gap).min(LOOK_BACK);
+            let parts = self.inner.parts(&snapshot, key, series, query.resolution, from, until, query.rule).await?;
+            regions += usize::from(!parts.is_empty());
+            for (start, rollup, times) in spans(&parts, since, until, span, now) {
+                let end = Timestamp((start + span).min(now.0));
+                let empty = Bucket { start: Timestamp(start), end, rollup: Rollup::default(), times: Times::default(), regions: 0 };
+                let bucket = buckets.entry(start).or_insert(empty);
+                bucket.times.add(times);
+                if let Some(rollup) = rollup {
+                    bucket.rollup.merge(rollup);
+                }
+            }
+        }
+        Ok(buckets.into_values().map(|bucket| Bucket { regions, ..bucket }).collect())
+    }
+
+    /// Up-time and coverage of the windows that end now. Windows begin with a full hour.
+    pub async fn uptime(&self, service: ServiceId, windows: &[Duration], rule: Rule, now: Timestamp) -> Result<Vec<WindowUptime>, StoreError> {
+        let snapshot = self.inner.snapshot(Some(service));
+        let today = floor(now, DAY);
+        let longest = windows.iter().max().copied().unwrap_or_default();
+        let mut sums = vec![(Times::default(), 0i64); windows.len()];
+        for (key, series) in &snapshot.tails {
+            let from = floor(now.minus(longest), DAY) - longest_hold(rule.gap).min(LOOK_BACK);
+            let days = self.inner.parts(&snapshot, key, series, Resolution::Day, from, today, rule).await?;
+            let running = self.inner.parts(&snapshot, key, series, Resolution::Hour, today, now.0, rule).await?;
+            for (index, window) in windows.iter().enumerate() {
+                let start = floor(now.minus(*window), HOUR);
+                let first_day = floor(Timestamp(start), DAY);
+                // Whole days, but for the one the window begins in: that by the hour.
+                let mut parts: Parts = days.range(..first_day).next_back().into_iter().map(|(at, part)| (*at, part.clone())).collect();
+                let (mut edges, mut from) = (Vec::new(), start);
+                if start > first_day && first_day < today {
+                    let edge = self.inner.parts(&snapshot, key, series, Resolution::Hour, first_day, first_day + DAY, rule).await?;
+                    parts.extend(edge);
+                    edges.push((start, first_day + DAY, HOUR));
+                    from = first_day + DAY;
+                }
+                parts.extend(days.range(from..).map(|(at, part)| (*at, part.clone())));
+                parts.extend(running.iter().map(|(at, part)| (*at, part.clone())));
+                edges.push((from.min(today), today, DAY));
+                edges.push((from.max(today), now.0, HOUR));
+                if parts.is_empty() {
+                    continue;
+                }
+                sums[index].1 += now.0 - start;
+                for (from, to, span) in edges.into_iter().filter(|(from, to, _)| from < to) {
+                    for (_, _, times) in spans(&parts, from, to, span, now) {
+                        sums[index].0.add(times);
+                    }
+                }
+            }
+        }
+        let uptime = |(window, (times, whole)): (&Duration, &(Times, i64))| WindowUptime {
+            window: *window,
+            ratio: times.ratio(),
+            coverage: times.coverage(*whole),
+        };
+        Ok(windows.iter().zip(&sums).map(uptime).collect())
+    }
+}
+
+impl Inner {
+    /// The parts of a series that begin in a window, and those of the records around its ends.
+    async fn parts(
+        &self,
+        snapshot: &Snapshot,
+        key: &SeriesKey,
+        series: &Series,
+        resolution: Resolution,
+        from: i64,
+        to: i64,
+        rule: Rule,
+    ) -> Result<Parts, StoreError> {
+        let record = resolution.record_span();
+        let first = from.div_euclid(record) * record;
+        let mut parts = self.stored_parts(key, resolution, first, to).await?;
+        let unmade = unmade(snapshot, key, series, first, to);
+        if unmade.is_empty() {
+            return Ok(parts);
+        }
+        if resolution == Resolution::Day {
+            // A day with an hour that is not made is put together from its hours.
+            for day in unmade.iter().map(|hour| (hour * HOUR).div_euclid(DAY) * DAY).collect::<BTreeSet<i64>>() {
+                let mut hours = self.stored_parts(key, Resolution::Hour, day, day + DAY).await?;
+                let of_day: BTreeSet<i64> = unmade.range(day / HOUR..(day + DAY) / HOUR).copied().collect();
+                self.make_up(snapshot, key, series, Resolution::Hour, &of_day, rule, &mut hours).await?;
+                parts.remove(&day);
+                parts.extend(joined(hours.values()).map(|part| (day, part)));
+            }
+            return Ok(parts);
+        }
+        self.make_up(snapshot, key, series, resolution, &unmade, rule, &mut parts).await?;
+        Ok(parts)
+    }
+
+    async fn stored_parts(&self, (service, region): &SeriesKey, resolution: Resolution, from: i64, to: i64) -> Result<Parts, StoreError> {
+        let values = vec![("service", int(service.0.into())), ("region", text(&region.0)), ("from", int(from)), ("to", int(to))];
+        let range = match resolution {
+            Resolution::Minute => "SELECT * FROM rollup_minute:[$service, $region, $from]..[$service, $region, $to]",
+            Resolution::Hour => "SELECT * FROM rollup_hour:[$service, $region, $from]..[$service, $region, $to]",
+            Resolution::Day => "SELECT * FROM rollup_day:[$service, $region, $from]..[$service, $region, $to]",
+        };
+        let mut answer = self.database.query(range, values).await?;
+        let mut parts = Parts::new();
+        for row in rows(&mut answer, 0)? {
+            parts.extend(decode(&row.bytes("data")?).map_err(|error| corrupt("rollup", error))?);
+        }
+        Ok(parts)
+    }
+
+    /// Makes the parts of hours that are not made, in place of those that are there.
+    async fn make_up(
+        &self,
+        snapshot: &Snapshot,
+        key: &SeriesKey,
+        series: &Series,
+        resolution: Resolution,
+        hours: &BTreeSet<i64>,
+        rule: Rule,
+        parts: &mut Parts,
+    ) -> Result<(), StoreError> {
+        for hour in hours {
+            let (from, to) = (hour * HOUR, (hour + 1) * HOUR);
+            let results = self.results_of(snapshot, key, series, from, to).await?;
+            let stale: Vec<i64> = parts.range(from..to).map(|(start, _)| *start).collect();
+            let old = stale.first().and_then(|start| parts.get(start)).map(|part| part.held.rule);
+            parts.retain(|start, _| !stale.contains(start));
+            let turn = parts.range(..from).next_back().map_or(Turn::UNHEARD, |(_, part)| part.held.turn);
+            let made = minutes(&results, old.unwrap_or(rule), turn);
+            match resolution {
+                Resolution::Minute => parts.extend(made),
+                Resolution::Hour | Resolution::Day => parts.extend(joined(made.values()).map(|part| (from, part))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every result of a series that began in a window, in order, from blocks and tail.
+    async fn results_of(
+        &self,
+        snapshot: &Snapshot,
+        key: &SeriesKey,
+        series: &Series,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<CheckResult>, StoreError> {
+        let mut results = Vec::new();
+        for block in self.blocks_of(key, from, to.saturating_add(self.limits.longest_span)).await? {
+            let seen = block.start < to && snapshot.shows(key, block.serial);
+            if let Some(data) = block.data.filter(|_| seen) {
+                take_rows(&data, key, from, to, &mut results)?;
+            }
+        }
+        let waiting = series.tail.rows().iter().enumerate().filter(|(_, row)| (from..to).contains(&row.started));
+        results.extend(waiting.map(|(row, _)| series.tail.result(key.0, &key.1, row).result));
+        results.sort_by(|one, other| order(one).cmp(&order(other)));
+        Ok(results)
+    }
+}
+
+/// The hours between two instants that are marked as due, or have results in the tail.
+fn unmade(snapshot: &Snapshot, key: &SeriesKey, series: &Series, from: i64, to: i64) -> BTreeSet<i64> {
+    let marked = snapshot.due.range(hour_of(from)..=hour_of(to)).filter(|(_, keys)| keys.contains(key)).map(|(hour, _)| *hour);
+    let waiting = series.tail.rows().iter().filter(|row| (from..to).contains(&row.started)).map(|row| hour_of(row.started));
+    marked.chain(waiting).filter(|hour| hour * HOUR < to).collect()
+}
+
+/// The spans of a window with what is known of each, but for those of which nothing is.
+fn spans(parts: &Parts, since: i64, until: i64, span: i64, now: Timestamp) -> Vec<(i64, Option<&Rollup>, Times)> {
+    let mut found = Vec::new();
+    let mut before: Option<&Held> = parts.range(..since).next_back().map(|(_, part)| &part.held);
+    let mut start = since;
+    while start < until && start < now.0 {
+        let own: Option<&Part> = parts.get(&start);
+        let times = times(before, own.map(|part| &part.held), start, (start + span).min(now.0));
+        if own.is_some() || times != Times::default() {
+            found.push((start, own.map(|part| &part.rollup), times));
+        }
+        before = own.map(|part| &part.held).or(before);
+        start += span;
+    }
+    found
+}
