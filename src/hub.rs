@@ -49,7 +49,6 @@ use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
-use crate::model::id::RegionName;
 use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::audit::Audit;

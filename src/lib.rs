@@ -49,7 +49,6 @@ pub mod mesh;
 
 pub mod region;
 
-pub mod mesh;
 
 pub mod node;
 
