@@ -16,7 +16,9 @@ use crate::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::store::columns::{Damage, MOST_ROWS, Reader, Shape, Writer, read_column};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Before clock offsets were known of: one column less.
+const WITHOUT_OFFSETS: u8 = 1;
 
 /// One result as it is packed.
 #[derive(Clone, Debug)]
@@ -102,9 +104,11 @@ pub mod flag {
     pub const HTTP_SHIFT: u32 = 9;
     pub const TLS_SHIFT: u32 = 11;
     pub const OMITTED: i64 = 1 << 13;
+    /// The clock of its node was known to be wrong.
+    pub const OFFSET: i64 = 1 << 14;
 }
 
-const COLUMNS: usize = 20;
+const COLUMNS: usize = 21;
 
 /// Columns in the order they are written.
 mod column {
@@ -125,6 +129,7 @@ mod column {
     pub const CERTIFICATE: usize = 17;
     pub const CODE: usize = 18;
     pub const MESSAGE: usize = 19;
+    pub const OFFSET: usize = 20;
 }
 
 /// The flag that says whether a row has a value in a column; `None`: every row has.
@@ -135,6 +140,7 @@ fn presence(column: usize) -> Option<i64> {
         column::ADDRESS => Some(flag::ADDRESS),
         column::CERTIFICATE => Some(flag::CERTIFICATE),
         column::CODE | column::MESSAGE => Some(flag::FAILURE),
+        column::OFFSET => Some(flag::OFFSET),
         _ => None,
     }
 }
@@ -167,6 +173,7 @@ pub fn encode(rows: &[Packable]) -> Vec<u8> {
         columns[column::STATUS].extend(result.status_code.map(i64::from));
         columns[column::ADDRESS].extend(result.address.map(|address| intern(&mut addresses, address)));
         columns[column::CERTIFICATE].extend(result.certificate.as_deref().map(|certificate| intern(&mut certificates, certificate)));
+        columns[column::OFFSET].extend((result.clock_offset != 0).then_some(result.clock_offset));
         if let Some(failure) = &result.failure {
             columns[column::CODE].push(i64::from(failure.reason.code()) << 8 | i64::from(failure.phase.code()));
             columns[column::MESSAGE].push(intern(&mut messages, &failure.message));
@@ -215,14 +222,15 @@ pub struct Block<'a> {
 impl<'a> Block<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Block<'a>, Damage> {
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            VERSION => {}
+        let written = match reader.byte()? {
+            VERSION => COLUMNS,
+            WITHOUT_OFFSETS => column::OFFSET,
             found => return Err(format!("block has version {found}, this program reads {VERSION}")),
-        }
+        };
         let summary = Summary::read(&mut reader)?;
         let rows = usize::try_from(summary.checks).ok().filter(|rows| *rows <= MOST_ROWS).ok_or("block claims too many rows")?;
         let mut columns = [&[][..]; COLUMNS];
-        for column in &mut columns {
+        for column in &mut columns[..written] {
             *column = reader.slice()?;
         }
         Ok(Block { summary, rows, columns, dictionaries: reader })
@@ -349,6 +357,7 @@ impl Unpacked {
             attempt_count: value(column::ATTEMPTS) as u8,
             attempts: Vec::new(),
             evidence: None,
+            clock_offset: value(column::OFFSET),
         })
     }
 
@@ -378,6 +387,7 @@ pub fn flags(result: &CheckResult, omitted: bool) -> i64 {
         (flag::FAILURE, result.failure.is_some()),
         (flag::STATUS, result.status_code.is_some()),
         (flag::OMITTED, omitted),
+        (flag::OFFSET, result.clock_offset != 0),
     ] {
         flags |= if set { bit } else { 0 };
     }

@@ -93,7 +93,7 @@ impl Inner {
         for entry in entries {
             let kept = entry.summary.failed().saturating_sub(entry.summary.omitted);
             if kept > 0 {
-                writer.count_known(hour_of(entry.end), entry.series(), kept);
+                writer.details.known(hour_of(entry.end), entry.series(), kept);
             }
         }
         Ok(())

@@ -21,6 +21,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "0001_results.surql", text: include_str!("schema/0001_results.surql") },
     Migration { number: 2, name: "0002_people.surql", text: include_str!("schema/0002_people.surql") },
+    Migration { number: 3, name: "0003_clock_offset.surql", text: include_str!("schema/0003_clock_offset.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.

@@ -60,6 +60,8 @@ pub(super) struct Scan<'a> {
     /// The best results so far, in the order of the walk.
     best: Best,
     most: usize,
+    unpacked: u64,
+    read: u64,
     /// Blocks known and not looked at, the next one last.
     pending: Vec<BlockRef>,
     fetch: usize,
@@ -83,14 +85,23 @@ impl<'a> Scan<'a> {
             (service, _) => service,
         };
         let snapshot = inner.snapshot(single);
-        Scan { inner, query, bounds, descending, snapshot, best: Vec::new(), most, pending: Vec::new(), fetch: 8 }
+        Scan { inner, query, bounds, descending, snapshot, best: Vec::new(), most, unpacked: 0, read: 0, pending: Vec::new(), fetch: 8 }
     }
 
     /// The results in the order of the walk and, where it had to stop early, the instant up to which they are complete: a
     /// walk from its [`Position::edge`] goes on there.
     pub async fn run(mut self) -> Result<(Best, Option<i64>), StoreError> {
+        let outcome = self.walk().await;
+        let mut memory = self.inner.memory();
+        memory.status.blocks_read += self.read;
+        memory.status.blocks_unpacked += self.unpacked;
+        drop(memory);
+        Ok((self.best, outcome?))
+    }
+
+    async fn walk(&mut self) -> Result<Option<i64>, StoreError> {
         if self.bounds.first > self.bounds.last || self.query.services.as_ref().is_some_and(Vec::is_empty) {
-            return Ok((self.best, None));
+            return Ok(None);
         }
         self.look_at_tails();
         let mut source = self.source();
@@ -98,12 +109,12 @@ impl<'a> Scan<'a> {
         let (mut blocks, mut entries) = (0, 0);
         loop {
             let frontier = self.frontier(&source);
-            let Some(bound) = frontier else { return Ok((self.best, None)) };
+            let Some(bound) = frontier else { return Ok(None) };
             if self.settled(bound) {
-                return Ok((self.best, None));
+                return Ok(None);
             }
             if (blocks >= most_blocks || entries >= MOST_ENTRIES) && self.advanced(bound) {
-                return Ok(self.stop(bound));
+                return Ok(Some(self.stop(bound)));
             }
             let in_hand = self.pending.last().is_some_and(|next| self.edge_of(next) == bound);
             if in_hand {
@@ -182,11 +193,11 @@ impl<'a> Scan<'a> {
         self.before(from, bound)
     }
 
-    fn stop(mut self, bound: i64) -> (Best, Option<i64>) {
+    fn stop(&mut self, bound: i64) -> i64 {
         let descending = self.descending;
         self.best.retain(|result| if descending { result.started_at.0 > bound } else { result.started_at.0 < bound });
         // Downwards the next walk takes all before the edge, so the edge is that of the instant above.
-        (self.best, Some(if descending { bound.saturating_add(1) } else { bound }))
+        if descending { bound.saturating_add(1) } else { bound }
     }
 
     fn look_at_tails(&mut self) {
@@ -250,6 +261,7 @@ impl<'a> Scan<'a> {
             self.inner.fill(&mut self.pending[from..]).await?;
         }
         let Some(BlockRef { service, region, data: Some(data), .. }) = self.pending.pop() else { return Ok(1) };
+        self.read += 1;
         let damaged = |damage: Damage| corrupt("block", damage);
         let block = Block::parse(&data).map_err(damaged)?;
         if !self.query.may_want(&block.summary) {
@@ -259,6 +271,7 @@ impl<'a> Scan<'a> {
         if !started.iter().any(|started| self.in_time(*started)) {
             return Ok(1);
         }
+        self.unpacked += 1;
         let block = block.unpack(service, region).map_err(damaged)?;
         for step in 0..block.rows() {
             let row = if self.descending { block.rows() - 1 - step } else { step };

@@ -243,6 +243,7 @@ pub fn good(service: u32, seq: u64, seconds: u64) -> CheckResult {
         attempt_count: 1,
         attempts: Vec::new(),
         evidence: None,
+        clock_offset: 0,
     }
 }
 
@@ -252,7 +253,7 @@ pub fn bad(service: u32, seq: u64, seconds: u64) -> CheckResult {
     CheckResult { status_code: Some(503), failure: Some(failure), ..good(service, seq, seconds) }
 }
 
-fn store_settings() -> StoreSettings {
+pub fn store_settings() -> StoreSettings {
     StoreSettings {
         url: Some("mem://".to_owned()),
         username: None,

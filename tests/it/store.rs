@@ -113,6 +113,7 @@ fn realistic(origin: &Origin, failing: f64, rng: &mut StdRng) -> CheckResult {
         attempt_count: 1 + u8::from(failed),
         attempts: if failed { vec![attempt.clone(), attempt] } else { Vec::new() },
         evidence: failed.then(|| Box::new(Evidence { status_line: "HTTP/2 503".to_owned(), ..Evidence::default() })),
+        clock_offset: 0,
     }
 }
 
@@ -261,7 +262,12 @@ struct Nodes {
 
 impl Nodes {
     fn batch(&mut self, rng: &mut StdRng, count: usize, late: bool) -> (Vec<u8>, Vec<CheckResult>) {
-        let (node, region) = [("a", "eu"), ("b", "us"), ("c", "eu")][rng.random_range(0..3)];
+        let node = rng.random_range(0..3);
+        self.batch_of(node, rng, count, late)
+    }
+
+    fn batch_of(&mut self, node: usize, rng: &mut StdRng, count: usize, late: bool) -> (Vec<u8>, Vec<CheckResult>) {
+        let (node, region) = [("a", "eu"), ("b", "us"), ("c", "eu")][node];
         let boot = rng.random_range(1..3);
         let (number, mut seq) = self.next.get(&(node, boot)).copied().unwrap_or((1, 0));
         let mut results = Vec::new();
@@ -297,7 +303,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        12 => (0usize..60, any::<bool>()).prop_map(|(count, late)| Step::Append { count, late }),
+        12 => (0usize..25, any::<bool>()).prop_map(|(count, late)| Step::Append { count, late }),
         3 => Just(Step::Resend),
         2 => Just(Step::Together),
         6 => Just(Step::Seal),
@@ -330,17 +336,27 @@ async fn play(seed: u64, steps: Vec<Step>, on_disk: bool) {
     for step in steps.into_iter().chain([Step::Look, Step::Reopen { dropped: false }, Step::Look, Step::LookAtAll]) {
         match step {
             Step::Append { count, late } => {
-                let (bytes, results) = nodes.batch(&mut rng, count, late);
-                let appended = store.results.append(&bytes).await.unwrap();
-                assert_eq!(appended.results.as_deref(), Some(&results[..]));
-                assert_eq!(appended.through, appended.head.number());
-                all.extend(results);
+                // Some clocks are wrong: by too little to matter, by hours, behind.
+                let (node, offset) = (rng.random_range(0..3), [None, None, Some(999_999), Some(-90 * SECOND), Some(2 * HOUR)]);
+                let offset = offset[rng.random_range(0..5)];
+                let made: Vec<_> = (0..rng.random_range(1..4)).map(|_| nodes.batch_of(node, &mut rng, count, late)).collect();
+                let batches: Vec<Arc<[u8]>> = made.iter().map(|(bytes, _)| Arc::from(bytes.as_slice())).collect();
+                let group = store.results.append_all(&batches, offset).await.unwrap();
+                assert!(group.refused.is_none());
+                for (appended, (_, mut results)) in group.stored.iter().zip(made) {
+                    let applied = offset.filter(|offset| offset.abs() >= SECOND).unwrap_or(0);
+                    results.iter_mut().for_each(|result| result.set_clock_offset(applied));
+                    assert_eq!(appended.results.as_deref(), Some(&results[..]));
+                    assert!(appended.through >= appended.head.number());
+                    all.extend(results);
+                }
                 all.retain(|result| !purged.contains(&result.service));
             }
             Step::Resend if nodes.sent.is_empty() => {}
             Step::Resend => {
-                let again = &nodes.sent[rng.random_range(0..nodes.sent.len())];
-                assert!(store.results.append(again).await.unwrap().results.is_none());
+                let again: Arc<[u8]> = nodes.sent[rng.random_range(0..nodes.sent.len())].as_slice().into();
+                let offset = Some(rng.random_range(-HOUR..HOUR));
+                assert!(store.results.append_all(&[again], offset).await.unwrap().stored[0].results.is_none());
             }
             Step::Together => {
                 let batches: Vec<_> = (0..5).map(|_| nodes.batch(&mut rng, 3, false)).collect();
@@ -457,6 +473,10 @@ fn span() -> impl Strategy<Value = Duration> {
     prop_oneof![Just(0u64), 0..2_000_000u64, Just(u64::MAX), any::<u64>()].prop_map(Duration::from_micros)
 }
 
+fn offset() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => Just(0), 2 => -90 * SECOND..90 * SECOND, 1 => any::<i64>()]
+}
+
 fn instant() -> impl Strategy<Value = i64> {
     prop_oneof![START..START + HOUR, Just(0), Just(-1), Just(i64::MAX / 2), Just(i64::MIN / 2)]
 }
@@ -480,7 +500,7 @@ prop_compose! {
 prop_compose! {
     fn any_result()(
         node in "[a-z]{0,3}|.{0,5}", boot in any::<u64>(), seq in prop_oneof![any::<u64>(), Just(u64::MAX), 0..9u64],
-        times in (instant(), instant()), spans in (span(), span()), phases in any_phases(),
+        times in (instant(), instant()), spans in (span(), span(), offset()), phases in any_phases(),
         answer in (prop::option::of(any::<u16>()), any::<u64>(), any::<u8>(), any::<u8>(), 0u8..4, 0u8..3),
         failure in prop::option::of((0usize..14, 0usize..6, ".{0,60}")),
         address in prop::option::of(any::<IpAddr>()), certificate in prop::option::of(any_certificate()),
@@ -505,6 +525,7 @@ prop_compose! {
             attempt_count: answer.3,
             attempts: Vec::new(),
             evidence: None,
+            clock_offset: spans.2,
         }
     }
 }
@@ -653,10 +674,10 @@ fn batches_appended_together_are_stored_in_their_order_and_once() {
     run(async {
         let store = open(&in_memory()).await;
         let sent = batches("a", 1, &[3; 100]);
-        store.results.append_all(&sent[..30]).await.unwrap();
+        store.results.append_all(&sent[..30], None).await.unwrap();
         // Some of them again, those behind them, and another node's, all at the same time.
         let others = batches("b", 1, &[2; 64]);
-        let (again, other) = tokio::join!(store.results.append_all(&sent[20..]), store.results.append_all(&others));
+        let (again, other) = tokio::join!(store.results.append_all(&sent[20..], None), store.results.append_all(&others, None));
         let (again, other) = (again.unwrap(), other.unwrap());
         let new: Vec<bool> = again.stored.iter().map(|appended| appended.results.is_some()).collect();
         assert_eq!(new, [vec![false; 10], vec![true; 70]].concat());
@@ -673,17 +694,17 @@ fn a_refused_batch_takes_none_before_it_along_and_lets_none_behind_it_through() 
         let store = open(&in_memory()).await;
         let mut sent = batches("a", 1, &[3; 5]);
         sent[2] = Arc::from([1, 200, 200]);
-        let group = store.results.append_all(&sent).await.unwrap();
+        let group = store.results.append_all(&sent, None).await.unwrap();
         assert_eq!(group.stored.iter().map(|appended| appended.head.number()).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(group.refused.unwrap().place, 2);
         assert_eq!(stored_checks(&store).await, 6);
-        let rest = store.results.append_all(&sent[3..]).await.unwrap();
+        let rest = store.results.append_all(&sent[3..], None).await.unwrap();
         assert_eq!((rest.stored.len(), rest.stored[1].through), (2, 5));
         let mixed = [&batches("a", 6, &[1])[..], &batches("b", 7, &[1])].concat();
-        let group = store.results.append_all(&mixed).await.unwrap();
+        let group = store.results.append_all(&mixed, None).await.unwrap();
         assert_eq!((group.stored.len(), group.refused.map(|refused| refused.place)), (1, Some(1)));
         assert_eq!(stored_checks(&store).await, 13);
-        let nothing = store.results.append_all(&[]).await.unwrap();
+        let nothing = store.results.append_all(&[], None).await.unwrap();
         assert!(nothing.stored.is_empty() && nothing.refused.is_none());
         store.shutdown().await.unwrap();
     });
@@ -699,16 +720,16 @@ fn a_failure_of_the_store_in_the_middle_leaves_no_gap() {
         let mut sent = batches("a", 1, &[3, 3, 90, 3, 3]);
         sent.push(Arc::from([9]));
         let other = batches("b", 1, &[2; 3]);
-        let (group, others) = tokio::join!(store.results.append_all(&sent), store.results.append_all(&other));
+        let (group, others) = tokio::join!(store.results.append_all(&sent, None), store.results.append_all(&other, None));
         let group = group.unwrap();
         assert_eq!((group.stored.len(), group.stored[1].through), (2, 2), "those before it are stored, and no other");
         assert!(group.refused.is_none(), "what lies behind a failure is not refused yet");
         assert_eq!(others.unwrap().stored.len(), 3, "another node's are stored");
-        let error = store.results.append_all(&sent[2..]).await.unwrap_err();
+        let error = store.results.append_all(&sent[2..], None).await.unwrap_err();
         assert!(matches!(error, StoreError::Query { .. }) && error.passing(), "{error}");
         assert_eq!(stored_checks(&store).await, 6 + 6);
         store.database.query("DEFINE FIELD OVERWRITE data ON journal TYPE bytes", vec![]).await.unwrap();
-        let group = store.results.append_all(&sent[2..]).await.unwrap();
+        let group = store.results.append_all(&sent[2..], None).await.unwrap();
         assert_eq!((group.stored.len(), group.stored[2].through), (3, 5));
         assert_eq!(group.refused.map(|refused| refused.place), Some(3));
         assert_eq!(stored_checks(&store).await, 6 + 6 + 96);
