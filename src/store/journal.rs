@@ -416,7 +416,7 @@ fn statement(position: u64, plan: &Plan, details: &[Value]) -> (&'static str, Ve
             ("id", journal_id(&key_of(&planned.head))),
             ("position", unsigned(planned.position)),
             ("omitted", bytes(write_indices(&planned.omitted))),
-            ("data", bytes(planned.batch.to_vec())),
+            ("data", bytes(packed::pack(&planned.batch))),
             ("offset_us", if planned.offset == 0 { Value::None } else { int(planned.offset) }),
         ])
     });
@@ -475,6 +475,7 @@ fn full(error: &dyn std::error::Error) -> String {
     text
 }
 
+mod packed;
 mod replay;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::model::id::{Boot, NodeName};
 use crate::store::columns::Reader;
 use crate::store::connection::StoreError;
 use crate::store::details;
-use crate::store::journal::{BatchKey, GROUP_BATCHES, JournalWriter, full, journal_id, read_batch};
+use crate::store::journal::{BatchKey, GROUP_BATCHES, JournalWriter, full, journal_id, packed, read_batch};
 use crate::store::results::{Entry, Inner, hour_of};
 use crate::store::values::{array, corrupt, rows};
 
@@ -42,7 +42,8 @@ impl Inner {
             }
             for (position, key) in slice {
                 let row = found.get(position).ok_or_else(|| corrupt("journal", "a batch is gone"))?;
-                let data = row.bytes("data")?;
+                let packed = row.bytes("data")?;
+                let data = packed::unpack(&packed).map_err(|error| corrupt("journal", error))?;
                 let offset = row.optional_int("offset_us")?.unwrap_or(0);
                 let (_, results) = read_batch(&data, offset).map_err(|error| corrupt("journal", full(&error)))?;
                 let omitted = read_indices(&row.bytes("omitted")?).map_err(|error| corrupt("journal", error))?;
