@@ -13,12 +13,18 @@ pub fn pack(batch: &[u8]) -> Cow<'_, [u8]> {
 }
 
 pub fn unpack(data: &[u8]) -> Result<Cow<'_, [u8]>, String> {
-    match data.split_first() {
-        Some((&COMPRESSED, packed)) => {
-            lz4_flex::block::decompress_size_prepended(packed).map(Cow::Owned).map_err(|error| error.to_string())
-        }
-        _ => Ok(Cow::Borrowed(data)),
+    let Some((&COMPRESSED, packed)) = data.split_first() else { return Ok(Cow::Borrowed(data)) };
+    let (size, packed) = packed.split_first_chunk().ok_or("bytes end early")?;
+    let size = u32::from_le_bytes(*size) as usize;
+    // No byte of this form stands for more: a size beyond that is damage, and room for it is not to be asked for.
+    if size / 255 > packed.len() {
+        return Err(format!("{} bytes claim to stand for {size}", packed.len()));
     }
+    let batch = lz4_flex::block::decompress(packed, size).map_err(|error| error.to_string())?;
+    if batch.len() != size {
+        return Err(format!("{} bytes came instead of {size}", batch.len()));
+    }
+    Ok(Cow::Owned(batch))
 }
 
 #[cfg(test)]
@@ -32,6 +38,8 @@ mod tests {
             assert!(packed.len() <= batch.len());
             assert_eq!(*unpack(&packed).unwrap(), *batch);
         }
-        assert!(unpack(&[COMPRESSED, 9, 0, 0, 0, 1]).is_err());
+        for damaged in [&[COMPRESSED][..], &[COMPRESSED, 9, 0, 0, 0, 1], &[COMPRESSED, 0xff, 0xff, 0xff, 0xff, 1, 1]] {
+            assert!(unpack(damaged).is_err(), "{damaged:?}");
+        }
     }
 }
