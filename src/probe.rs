@@ -144,6 +144,7 @@ impl Probes {
             attempt_count: number,
             attempts,
             evidence,
+            clock_offset: 0,
         };
         (result, last.verdicts)
     }

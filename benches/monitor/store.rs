@@ -180,5 +180,6 @@ fn result(seq: u64, service: u32, at: Timestamp, random: &mut StdRng) -> CheckRe
         attempt_count: 1,
         attempts: Vec::new(),
         evidence: None,
+        clock_offset: 0,
     }
 }

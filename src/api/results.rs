@@ -30,6 +30,9 @@ pub struct ResultView {
     checked_at: String,
     /// When it was due.
     scheduled_at: String,
+    /// How far the clock of its node was ahead of the hub's, where it was a second or more, ahead or behind; the times are
+    /// the hub's then. Else null.
+    clock_offset_ms: Option<f64>,
     ok: bool,
     status_code: Option<u16>,
     /// The last attempt.
@@ -257,6 +260,7 @@ impl ResultView {
             node: result.id.node.to_string(),
             checked_at: result.started_at.rfc3339(),
             scheduled_at: result.scheduled_at.rfc3339(),
+            clock_offset_ms: (result.clock_offset != 0).then_some(result.clock_offset as f64 / 1e3),
             ok: result.ok(),
             status_code: result.status_code,
             latency_ms: millis(result.latency),

@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
-use crate::config::sections::{ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
+use crate::config::sections::{
+    ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings,
+};
 use crate::config::sources::Sources;
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -136,8 +138,18 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("hub.services_json", services_json),
         fixed("hub.admin_password", admin_password),
     ];
-    let RegionSettings { name, node, data_dir, max_concurrent_checks, outbox_max_bytes, outbox_max_age, commit_interval, catch_up_bytes_per_s: _, probe, restart } =
-        region;
+    let RegionSettings {
+        name,
+        node,
+        data_dir,
+        max_concurrent_checks,
+        outbox_max_bytes,
+        outbox_max_age,
+        commit_interval,
+        catch_up_bytes_per_s: _,
+        probe,
+        restart,
+    } = region;
     values.extend([
         fixed("region.name", name),
         fixed("region.node", node),

@@ -91,7 +91,7 @@ impl IngestState {
     fn deliver(&self, delivery: Delivery) {
         let intake = self.intake.clone();
         tokio::spawn(async move {
-            let answer = intake.take(&delivery.batches).await;
+            let answer = intake.take(&delivery.batches, delivery.clock_offset).await;
             // A node that went away meanwhile sends the batches again.
             let _ = delivery.answer.send(answer);
         });
@@ -99,8 +99,8 @@ impl IngestState {
 }
 
 impl Intake {
-    async fn take(&self, batches: &[Arc<[u8]>]) -> Answer {
-        let group = match self.store.results.append_all(batches).await {
+    async fn take(&self, batches: &[Arc<[u8]>], clock_offset: Option<i64>) -> Answer {
+        let group = match self.store.results.append_all(batches, clock_offset).await {
             Ok(group) => group,
             Err(err) => return self.not_taken(err),
         };

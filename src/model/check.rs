@@ -216,7 +216,8 @@ pub struct Evidence {
     pub addresses: Vec<IpAddr>,
 }
 
-/// One execution against one service from one region, with its attempts. Its times are frozen by the node that made it.
+/// One execution against one service from one region, with its attempts. Its times are frozen by the node that made it; the hub
+/// sets them right where it knows that node's clock to be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckResult {
     pub id: CheckId,
@@ -247,9 +248,20 @@ pub struct CheckResult {
     pub attempts: Vec<Attempt>,
     /// Kept where the check failed or tried more than once.
     pub evidence: Option<Box<Evidence>>,
+    /// Microseconds the node's clock was ahead of the hub's; negative: behind. The times above are by the hub's clock then.
+    /// 0 where it is not known or too small to matter, and as long as the hub has not stored the result.
+    pub clock_offset: i64,
 }
 
 impl CheckResult {
+    /// Brings the times from the node's clock to the hub's, given how far the node's is ahead; 0 gives back the node's own.
+    pub fn set_clock_offset(&mut self, offset: i64) {
+        let shift = self.clock_offset.saturating_sub(offset);
+        self.scheduled_at.0 = self.scheduled_at.0.saturating_add(shift);
+        self.started_at.0 = self.started_at.0.saturating_add(shift);
+        self.clock_offset = offset;
+    }
+
     pub fn ok(&self) -> bool {
         self.failure.is_none()
     }

@@ -254,7 +254,8 @@ async fn trip(shared: Arc<Shared>, deliveries: mpsc::Sender<Delivery>, position:
     }
     let names = batches.iter().map(|batch| (batch.boot, batch.number)).collect();
     let (answer, answered) = oneshot::channel();
-    let delivery = Delivery { batches: batches.into_iter().map(|batch| batch.bytes.into()).collect(), answer };
+    let batches = batches.into_iter().map(|batch| batch.bytes.into()).collect();
+    let delivery = Delivery { batches, clock_offset: None, answer };
     match tokio::time::timeout(ANSWER_WITHIN, deliveries.send(delivery)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Outcome::Away("hub is gone".to_owned()),

@@ -57,8 +57,9 @@ impl Inner {
     }
 
     /// Reads the bytes of these blocks. One that is gone keeps none: retention was here first.
-    pub async fn fill(&self, blocks: &mut [BlockRef]) -> Result<(), StoreError> {
-        let ids: Vec<Value> = blocks.iter().filter(|block| block.data.is_none()).map(BlockRef::id).collect();
+    pub async fn fill(&self, blocks: impl Iterator<Item = &mut BlockRef>) -> Result<(), StoreError> {
+        let mut blocks: Vec<&mut BlockRef> = blocks.filter(|block| block.data.is_none()).collect();
+        let ids: Vec<Value> = blocks.iter().map(|block| block.id()).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -67,7 +68,7 @@ impl Inner {
         for row in rows(&mut answer, 0)? {
             found.insert(row.key()?.int(4)? as u64, row.bytes("data")?);
         }
-        for block in blocks.iter_mut().filter(|block| block.data.is_none()) {
+        for block in &mut blocks {
             block.data = found.remove(&block.serial);
         }
         Ok(())

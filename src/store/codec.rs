@@ -1,22 +1,31 @@
 //! The bytes of a block: the results of one service in one region, column by column.
 //!
-//! What a column can tell from others is taken out before packing: a latency is kept as what its phases do not explain, a
-//! due time as the lag behind it, and a phase only for the rows that have it. Texts, addresses and certificates lie in
-//! dictionaries at the end. The first byte is the version of this form; a summary follows, so that most blocks a filter
-//! does not want are never unpacked.
+//! What a column can tell from others is taken out before packing: a latency is kept as what its phases do not explain, the
+//! start as the lag behind the due time (which rises by the same step for hours), and a phase only for the rows that have
+//! it. Texts, addresses and certificates lie in dictionaries at the end. The first byte is the version of this form; a
+//! summary follows, so that most blocks a filter does not want are never unpacked.
+//!
+//! Failures are what people look for and are few: as long as they are, they lie before the columns, row by row, so that
+//! they are read without unpacking anything else, and the columns of all other rows are the smoother for it.
 //!
 //! **Invariant.** All of a `CheckResult` but its attempts and evidence comes back exactly, in whole microseconds.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::check::{Certificate, CheckResult, Failure, HttpVersion, Phase, Phases, Reason, TlsVersion};
+use crate::model::check::{CheckResult, Failure, HttpVersion, Phase, Phases, Reason, TlsVersion};
 use crate::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use crate::model::time::Timestamp;
+use crate::store::codec::dictionaries::{Dictionaries, Shared, intern};
 use crate::store::columns::{Damage, MOST_ROWS, Reader, Shape, Writer, read_column};
 
-const VERSION: u8 = 1;
+mod apart;
+mod dictionaries;
+
+const VERSION: u8 = 2;
+/// Its columns hold failures too and no clock offsets, and the first is of starts.
+const FIRST_VERSION: u8 = 1;
+/// Failures lie by themselves up to one in so many rows.
+const FEW: u64 = 4;
 
 /// One result as it is packed.
 #[derive(Clone, Debug)]
@@ -102,12 +111,15 @@ pub mod flag {
     pub const HTTP_SHIFT: u32 = 9;
     pub const TLS_SHIFT: u32 = 11;
     pub const OMITTED: i64 = 1 << 13;
+    /// The clock of its node was known to be wrong.
+    pub const OFFSET: i64 = 1 << 14;
 }
 
-const COLUMNS: usize = 20;
+const COLUMNS: usize = 21;
 
 /// Columns in the order they are written.
 mod column {
+    /// When it was due; once unpacked, when it began.
     pub const STARTED: usize = 0;
     pub const LAG: usize = 1;
     pub const ORIGIN: usize = 2;
@@ -125,6 +137,7 @@ mod column {
     pub const CERTIFICATE: usize = 17;
     pub const CODE: usize = 18;
     pub const MESSAGE: usize = 19;
+    pub const OFFSET: usize = 20;
 }
 
 /// The flag that says whether a row has a value in a column; `None`: every row has.
@@ -135,67 +148,67 @@ fn presence(column: usize) -> Option<i64> {
         column::ADDRESS => Some(flag::ADDRESS),
         column::CERTIFICATE => Some(flag::CERTIFICATE),
         column::CODE | column::MESSAGE => Some(flag::FAILURE),
+        column::OFFSET => Some(flag::OFFSET),
         _ => None,
     }
 }
 
-/// Packs results of one series. They must not be empty, not more than `MOST_ROWS` and in the order of [`order`].
-pub fn encode(rows: &[Packable]) -> Vec<u8> {
-    let mut columns: [Vec<i64>; COLUMNS] = Default::default();
-    let mut origins: Vec<(&NodeName, Boot)> = Vec::new();
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    let mut certificates: Vec<&Certificate> = Vec::new();
-    let mut messages: Vec<&str> = Vec::new();
-    let mut summary = Summary::default();
-    for Packable { result, omitted } in rows {
-        let latency = us(result.latency);
-        summary.add(latency as u64, result.failure.as_ref().map(|failure| failure.reason), *omitted);
-        let phases = phase_list(&result.phases);
-        columns[column::STARTED].push(result.started_at.0);
-        columns[column::LAG].push(result.started_at.0.wrapping_sub(result.scheduled_at.0));
-        columns[column::ORIGIN].push(intern(&mut origins, (&result.id.node, result.id.boot)));
-        columns[column::SEQ].push(result.id.seq as i64);
-        columns[column::FLAGS].push(flags(result, *omitted));
-        columns[column::LATENCY].push(latency.wrapping_sub(explained(&phases)));
-        columns[column::ELAPSED].push(us(result.elapsed).wrapping_sub(latency));
-        columns[column::BODY].push(result.body_bytes as i64);
-        columns[column::REDIRECTS].push(result.redirects.into());
-        columns[column::ATTEMPTS].push(result.attempt_count.into());
-        for (index, phase) in phases.iter().enumerate() {
-            columns[column::PHASES + index].extend(phase.map(us));
-        }
-        columns[column::STATUS].extend(result.status_code.map(i64::from));
-        columns[column::ADDRESS].extend(result.address.map(|address| intern(&mut addresses, address)));
-        columns[column::CERTIFICATE].extend(result.certificate.as_deref().map(|certificate| intern(&mut certificates, certificate)));
-        if let Some(failure) = &result.failure {
-            columns[column::CODE].push(i64::from(failure.reason.code()) << 8 | i64::from(failure.phase.code()));
-            columns[column::MESSAGE].push(intern(&mut messages, &failure.message));
-        }
+/// The values of one row; zero in the columns it has none for.
+type Row = [i64; COLUMNS];
+
+fn holds(row: &Row, column: usize) -> bool {
+    presence(column).is_none_or(|bit| row[column::FLAGS] & bit != 0)
+}
+
+fn row<'a>(shared: &mut Dictionaries<'a>, Packable { result, omitted }: &'a Packable) -> Row {
+    let mut row = [0; COLUMNS];
+    let (latency, phases) = (us(result.latency), phase_list(&result.phases));
+    row[column::STARTED] = result.scheduled_at.0;
+    row[column::LAG] = result.started_at.0.wrapping_sub(result.scheduled_at.0);
+    row[column::ORIGIN] = intern(&mut shared.origins, (&result.id.node, result.id.boot));
+    row[column::SEQ] = result.id.seq as i64;
+    row[column::FLAGS] = flags(result, *omitted);
+    row[column::LATENCY] = latency.wrapping_sub(explained(&phases));
+    row[column::ELAPSED] = us(result.elapsed).wrapping_sub(latency);
+    row[column::BODY] = result.body_bytes as i64;
+    row[column::REDIRECTS] = result.redirects.into();
+    row[column::ATTEMPTS] = result.attempt_count.into();
+    row[column::OFFSET] = result.clock_offset;
+    for (index, phase) in phases.iter().enumerate() {
+        row[column::PHASES + index] = phase.map_or(0, us);
     }
+    row[column::STATUS] = result.status_code.map_or(0, i64::from);
+    row[column::ADDRESS] = result.address.map_or(0, |address| intern(&mut shared.addresses, address));
+    row[column::CERTIFICATE] = result.certificate.as_deref().map_or(0, |certificate| intern(&mut shared.certificates, certificate));
+    if let Some(failure) = &result.failure {
+        row[column::CODE] = i64::from(failure.reason.code()) << 8 | i64::from(failure.phase.code());
+        row[column::MESSAGE] = intern(&mut shared.messages, &failure.message);
+    }
+    row
+}
+
+/// Packs results of one series. They must not be empty, not more than `MOST_ROWS` and in the order of [`order`].
+pub fn encode(results: &[Packable]) -> Vec<u8> {
+    let mut dictionaries = Dictionaries::default();
+    let mut summary = Summary::default();
+    for Packable { result, omitted } in results {
+        summary.add(us(result.latency) as u64, result.failure.as_ref().map(|failure| failure.reason), *omitted);
+    }
+    let rows: Vec<Row> = results.iter().map(|result| row(&mut dictionaries, result)).collect();
+    let few = summary.failed() * FEW <= summary.checks;
+    let alone = |row: &Row| few && row[column::FLAGS] & flag::FAILURE != 0;
     let mut out = Writer::default();
     out.byte(VERSION);
     summary.write(&mut out);
-    for (index, values) in columns.iter().enumerate() {
+    out.slice(&apart::write(rows.iter().enumerate().filter(|(_, row)| alone(row))));
+    let mut values = Vec::with_capacity(rows.len());
+    for index in 0..COLUMNS {
         let shape = if matches!(index, column::STARTED | column::SEQ) { Shape::Rising } else { Shape::Noisy };
-        out.column(values, shape);
+        values.clear();
+        values.extend(rows.iter().filter(|row| !alone(row) && holds(row, index)).map(|row| row[index]));
+        out.column(&values, shape);
     }
-    out.number(origins.len() as u64);
-    for (node, boot) in origins {
-        out.text(&node.0);
-        out.number(boot.0);
-    }
-    out.number(addresses.len() as u64);
-    for address in addresses {
-        write_address(&mut out, address);
-    }
-    out.number(certificates.len() as u64);
-    for certificate in certificates {
-        write_certificate(&mut out, certificate);
-    }
-    out.number(messages.len() as u64);
-    for message in messages {
-        out.text(message);
-    }
+    dictionaries.write(&mut out);
     out.bytes
 }
 
@@ -207,7 +220,11 @@ pub fn order(result: &CheckResult) -> (Timestamp, &NodeName, Boot, u64) {
 /// A block whose columns are found but not unpacked.
 pub struct Block<'a> {
     pub summary: Summary,
-    rows: usize,
+    version: u8,
+    /// Rows that lie by themselves, each with its place.
+    apart: Vec<(usize, Row)>,
+    /// All other rows.
+    rest: usize,
     columns: [&'a [u8]; COLUMNS],
     dictionaries: Reader<'a>,
 }
@@ -215,29 +232,42 @@ pub struct Block<'a> {
 impl<'a> Block<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Block<'a>, Damage> {
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            VERSION => {}
+        let version = reader.byte()?;
+        let written = match version {
+            VERSION => COLUMNS,
+            FIRST_VERSION => column::OFFSET,
             found => return Err(format!("block has version {found}, this program reads {VERSION}")),
-        }
+        };
         let summary = Summary::read(&mut reader)?;
         let rows = usize::try_from(summary.checks).ok().filter(|rows| *rows <= MOST_ROWS).ok_or("block claims too many rows")?;
+        let apart = if version == FIRST_VERSION { Vec::new() } else { apart::read(reader.slice()?, rows)? };
         let mut columns = [&[][..]; COLUMNS];
-        for column in &mut columns {
+        for column in &mut columns[..written] {
             *column = reader.slice()?;
         }
-        Ok(Block { summary, rows, columns, dictionaries: reader })
+        Ok(Block { summary, version, rest: rows - apart.len(), apart, columns, dictionaries: reader })
+    }
+
+    /// Whether failures can be had without unpacking anything else.
+    pub fn keeps_failures_apart(&self) -> bool {
+        self.summary.failed() == self.apart.len() as u64
     }
 
     /// When each check began, rising.
     pub fn started(&self) -> Result<Vec<i64>, Damage> {
-        read_column(self.columns[column::STARTED], self.rows)
+        let first = self.column(column::STARTED)?;
+        if self.version == FIRST_VERSION {
+            return Ok(first);
+        }
+        let lags = self.column(column::LAG)?;
+        Ok(first.into_iter().zip(lags).map(|(due, lag)| due.wrapping_add(lag)).collect())
     }
 
     /// The little that counting needs of each row.
     pub fn tally(&self) -> Result<Vec<Tally>, Damage> {
-        let flags = read_column(self.columns[column::FLAGS], self.rows)?;
-        let codes = spread(self.columns[column::CODE], &flags, flag::FAILURE)?;
-        let rows = self.started()?.into_iter().zip(flags.into_iter().zip(codes));
+        let flags = read_column(self.columns[column::FLAGS], self.rest)?;
+        let codes = self.weave(spread(self.columns[column::CODE], &flags, flag::FAILURE)?, column::CODE);
+        let rows = self.started()?.into_iter().zip(self.weave(flags, column::FLAGS).into_iter().zip(codes));
         let tally = |(started, (flags, code)): (i64, (i64, i64))| Tally {
             started,
             reason: Reason::from_code((code >> 8) as u8),
@@ -246,31 +276,57 @@ impl<'a> Block<'a> {
         Ok(rows.map(tally).collect())
     }
 
-    pub fn unpack(mut self, service: ServiceId, region: RegionName) -> Result<Unpacked, Damage> {
-        let flags = read_column(self.columns[column::FLAGS], self.rows)?;
+    pub fn unpack(self, service: ServiceId, region: RegionName) -> Result<Unpacked, Damage> {
+        let flags = read_column(self.columns[column::FLAGS], self.rest)?;
         let mut columns: [Vec<i64>; COLUMNS] = Default::default();
         for (index, bytes) in self.columns.iter().enumerate() {
-            columns[index] = match presence(index) {
-                None => read_column(bytes, self.rows)?,
+            let values = match presence(index) {
+                None => read_column(bytes, self.rest)?,
                 Some(bit) => spread(bytes, &flags, bit)?,
             };
+            columns[index] = self.weave(values, index);
         }
-        let from = &mut self.dictionaries;
-        let mut unpacked =
-            Unpacked { service, region, columns, origins: vec![], addresses: vec![], certificates: vec![], messages: vec![] };
-        for _ in 0..from.number()? {
-            unpacked.origins.push((NodeName::from(from.text()?), Boot(from.number()?)));
+        columns[column::STARTED] = self.started()?;
+        self.with_dictionaries(service, region, columns)
+    }
+
+    /// The failing rows alone; a block that does not keep them apart gives all it has.
+    pub fn unpack_failures(self, service: ServiceId, region: RegionName) -> Result<Unpacked, Damage> {
+        if !self.keeps_failures_apart() {
+            return self.unpack(service, region);
         }
-        for _ in 0..from.number()? {
-            unpacked.addresses.push(read_address(from)?);
+        let mut columns: [Vec<i64>; COLUMNS] = Default::default();
+        for (index, values) in columns.iter_mut().enumerate() {
+            values.extend(self.apart.iter().map(|(_, row)| row[index]));
         }
-        for _ in 0..from.number()? {
-            unpacked.certificates.push(Arc::new(read_certificate(from)?));
+        let [started, lags] = [column::STARTED, column::LAG];
+        columns[started] = self.apart.iter().map(|(_, row)| row[started].wrapping_add(row[lags])).collect();
+        self.with_dictionaries(service, region, columns)
+    }
+
+    /// A column every row has, as it was written.
+    fn column(&self, index: usize) -> Result<Vec<i64>, Damage> {
+        Ok(self.weave(read_column(self.columns[index], self.rest)?, index))
+    }
+
+    /// Puts the rows that lie by themselves back between the others.
+    fn weave(&self, values: Vec<i64>, index: usize) -> Vec<i64> {
+        if self.apart.is_empty() {
+            return values;
         }
-        for _ in 0..from.number()? {
-            unpacked.messages.push(from.text()?.to_owned());
+        let mut woven = Vec::with_capacity(values.len() + self.apart.len());
+        let mut values = values.into_iter();
+        for (place, row) in &self.apart {
+            let before = place.saturating_sub(woven.len());
+            woven.extend(values.by_ref().take(before));
+            woven.push(row[index]);
         }
-        Ok(unpacked)
+        woven.extend(values);
+        woven
+    }
+
+    fn with_dictionaries(mut self, service: ServiceId, region: RegionName, columns: [Vec<i64>; COLUMNS]) -> Result<Unpacked, Damage> {
+        Ok(Unpacked { service, region, columns, shared: Shared::read(&mut self.dictionaries)? })
     }
 }
 
@@ -286,10 +342,7 @@ pub struct Unpacked {
     service: ServiceId,
     region: RegionName,
     columns: [Vec<i64>; COLUMNS],
-    origins: Vec<(NodeName, Boot)>,
-    addresses: Vec<IpAddr>,
-    certificates: Vec<Arc<Certificate>>,
-    messages: Vec<String>,
+    shared: Shared,
 }
 
 impl Unpacked {
@@ -320,7 +373,7 @@ impl Unpacked {
         let has = |bit: i64| flags & bit != 0;
         let phase = |index: usize| has(1 << index).then(|| span(value(column::PHASES + index)));
         let latency = self.latency_us(row);
-        let (node, boot) = entry(&self.origins, value(column::ORIGIN))?;
+        let (node, boot) = entry(&self.shared.origins, value(column::ORIGIN))?;
         Ok(CheckResult {
             id: CheckId { node, boot, seq: value(column::SEQ) as u64 },
             service: self.service,
@@ -336,19 +389,20 @@ impl Unpacked {
                     let code = value(column::CODE);
                     let reason = Reason::from_code((code >> 8) as u8).ok_or_else(|| format!("no reason has code {}", code >> 8))?;
                     let phase = Phase::from_code(code as u8).ok_or_else(|| format!("no phase has code {}", code as u8))?;
-                    Some(Failure { reason, phase, message: entry(&self.messages, value(column::MESSAGE))? })
+                    Some(Failure { reason, phase, message: entry(&self.shared.messages, value(column::MESSAGE))? })
                 }
             },
             phases: Phases { dns: phase(0), connect: phase(1), tls: phase(2), first_byte: phase(3), transfer: phase(4) },
-            address: has(flag::ADDRESS).then(|| entry(&self.addresses, value(column::ADDRESS))).transpose()?,
+            address: has(flag::ADDRESS).then(|| entry(&self.shared.addresses, value(column::ADDRESS))).transpose()?,
             http_version: HttpVersion::from_code((flags >> flag::HTTP_SHIFT & 3) as u8),
             tls_version: TlsVersion::from_code((flags >> flag::TLS_SHIFT & 3) as u8),
-            certificate: has(flag::CERTIFICATE).then(|| entry(&self.certificates, value(column::CERTIFICATE))).transpose()?,
+            certificate: has(flag::CERTIFICATE).then(|| entry(&self.shared.certificates, value(column::CERTIFICATE))).transpose()?,
             body_bytes: value(column::BODY) as u64,
             redirects: value(column::REDIRECTS) as u8,
             attempt_count: value(column::ATTEMPTS) as u8,
             attempts: Vec::new(),
             evidence: None,
+            clock_offset: value(column::OFFSET),
         })
     }
 
@@ -378,26 +432,12 @@ pub fn flags(result: &CheckResult, omitted: bool) -> i64 {
         (flag::FAILURE, result.failure.is_some()),
         (flag::STATUS, result.status_code.is_some()),
         (flag::OMITTED, omitted),
+        (flag::OFFSET, result.clock_offset != 0),
     ] {
         flags |= if set { bit } else { 0 };
     }
     flags |= result.http_version.map_or(0, |version| version as i64) << flag::HTTP_SHIFT;
     flags | result.tls_version.map_or(0, |version| version as i64) << flag::TLS_SHIFT
-}
-
-pub fn write_address(out: &mut Writer, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => out.slice(&address.octets()),
-        IpAddr::V6(address) => out.slice(&address.octets()),
-    }
-}
-
-pub fn read_address(from: &mut Reader) -> Result<IpAddr, Damage> {
-    let octets = from.slice()?;
-    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
-        return Ok(IpAddr::from(v4));
-    }
-    <[u8; 16]>::try_from(octets).map(IpAddr::from).map_err(|_| format!("address has {} bytes", octets.len()))
 }
 
 /// The whole microseconds of a span as the bits of an `i64`.
@@ -413,14 +453,6 @@ fn explained(phases: &[Option<Duration>; 5]) -> i64 {
     phases.iter().flatten().fold(0, |sum: i64, phase| sum.wrapping_add(us(*phase)))
 }
 
-fn intern<T: PartialEq>(known: &mut Vec<T>, value: T) -> i64 {
-    let index = known.iter().position(|known| *known == value).unwrap_or_else(|| {
-        known.push(value);
-        known.len() - 1
-    });
-    index as i64
-}
-
 fn entry<T: Clone>(known: &[T], index: i64) -> Result<T, Damage> {
     usize::try_from(index).ok().and_then(|index| known.get(index)).cloned().ok_or_else(|| format!("dictionary has no entry {index}"))
 }
@@ -432,51 +464,6 @@ fn spread(bytes: &[u8], flags: &[i64], bit: i64) -> Result<Vec<i64>, Damage> {
     Ok(flags.iter().map(|flags| if flags & bit != 0 { values.next().unwrap_or(0) } else { 0 }).collect())
 }
 
-fn write_certificate(out: &mut Writer, certificate: &Certificate) {
-    out.text(&certificate.subject);
-    out.text(&certificate.issuer);
-    out.signed(certificate.not_before.0);
-    out.signed(certificate.not_after.0);
-    // Half the size as bytes; anything that is not a digest stays text.
-    match unhex(&certificate.fingerprint) {
-        Some(digest) => {
-            out.byte(1);
-            out.slice(&digest);
-        }
-        None => {
-            out.byte(0);
-            out.text(&certificate.fingerprint);
-        }
-    }
-}
-
-fn read_certificate(from: &mut Reader) -> Result<Certificate, Damage> {
-    Ok(Certificate {
-        subject: from.text()?.to_owned(),
-        issuer: from.text()?.to_owned(),
-        not_before: Timestamp(from.signed()?),
-        not_after: Timestamp(from.signed()?),
-        fingerprint: match from.byte()? {
-            1 => hex(from.slice()?),
-            _ => from.text()?.to_owned(),
-        },
-    })
-}
-
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
-}
-
-/// Reads lower-case hexadecimal alone, so that writing it again gives the same text.
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }

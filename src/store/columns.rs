@@ -1,8 +1,10 @@
 //! Columns of whole numbers as bytes, and the small numbers and texts around them.
 //!
-//! A column is written in whichever of three forms is smallest: one value for all rows, a value with its few exceptions, or
-//! packed by `pco`. A column of a few hundred noisy latencies takes the bits their noise has and little more; a column
-//! that hardly changes takes a few bytes whatever its length.
+//! A column is written in whichever of a few forms is smallest: one value for all rows, a value with its few exceptions,
+//! the bits each value (or each step, where a column rises) has above the least of them, or packed by `pco`. A column of a
+//! few hundred noisy latencies takes the bits their noise has and little more; one that hardly changes, or rises by the same
+//! step, takes a few bytes whatever its length. Plain bits have next to no head and are read fastest, which tells in a
+//! column of an hour's sixty checks; `pco` is better where a few values lie far off.
 
 use pco::wrapped::{FileCompressor, FileDecompressor};
 use pco::{ChunkConfig, DeltaSpec, ModeSpec};
@@ -13,6 +15,11 @@ pub const MOST_ROWS: usize = 1 << 16;
 const CONSTANT: u8 = 0;
 const SPARSE: u8 = 1;
 const PACKED: u8 = 2;
+const BITS: u8 = 3;
+const STEPS: u8 = 4;
+
+/// Plain bits so short are not held against what `pco` makes of them.
+const SMALL: usize = 24;
 
 /// Why bytes are not what was written.
 pub type Damage = String;
@@ -76,8 +83,48 @@ impl Writer {
             self.sparse(values, usual, exceptions);
             return;
         }
-        self.byte(PACKED);
-        pack(values, shape, &mut self.bytes);
+        let mut plain = Writer::default();
+        match shape {
+            Shape::Noisy => {
+                plain.byte(BITS);
+                plain.frame(values);
+            }
+            Shape::Rising => {
+                plain.byte(STEPS);
+                plain.signed(values[0]);
+                plain.frame(&values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect::<Vec<i64>>());
+            }
+        }
+        // So small a column `pco` could not beat: its head alone is as long.
+        if plain.bytes.len() > SMALL {
+            self.byte(PACKED);
+            pack(values, shape, &mut self.bytes);
+        }
+        if self.bytes.is_empty() || plain.bytes.len() <= self.bytes.len() {
+            self.bytes = plain.bytes;
+        }
+    }
+
+    /// The least value, the bits the others have above it, and these.
+    fn frame(&mut self, values: &[i64]) {
+        let least = values.iter().copied().min().unwrap_or(0);
+        let above = |value: &i64| value.wrapping_sub(least) as u64;
+        let width = 64 - values.iter().map(above).max().unwrap_or(0).leading_zeros();
+        self.signed(least);
+        self.byte(width as u8);
+        let (mut waiting, mut count) = (0u128, 0);
+        for value in values {
+            waiting |= u128::from(above(value)) << count;
+            count += width;
+            while count >= 8 {
+                self.byte(waiting as u8);
+                waiting >>= 8;
+                count -= 8;
+            }
+        }
+        if count > 0 {
+            self.byte(waiting as u8);
+        }
     }
 
     fn sparse(&mut self, values: &[i64], usual: i64, exceptions: usize) {
@@ -166,8 +213,37 @@ pub fn read_column(bytes: &[u8], rows: usize) -> Result<Vec<i64>, Damage> {
             Ok(values)
         }
         PACKED => unpack(reader.bytes, rows),
+        BITS => read_frame(&mut reader, rows),
+        STEPS => {
+            let mut values = Vec::with_capacity(rows);
+            values.push(reader.signed()?);
+            for step in read_frame(&mut reader, rows - 1)? {
+                values.push(values[values.len() - 1].wrapping_add(step));
+            }
+            Ok(values)
+        }
         form => Err(format!("column has the unknown form {form}")),
     }
+}
+
+fn read_frame(reader: &mut Reader, rows: usize) -> Result<Vec<i64>, Damage> {
+    let (least, width) = (reader.signed()?, u32::from(reader.byte()?));
+    if width > 64 {
+        return Err(format!("column has values of {width} bits"));
+    }
+    let mask = u64::MAX.checked_shr(64 - width).unwrap_or(0);
+    let (mut waiting, mut count) = (0u128, 0);
+    let mut values = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        while count < width {
+            waiting |= u128::from(reader.byte()?) << count;
+            count += 8;
+        }
+        values.push(least.wrapping_add((waiting as u64 & mask) as i64));
+        waiting >>= width;
+        count -= width;
+    }
+    Ok(values)
 }
 
 pub fn zigzag(value: i64) -> u64 {
@@ -252,6 +328,18 @@ mod tests {
     }
 
     #[test]
+    fn a_steady_step_costs_nothing_and_a_short_column_little_more_than_its_noise() {
+        let mut writer = Writer::default();
+        writer.column(&(0..60).map(|row| START + row * 60_000_000).collect::<Vec<_>>(), Shape::Rising);
+        assert!(writer.bytes.len() <= 20, "{} bytes", writer.bytes.len());
+        let noise = |row: i64| (row.wrapping_mul(0x5851_f42d_4c95_7f2d) >> 33) & 0xfff;
+        let size = check(&(0..60).map(noise).collect::<Vec<_>>());
+        assert!(size <= 60 * 12 / 8 + 8, "{size} bytes for 60 rows of 12 bits");
+    }
+
+    const START: i64 = 1_767_225_600_000_000;
+
+    #[test]
     fn noise_costs_the_bits_it_has() {
         let noise = |row: i64| (row.wrapping_mul(0x5851_f42d_4c95_7f2d) >> 33) & 0xfff;
         let size = check(&(0..240).map(noise).collect::<Vec<_>>());
@@ -268,5 +356,8 @@ mod tests {
         }
         assert!(read_column(&[9], 1).is_err());
         assert!(read_column(&[SPARSE, 0, 1, 200, 1, 0], 100).is_err());
+        assert!(read_column(&[BITS, 0, 65], 100).is_err());
+        assert!(read_column(&[BITS, 0, 12, 1], 100).is_err());
+        assert!(read_column(&[STEPS, 0], 100).is_err());
     }
 }

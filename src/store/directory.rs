@@ -1,6 +1,9 @@
 //! The directory: for each hour, what the blocks that end in it hold. Reads over all series and statistics are answered
 //! from it and touch only the blocks they cannot do without.
 //!
+//! An entry lists the few failures of its block with their times, so that a page of failures knows which blocks it needs and
+//! in which order.
+//!
 //! A record takes the entries of several seal transactions before the next is begun, so that a day is read in hundreds of
 //! records and not in tens of thousands.
 
@@ -9,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use surrealdb::types::Value;
 
+use crate::model::check::CheckResult;
 use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::store::codec::Summary;
@@ -17,7 +21,11 @@ use crate::store::connection::StoreError;
 use crate::store::results::{HOUR_US, Inner, SeriesKey, Snapshot, hour_of};
 use crate::store::values::{bytes, corrupt, int, object, record_of, rows, unsigned};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Its entries list no failures.
+const FIRST_VERSION: u8 = 1;
+/// Failures of one block that are listed; of one with more only their count is known.
+const MOST_LISTED: usize = 16;
 /// Entries of one record at most.
 pub const RECORD_ENTRIES: usize = 200;
 
@@ -31,6 +39,15 @@ pub struct DirectoryEntry {
     pub end: i64,
     pub serial: u64,
     pub summary: Summary,
+    /// When each failing check began, and its reason's code; `None`: not known here.
+    pub failures: Option<Vec<(i64, u8)>>,
+}
+
+/// The failures of a block as its entry lists them.
+pub fn listed<'a>(results: impl Iterator<Item = &'a CheckResult>) -> Option<Vec<(i64, u8)>> {
+    let failing = results.filter_map(|result| Some((result.started_at.0, result.failure.as_ref()?.reason.code())));
+    let listed: Vec<(i64, u8)> = failing.take(MOST_LISTED + 1).collect();
+    (listed.len() <= MOST_LISTED).then_some(listed)
 }
 
 impl DirectoryEntry {
@@ -93,7 +110,7 @@ impl Inner {
         for entry in entries {
             let kept = entry.summary.failed().saturating_sub(entry.summary.omitted);
             if kept > 0 {
-                writer.count_known(hour_of(entry.end), entry.series(), kept);
+                writer.details.known(hour_of(entry.end), entry.series(), kept);
             }
         }
         Ok(())
@@ -120,6 +137,9 @@ pub fn encode(entries: &[DirectoryEntry]) -> Vec<u8> {
         body.signed(entry.end.wrapping_sub(entry.start));
         body.number(entry.serial);
         entry.summary.write(&mut body);
+        if entry.summary.failed() > 0 {
+            write_listed(&mut body, entry);
+        }
         last_end = entry.end;
     }
     let mut out = Writer::default();
@@ -135,9 +155,9 @@ pub fn encode(entries: &[DirectoryEntry]) -> Vec<u8> {
 
 pub fn decode(bytes: &[u8]) -> Result<Vec<DirectoryEntry>, Damage> {
     let mut from = Reader::new(bytes);
-    match from.byte()? {
-        VERSION => {}
-        found => return Err(format!("directory has version {found}, this program reads {VERSION}")),
+    let version = from.byte()?;
+    if !(FIRST_VERSION..=VERSION).contains(&version) {
+        return Err(format!("directory has version {version}, this program reads {VERSION}"));
     }
     let mut regions = Vec::new();
     for _ in 0..from.number()? {
@@ -151,10 +171,38 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<DirectoryEntry>, Damage> {
         let end = last_end.wrapping_add(from.signed()?);
         let start = end.wrapping_sub(from.signed()?);
         let serial = from.number()?;
-        entries.push(DirectoryEntry { service, region, start, end, serial, summary: Summary::read(&mut from)? });
+        let summary = Summary::read(&mut from)?;
+        let failures = match (summary.failed(), version) {
+            (0, _) => Some(Vec::new()),
+            (_, FIRST_VERSION) => None,
+            _ => read_listed(&mut from, start)?,
+        };
+        entries.push(DirectoryEntry { service, region, start, end, serial, summary, failures });
         last_end = end;
     }
     Ok(entries)
+}
+
+/// How many there are and one more, zero where they are not listed; then each with the step from the one before it.
+fn write_listed(out: &mut Writer, entry: &DirectoryEntry) {
+    let Some(failures) = &entry.failures else { return out.number(0) };
+    out.number(failures.len() as u64 + 1);
+    let mut last = entry.start;
+    for (started, code) in failures {
+        out.signed(started.wrapping_sub(last));
+        out.byte(*code);
+        last = *started;
+    }
+}
+
+fn read_listed(from: &mut Reader, start: i64) -> Result<Option<Vec<(i64, u8)>>, Damage> {
+    let Some(count) = from.number()?.checked_sub(1) else { return Ok(None) };
+    let (mut failures, mut last) = (Vec::new(), start);
+    for _ in 0..count {
+        last = last.wrapping_add(from.signed()?);
+        failures.push((last, from.byte()?));
+    }
+    Ok(Some(failures))
 }
 
 /// Adds entries to the open records of their hours and tells which records that changed.
@@ -196,6 +244,7 @@ mod tests {
             end: serial as i64,
             serial,
             summary: Summary { checks: serial, failures: vec![(5, 2)], least_latency: 3, most_latency: 9, omitted: 1 },
+            failures: (!serial.is_multiple_of(3)).then(|| vec![(serial as i64 - 5, 5), (serial as i64, 5)]),
         };
         let mut open = BTreeMap::new();
         // What the store would hold: a record is replaced by what is written under the same name.

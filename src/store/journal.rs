@@ -4,9 +4,13 @@
 //! the position this process believes in; so when a call's outcome is not told, the head tells it afterwards, and a second
 //! writer is found out at its first append.
 //!
-//! **Invariant.** A batch is named by (node, boot, number). One that is not above its boot's cursor was stored before.
+//! A batch lies here as the node made it. Where the node's clock is known to be wrong, its offset lies beside it, and the
+//! times of its results are set right whenever they are read.
+//!
+//! **Invariant.** A batch is named by (node, boot, number). One that is not above its boot's cursor was stored before; the
+//! offset it was first stored with stays.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use surrealdb::types::Value;
@@ -15,20 +19,20 @@ use tokio::sync::oneshot;
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, NodeName};
 use crate::model::time::Timestamp;
-use crate::store::columns::{Reader, Writer};
+use crate::store::columns::Writer;
 use crate::store::connection::StoreError;
-use crate::store::details;
-use crate::store::results::{Entry, Inner, Memory, Results, SeriesKey, hour_of};
-use crate::store::values::{array, bytes, corrupt, object, record, record_of, rows, text, unsigned};
-use crate::wire::batch::{self, BatchHead};
+use crate::store::details::{self, DetailCounts};
+use crate::store::results::{Entry, Inner, Memory, Results};
+use crate::store::values::{array, bytes, int, object, record, record_of, rows, text, unsigned};
+use crate::wire::batch::{self, BatchError, BatchHead};
 
 /// Batches that share one transaction at most, and their bytes.
 const GROUP_BATCHES: usize = 64;
 const GROUP_BYTES: usize = 4 << 20;
 /// Transactions of untold outcome that are remembered.
 const UNRESOLVED: usize = 8;
-/// Hours for which detail rows are counted, over all series.
-const COUNTED_HOURS: usize = 20_000;
+/// An offset of a node's clock that is smaller is no worse than what it was measured with.
+const LEAST_OFFSET: u64 = 1_000_000;
 
 pub(super) type BatchKey = (NodeName, Boot, u64);
 
@@ -69,7 +73,9 @@ pub(super) struct Pending {
 struct Received {
     batch: Arc<[u8]>,
     head: BatchHead,
+    /// Their times are set right by the offset.
     results: Arc<[CheckResult]>,
+    offset: i64,
 }
 
 /// What the one task that writes the journal knows.
@@ -80,11 +86,11 @@ pub(super) struct JournalWriter {
     /// Positions are taken from here; higher than `position` after a transaction whose outcome was not told.
     next: u64,
     pub cursors: HashMap<(NodeName, Boot), u64>,
-    /// Detail rows written, by hour and series.
-    details: BTreeMap<(i64, SeriesKey), u32>,
+    pub details: DetailCounts,
     unresolved: Vec<Plan>,
-    /// Stored by a transaction whose callers were told that it failed: their resend is answered as if it were new.
-    untold: HashSet<BatchKey>,
+    /// Stored by a transaction whose callers were told that it failed, with what clock offset: their resend is answered as
+    /// if it were new.
+    untold: HashMap<BatchKey, i64>,
 }
 
 /// One transaction.
@@ -103,6 +109,7 @@ struct Planned {
     batch: Arc<[u8]>,
     head: BatchHead,
     results: Arc<[CheckResult]>,
+    offset: i64,
     /// Indices of results whose details were left out, rising.
     omitted: Vec<usize>,
 }
@@ -115,7 +122,7 @@ enum Outcome {
 impl Results {
     /// Stores a batch. It returns when the batch is in the store; the same batch again changes nothing.
     pub async fn append(&self, batch: &[u8]) -> Result<Appended, StoreError> {
-        let mut group = self.append_all(&[batch.into()]).await?;
+        let mut group = self.append_all(&[batch.into()], None).await?;
         match group.refused {
             Some(Refusal { message, .. }) => Err(StoreError::Batch { message }),
             None => Ok(group.stored.remove(0)),
@@ -123,9 +130,11 @@ impl Results {
     }
 
     /// Stores batches of one node in their order, in one transaction where that is possible: a batch is never stored while
-    /// one before it is not. An error says that none was stored.
-    pub async fn append_all(&self, batches: &[Arc<[u8]>]) -> Result<AppendedGroup, StoreError> {
-        let (batches, refused) = receive(batches);
+    /// one before it is not. An error says that none was stored. `clock_offset`: microseconds the node's clock is ahead of
+    /// this one's, where that is known.
+    pub async fn append_all(&self, batches: &[Arc<[u8]>], clock_offset: Option<i64>) -> Result<AppendedGroup, StoreError> {
+        let offset = clock_offset.filter(|offset| offset.unsigned_abs() >= LEAST_OFFSET).unwrap_or(0);
+        let (batches, refused) = receive(batches, offset);
         if batches.is_empty() {
             return Ok(AppendedGroup { stored: Vec::new(), refused });
         }
@@ -146,20 +155,28 @@ impl Results {
 }
 
 /// Reads batches up to the first that cannot be taken.
-fn receive(batches: &[Arc<[u8]>]) -> (Vec<Received>, Option<Refusal>) {
+fn receive(batches: &[Arc<[u8]>], offset: i64) -> (Vec<Received>, Option<Refusal>) {
     let mut received: Vec<Received> = Vec::with_capacity(batches.len());
     for (place, bytes) in batches.iter().enumerate() {
         let refused = |message| Some(Refusal { place, message });
-        let (head, results) = match batch::decode(bytes) {
+        let (head, results) = match read_batch(bytes, offset) {
             Ok(read) => read,
             Err(error) => return (received, refused(full(&error))),
         };
         if received.first().is_some_and(|first| first.head.node() != head.node()) {
             return (received, refused("it is another node's than those before it".to_owned()));
         }
-        received.push(Received { batch: bytes.clone(), head, results: results.into() });
+        received.push(Received { batch: bytes.clone(), head, results: results.into(), offset });
     }
     (received, None)
+}
+
+fn read_batch(bytes: &[u8], offset: i64) -> Result<(BatchHead, Vec<CheckResult>), BatchError> {
+    let (head, mut results) = batch::decode(bytes)?;
+    if offset != 0 {
+        results.iter_mut().for_each(|result| result.set_clock_offset(offset));
+    }
+    Ok((head, results))
 }
 
 impl Inner {
@@ -204,9 +221,22 @@ impl Inner {
     fn appended(&self, writer: &mut JournalWriter, received: Received) -> Appended {
         let key = key_of(&received.head);
         let through = writer.cursors.get(&(key.0.clone(), key.1)).copied().unwrap_or(0);
-        let new = writer.untold.remove(&key);
-        self.memory().status.batches_repeated += u64::from(!new);
-        Appended { head: received.head, results: new.then_some(received.results), through }
+        let stored_with = writer.untold.remove(&key);
+        self.memory().status.batches_repeated += u64::from(stored_with.is_none());
+        let results = stored_with.map(|offset| match offset == received.offset {
+            true => received.results.clone(),
+            // An earlier try had been carried out, and what it knew of the clock is what holds.
+            false => received
+                .results
+                .iter()
+                .cloned()
+                .map(|mut result| {
+                    result.set_clock_offset(offset);
+                    result
+                })
+                .collect(),
+        });
+        Appended { head: received.head, results, through }
     }
 
     fn take_group(&self) -> Vec<Pending> {
@@ -244,7 +274,9 @@ impl Inner {
             };
             let end = plan.end;
             // Planned anew, they are counted anew; should this one have been committed after all, a few are counted too little.
-            writer.uncount_details(&plan);
+            for Planned { results, omitted, .. } in &plan.batches {
+                writer.details.take_back(results, omitted);
+            }
             writer.unresolved.push(plan);
             if untold(&error) {
                 return Err(error);
@@ -300,9 +332,9 @@ impl Inner {
             }
             through.insert(boot, number);
             position += 1;
-            let omitted = writer.count_details(&received.results, self.limits.details_per_hour);
+            let omitted = writer.details.count(&received.results, self.limits.details_per_hour);
             let (batch, results) = (received.batch.clone(), received.results.clone());
-            batches.push(Planned { position, batch, head: received.head.clone(), results, omitted });
+            batches.push(Planned { position, batch, head: received.head.clone(), results, offset: received.offset, omitted });
         }
         Plan { end: position, mark: rand::random(), batches }
     }
@@ -326,7 +358,7 @@ impl Inner {
         writer.unresolved.clear();
         let now = self.clock.now();
         let mut memory = self.memory();
-        for Planned { position, batch, head, results, omitted } in plan.batches {
+        for Planned { position, batch, head, results, offset, omitted } in plan.batches {
             let key = key_of(&head);
             writer.cursors.insert((key.0.clone(), key.1), key.2);
             let mut left = 0;
@@ -343,75 +375,8 @@ impl Inner {
             memory.status.results_appended += results.len() as u64;
             memory.status.details_omitted += omitted.len() as u64;
             memory.add_entry(position, Entry { key: key.clone(), bytes: batch.len() as u64, left });
-            writer.untold.insert(key);
+            writer.untold.insert(key, offset);
         }
-    }
-
-    /// On start: reads the heads, and the results of the journal that are in no block.
-    pub async fn replay(&self) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().await;
-        let mut answer = self.database.query("SELECT * FROM journal_head; SELECT * FROM cursor", vec![]).await?;
-        let head = rows(&mut answer, 0)?.pop();
-        writer.position = head.map_or(Ok(0), |row| row.unsigned("position"))?;
-        writer.next = writer.position;
-        for row in rows(&mut answer, 1)? {
-            let key = row.key()?;
-            let boot = (NodeName::from(key.text(0)?), Boot(key.int(1)? as u64));
-            writer.cursors.insert(boot, row.unsigned("through")?);
-        }
-        let mut batches = Vec::new();
-        let mut answer = self.database.query("SELECT id, position FROM journal", vec![]).await?;
-        for row in rows(&mut answer, 0)? {
-            let key = row.key()?;
-            let key: BatchKey = (NodeName::from(key.text(0)?), Boot(key.int(1)? as u64), key.int(2)? as u64);
-            batches.push((row.unsigned("position")?, key));
-        }
-        batches.sort_unstable_by_key(|(position, _)| *position);
-        // A slice at a time: all of them at once would be held in memory several times over.
-        for slice in batches.chunks(GROUP_BATCHES) {
-            let ids = array(slice.iter().map(|(_, key)| journal_id(key)));
-            let mut answer = self.database.query("SELECT * FROM $ids", vec![("ids", ids)]).await?;
-            let mut found = HashMap::new();
-            for row in rows(&mut answer, 0)? {
-                found.insert(row.unsigned("position")?, row);
-            }
-            for (position, key) in slice {
-                let row = found.get(position).ok_or_else(|| corrupt("journal", "a batch is gone"))?;
-                let data = row.bytes("data")?;
-                let (_, results) = batch::decode(&data).map_err(|error| corrupt("journal", full(&error)))?;
-                let omitted = read_indices(&row.bytes("omitted")?).map_err(|error| corrupt("journal", error))?;
-                self.replay_batch(&mut writer, *position, key, data.len(), &results, &omitted);
-            }
-        }
-        Ok(())
-    }
-
-    fn replay_batch(
-        &self,
-        writer: &mut JournalWriter,
-        position: u64,
-        key: &BatchKey,
-        size: usize,
-        results: &[CheckResult],
-        omitted: &[usize],
-    ) {
-        let now = self.clock.now();
-        let mut memory = self.memory();
-        let mut left = 0;
-        for (index, result) in results.iter().enumerate() {
-            let name = (result.service, result.region.clone());
-            let sealed = memory.series.get(&name).is_some_and(|series| position <= series.sealed_through);
-            if sealed || memory.purged.contains(&result.service) {
-                continue;
-            }
-            let omitted = omitted.binary_search(&index).is_ok();
-            memory.push(now, position, result, omitted);
-            left += 1;
-            if details::has(result) && !omitted {
-                *writer.details.entry((hour_of(result.started_at.0), name)).or_default() += 1;
-            }
-        }
-        memory.add_entry(position, Entry { key: key.clone(), bytes: size as u64, left });
     }
 }
 
@@ -433,46 +398,6 @@ impl Memory {
     }
 }
 
-impl JournalWriter {
-    /// Detail rows already in the store, of results that are in blocks.
-    pub fn count_known(&mut self, hour: i64, series: SeriesKey, count: u64) {
-        let known = self.details.entry((hour, series)).or_default();
-        *known = known.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    /// Takes back what planning has counted.
-    fn uncount_details(&mut self, plan: &Plan) {
-        for Planned { results, omitted, .. } in &plan.batches {
-            for (index, result) in results.iter().enumerate().filter(|(_, result)| details::has(result)) {
-                let key = (hour_of(result.started_at.0), (result.service, result.region.clone()));
-                if omitted.binary_search(&index).is_err()
-                    && let Some(count) = self.details.get_mut(&key)
-                {
-                    *count = count.saturating_sub(1);
-                }
-            }
-        }
-    }
-
-    /// Which of these results' details find no room in their hour.
-    fn count_details(&mut self, results: &[CheckResult], most: u32) -> Vec<usize> {
-        let mut omitted = Vec::new();
-        for (index, result) in results.iter().enumerate().filter(|(_, result)| details::has(result)) {
-            let key = (hour_of(result.started_at.0), (result.service, result.region.clone()));
-            let count = self.details.entry(key).or_default();
-            if *count >= most {
-                omitted.push(index);
-            } else {
-                *count += 1;
-            }
-        }
-        while self.details.len() > COUNTED_HOURS {
-            self.details.pop_first();
-        }
-        omitted
-    }
-}
-
 fn statement(position: u64, plan: &Plan, details: &[Value]) -> (&'static str, Vec<(&'static str, Value)>) {
     let text = "BEGIN;
         LET $found = (SELECT VALUE position FROM ONLY $head) ?? 0;
@@ -491,7 +416,8 @@ fn statement(position: u64, plan: &Plan, details: &[Value]) -> (&'static str, Ve
             ("id", journal_id(&key_of(&planned.head))),
             ("position", unsigned(planned.position)),
             ("omitted", bytes(write_indices(&planned.omitted))),
-            ("data", bytes(planned.batch.to_vec())),
+            ("data", bytes(packed::pack(&planned.batch))),
+            ("offset_us", if planned.offset == 0 { Value::None } else { int(planned.offset) }),
         ])
     });
     let cursors = cursors.into_iter().map(|((node, boot), head)| {
@@ -538,18 +464,6 @@ fn write_indices(indices: &[usize]) -> Vec<u8> {
     out.bytes
 }
 
-fn read_indices(bytes: &[u8]) -> Result<Vec<usize>, String> {
-    let mut reader = Reader::new(bytes);
-    let mut indices = Vec::new();
-    let mut next = 0usize;
-    while !reader.is_empty() {
-        let index = next.saturating_add(reader.number()? as usize);
-        indices.push(index);
-        next = index.saturating_add(1);
-    }
-    Ok(indices)
-}
-
 /// An error with what caused it.
 fn full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -560,6 +474,9 @@ fn full(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+mod packed;
+mod replay;
 
 #[cfg(test)]
 mod tests;

@@ -190,6 +190,11 @@ impl ResultQuery {
             && self.region.as_ref().is_none_or(|wanted| **wanted == *region.0)
     }
 
+    /// Whether only failing checks can be meant.
+    pub(super) fn wants_failures(&self) -> bool {
+        self.ok == Some(false) || self.reason.is_some()
+    }
+
     /// Whether any of what a summary stands for may be asked for.
     pub(super) fn may_want(&self, summary: &Summary) -> bool {
         let failed = summary.failed();

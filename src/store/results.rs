@@ -132,6 +132,11 @@ pub struct StoreStatus {
     pub results_sealed: u64,
     pub block_bytes: u64,
     pub details_omitted: u64,
+    /// Blocks whose bytes were read for pages of results; of these, those that had to be unpacked, and those of which the
+    /// failures alone were.
+    pub blocks_read: u64,
+    pub blocks_unpacked: u64,
+    pub blocks_skimmed: u64,
     pub last_seal: Option<Timestamp>,
     pub last_error: Option<String>,
 }

@@ -2,19 +2,22 @@
 //!
 //! Blocks are looked at by the time they end, newest first, or by the time they start, oldest first. Before each block it
 //! is asked whether anything in it, or in any block not yet looked at, could still come before the worst result kept; as soon
-//! as nothing could, the walk is over. So a page of a busy store unpacks the blocks around its instant and no others.
+//! as nothing could, the walk is over. So a page of a busy store unpacks the blocks around its instant and no others. Where
+//! failures are looked for and the directory lists them, a block stands at the first of them that is wanted, and of the
+//! block no more than its failures is unpacked.
 //!
 //! **Invariant.** What it returns is complete up to its last result, or up to the instant it stopped at.
 
 use std::collections::BTreeSet;
 
-use crate::model::check::CheckResult;
+use crate::model::check::{CheckResult, Reason};
 use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
 use crate::store::blocks::BlockRef;
 use crate::store::codec::Block;
 use crate::store::columns::Damage;
 use crate::store::connection::StoreError;
+use crate::store::directory::DirectoryEntry;
 use crate::store::query::{Position, ResultQuery};
 use crate::store::results::{HOUR_US, Inner, SeriesKey, Snapshot, hour_of};
 use crate::store::values::corrupt;
@@ -61,8 +64,24 @@ pub(super) struct Scan<'a> {
     best: Best,
     most: usize,
     /// Blocks known and not looked at, the next one last.
-    pending: Vec<BlockRef>,
+    pending: Vec<Pending>,
     fetch: usize,
+    looked: Looked,
+}
+
+/// A block, and the times between which it may hold what is wanted, both included.
+struct Pending {
+    block: BlockRef,
+    first: i64,
+    last: i64,
+}
+
+/// Blocks this walk has looked at.
+#[derive(Default)]
+struct Looked {
+    read: u64,
+    unpacked: u64,
+    skimmed: u64,
 }
 
 /// Boxed: a result is large, and is moved along whenever a better one comes before it.
@@ -83,14 +102,35 @@ impl<'a> Scan<'a> {
             (service, _) => service,
         };
         let snapshot = inner.snapshot(single);
-        Scan { inner, query, bounds, descending, snapshot, best: Vec::new(), most, pending: Vec::new(), fetch: 8 }
+        Scan {
+            inner,
+            query,
+            bounds,
+            descending,
+            snapshot,
+            best: Vec::new(),
+            most,
+            pending: Vec::new(),
+            fetch: 8,
+            looked: Looked::default(),
+        }
     }
 
     /// The results in the order of the walk and, where it had to stop early, the instant up to which they are complete: a
     /// walk from its [`Position::edge`] goes on there.
     pub async fn run(mut self) -> Result<(Best, Option<i64>), StoreError> {
+        let outcome = self.walk().await;
+        let mut memory = self.inner.memory();
+        memory.status.blocks_read += self.looked.read;
+        memory.status.blocks_unpacked += self.looked.unpacked;
+        memory.status.blocks_skimmed += self.looked.skimmed;
+        drop(memory);
+        Ok((self.best, outcome?))
+    }
+
+    async fn walk(&mut self) -> Result<Option<i64>, StoreError> {
         if self.bounds.first > self.bounds.last || self.query.services.as_ref().is_some_and(Vec::is_empty) {
-            return Ok((self.best, None));
+            return Ok(None);
         }
         self.look_at_tails();
         let mut source = self.source();
@@ -98,12 +138,12 @@ impl<'a> Scan<'a> {
         let (mut blocks, mut entries) = (0, 0);
         loop {
             let frontier = self.frontier(&source);
-            let Some(bound) = frontier else { return Ok((self.best, None)) };
+            let Some(bound) = frontier else { return Ok(None) };
             if self.settled(bound) {
-                return Ok((self.best, None));
+                return Ok(None);
             }
             if (blocks >= most_blocks || entries >= MOST_ENTRIES) && self.advanced(bound) {
-                return Ok(self.stop(bound));
+                return Ok(Some(self.stop(bound)));
             }
             let in_hand = self.pending.last().is_some_and(|next| self.edge_of(next) == bound);
             if in_hand {
@@ -155,13 +195,29 @@ impl<'a> Scan<'a> {
             Source::Directory { hours, .. } if self.descending => hours.last().map(|hour| end_of(*hour)),
             Source::Directory { hours, .. } => hours.last().map(|hour| start_of(*hour).saturating_sub(span)),
         };
-        let known = self.pending.last().map(|block| self.edge_of(block));
+        let known = self.pending.last().map(|pending| self.edge_of(pending));
         let both = unknown.into_iter().chain(known);
         if self.descending { both.max() } else { both.min() }
     }
 
-    fn edge_of(&self, block: &BlockRef) -> i64 {
-        if self.descending { block.end } else { block.start }
+    fn edge_of(&self, pending: &Pending) -> i64 {
+        if self.descending { pending.last } else { pending.first }
+    }
+
+    /// An entry's block with the times it may be wanted for; `None`: nothing of it is.
+    fn narrowed(&self, entry: DirectoryEntry) -> Option<Pending> {
+        if !self.query.wants_series(entry.service, &entry.region) || !self.query.may_want(&entry.summary) {
+            return None;
+        }
+        let (mut first, mut last) = (entry.start, entry.end);
+        if let Some(failures) = entry.failures.filter(|_| self.query.wants_failures()) {
+            let code = self.query.reason.map(Reason::code);
+            let wanted = failures.iter().filter(|(_, found)| code.is_none_or(|code| code == *found)).map(|(started, _)| *started);
+            let within = wanted.filter(|started| (self.bounds.first..=self.bounds.last).contains(started));
+            (first, last) = within.fold((i64::MAX, i64::MIN), |(first, last), started| (first.min(started), last.max(started)));
+        }
+        let DirectoryEntry { service, region, start, end, serial, .. } = entry;
+        (first <= last).then_some(Pending { block: BlockRef { service, region, start, end, serial, data: None }, first, last })
     }
 
     /// Whether nothing with this time or beyond could still come before a result that is kept.
@@ -182,11 +238,11 @@ impl<'a> Scan<'a> {
         self.before(from, bound)
     }
 
-    fn stop(mut self, bound: i64) -> (Best, Option<i64>) {
+    fn stop(&mut self, bound: i64) -> i64 {
         let descending = self.descending;
         self.best.retain(|result| if descending { result.started_at.0 > bound } else { result.started_at.0 < bound });
         // Downwards the next walk takes all before the edge, so the edge is that of the instant above.
-        (self.best, Some(if descending { bound.saturating_add(1) } else { bound }))
+        if descending { bound.saturating_add(1) } else { bound }
     }
 
     fn look_at_tails(&mut self) {
@@ -244,22 +300,32 @@ impl<'a> Scan<'a> {
 
     /// Looks at the next pending block and returns how many blocks that cost.
     async fn look_at_next(&mut self) -> Result<usize, StoreError> {
-        if self.pending.last().is_some_and(|next| next.data.is_none()) {
-            let from = self.pending.len().saturating_sub(self.fetch);
+        if self.pending.last().is_some_and(|next| next.block.data.is_none()) {
+            // Where failures are looked for each block mostly has one: no more are needed than results are.
+            let needed = if self.query.wants_failures() { (self.most - self.best.len()).max(1) } else { FETCH };
+            let from = self.pending.len().saturating_sub(self.fetch.min(needed));
             self.fetch = (self.fetch * 2).min(FETCH);
-            self.inner.fill(&mut self.pending[from..]).await?;
+            self.inner.fill(self.pending[from..].iter_mut().map(|pending| &mut pending.block)).await?;
         }
-        let Some(BlockRef { service, region, data: Some(data), .. }) = self.pending.pop() else { return Ok(1) };
+        let next = self.pending.pop().map(|pending| pending.block);
+        let Some(BlockRef { service, region, data: Some(data), .. }) = next else { return Ok(1) };
+        self.looked.read += 1;
         let damaged = |damage: Damage| corrupt("block", damage);
         let block = Block::parse(&data).map_err(damaged)?;
         if !self.query.may_want(&block.summary) {
             return Ok(1);
         }
-        let started = block.started().map_err(damaged)?;
-        if !started.iter().any(|started| self.in_time(*started)) {
-            return Ok(1);
-        }
-        let block = block.unpack(service, region).map_err(damaged)?;
+        let block = if self.query.wants_failures() && block.keeps_failures_apart() {
+            self.looked.skimmed += 1;
+            block.unpack_failures(service, region).map_err(damaged)?
+        } else {
+            let started = block.started().map_err(damaged)?;
+            if !started.iter().any(|started| self.in_time(*started)) {
+                return Ok(1);
+            }
+            self.looked.unpacked += 1;
+            block.unpack(service, region).map_err(damaged)?
+        };
         for step in 0..block.rows() {
             let row = if self.descending { block.rows() - 1 - step } else { step };
             let reason = block.reason(row);
@@ -286,7 +352,8 @@ impl<'a> Scan<'a> {
                 };
                 for key in series.iter() {
                     let blocks = self.inner.blocks_of(key, from, to).await?;
-                    found.extend(blocks.into_iter().filter(|block| self.snapshot.shows(key, block.serial)));
+                    let shown = blocks.into_iter().filter(|block| self.snapshot.shows(key, block.serial));
+                    found.extend(shown.map(|block| Pending { first: block.start, last: block.end, block }));
                 }
                 seen = found.len();
                 if seen < 32 {
@@ -315,24 +382,14 @@ impl<'a> Scan<'a> {
                 if seen < 2000 {
                     *step = (*step * 2).min(32);
                 }
-                let wanted = entries
-                    .into_iter()
-                    .filter(|entry| self.query.wants_series(entry.service, &entry.region) && self.query.may_want(&entry.summary));
-                found.extend(wanted.map(|entry| BlockRef {
-                    service: entry.service,
-                    region: entry.region,
-                    start: entry.start,
-                    end: entry.end,
-                    serial: entry.serial,
-                    data: None,
-                }));
+                found.extend(entries.into_iter().filter_map(|entry| self.narrowed(entry)));
             }
         }
-        found.retain(|block| block.start <= self.bounds.last && block.end >= self.bounds.first);
+        found.retain(|pending| pending.first <= self.bounds.last && pending.last >= self.bounds.first);
         self.pending.append(&mut found);
         match self.descending {
-            true => self.pending.sort_by_key(|block| (block.end, block.serial)),
-            false => self.pending.sort_by_key(|block| (std::cmp::Reverse(block.start), block.serial)),
+            true => self.pending.sort_by_key(|pending| (pending.last, pending.block.serial)),
+            false => self.pending.sort_by_key(|pending| (std::cmp::Reverse(pending.first), pending.block.serial)),
         }
         Ok(seen)
     }

@@ -19,7 +19,7 @@ use crate::model::id::RegionName;
 use crate::model::time::{Timestamp, micros};
 use crate::store::codec::{self, Packable, Summary, order};
 use crate::store::connection::StoreError;
-use crate::store::directory::{DirectoryEntry, OpenDirectory, add_entries};
+use crate::store::directory::{DirectoryEntry, OpenDirectory, add_entries, listed};
 use crate::store::journal::{journal_id, untold};
 use crate::store::results::{Inner, Memory, Results, Sealer, SeriesKey, hour_of};
 use crate::store::roll::due_row;
@@ -359,7 +359,8 @@ fn new_block(results: &[Packable], region: &RegionName, serial: u64) -> NewBlock
     let start = results.first().map_or(0, started);
     let end = results.last().map_or(0, started);
     let service = results.first().map_or(crate::model::id::ServiceId(0), |row| row.result.service);
-    let entry = DirectoryEntry { service, region: region.clone(), start, end, serial, summary };
+    let failures = listed(results.iter().map(|row| &row.result));
+    let entry = DirectoryEntry { service, region: region.clone(), start, end, serial, summary, failures };
     NewBlock { entry, data: codec::encode(results) }
 }
 

@@ -198,7 +198,7 @@ impl Inner {
                 data: None,
             })
             .collect();
-        self.fill(&mut blocks).await?;
+        self.fill(blocks.iter_mut()).await?;
         for block in blocks {
             let Some(data) = block.data else { continue };
             let key = (block.service, block.region);

@@ -123,6 +123,9 @@ impl SeriesTail {
         out.number(result.body_bytes);
         out.byte(result.redirects);
         out.byte(result.attempt_count);
+        if result.clock_offset != 0 {
+            out.signed(result.clock_offset);
+        }
     }
 
     fn decode(&self, mut from: Reader, service: ServiceId, region: &RegionName, started: i64) -> Result<Packable, String> {
@@ -170,6 +173,7 @@ impl SeriesTail {
             attempt_count: from.byte()?,
             attempts: Vec::new(),
             evidence: None,
+            clock_offset: if has(flag::OFFSET) { from.signed()? } else { 0 },
         };
         Ok(Packable { result, omitted: has(flag::OMITTED) })
     }

@@ -80,6 +80,14 @@ impl Row {
         }
     }
 
+    /// A number that may be left out.
+    pub fn optional_int(&self, field: &str) -> Result<Option<i64>, StoreError> {
+        match self.0.get(field) {
+            None | Some(Value::None) => Ok(None),
+            _ => self.int(field).map(Some),
+        }
+    }
+
     pub fn unsigned(&self, field: &str) -> Result<u64, StoreError> {
         Ok(self.int(field)? as u64)
     }

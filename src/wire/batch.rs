@@ -229,6 +229,7 @@ impl WireResult {
             attempt_count: self.attempt_count,
             attempts: self.attempts.into_iter().map(Attempt::try_from).collect::<Result<_, _>>()?,
             evidence: self.evidence.map(|evidence| Box::new(evidence.into())),
+            clock_offset: 0,
         })
     }
 }

@@ -23,6 +23,9 @@ pub const DELIVERY_BYTES: usize = 512 << 10;
 pub struct Delivery {
     /// At least one, all of one node, in the order they were made.
     pub batches: Vec<Arc<[u8]>>,
+    /// How many microseconds the node's clock is ahead of the hub's, as far as the hub has found out. The node itself
+    /// cannot know and leaves it empty.
+    pub clock_offset: Option<i64>,
     pub answer: oneshot::Sender<Answer>,
 }
 

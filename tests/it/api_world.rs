@@ -272,6 +272,7 @@ pub fn good(service: u32, seq: u64, seconds: u64) -> CheckResult {
         attempt_count: 1,
         attempts: Vec::new(),
         evidence: None,
+        clock_offset: 0,
     }
 }
 

@@ -3,7 +3,9 @@
 mod api;
 mod api_world;
 mod binary;
+mod blocks;
 mod config;
+mod ingest;
 mod joining;
 mod monitor;
 mod probe;

@@ -265,6 +265,7 @@ fn well() -> CheckResult {
         attempt_count: 1,
         attempts: Vec::new(),
         evidence: None,
+        clock_offset: 0,
     }
 }
 

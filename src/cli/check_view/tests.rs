@@ -55,6 +55,7 @@ fn up() -> CheckResult {
         attempt_count: 1,
         attempts: Vec::new(),
         evidence: None,
+        clock_offset: 0,
     }
 }
 

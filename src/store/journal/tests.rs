@@ -9,6 +9,7 @@ use crate::config::sections::StoreSettings;
 use crate::model::check::Phases;
 use crate::model::id::{CheckId, ServiceId};
 use crate::store::Store;
+use crate::store::query::ResultQuery;
 
 fn settings() -> StoreSettings {
     StoreSettings {
@@ -50,6 +51,7 @@ fn batch_of(number: u64) -> Vec<u8> {
         attempt_count: 1,
         attempts: Vec::new(),
         evidence: None,
+        clock_offset: 0,
     };
     batch::encode(&head, &[result(number * 2), result(number * 2 + 1)])
 }
@@ -58,7 +60,7 @@ fn batch_of(number: u64) -> Vec<u8> {
 fn planned(inner: &Inner, writer: &mut JournalWriter, number: u64) -> (Plan, &'static str, Vec<(&'static str, Value)>) {
     let bytes = batch_of(number);
     let (head, results) = batch::decode(&bytes).unwrap();
-    let plan = inner.plan(writer, &[Received { batch: bytes.into(), head, results: results.into() }]);
+    let plan = inner.plan(writer, &[Received { batch: bytes.into(), head, results: results.into(), offset: 0 }]);
     let (text, values) = statement(writer.position, &plan, &[]);
     writer.next = plan.end;
     (plan, text, values)
@@ -84,6 +86,28 @@ async fn a_resend_of_what_was_stored_unheard_is_answered_as_new_once() {
     assert!(store.results.append(&batch_of(2)).await.unwrap().results.is_none());
     assert!(store.results.append(&batch_of(3)).await.unwrap().results.is_some());
     assert_eq!(checks(&store).await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_unheard_try_knew_of_the_clock_holds() {
+    let store = Store::open(&settings(), Clock::real()).await.unwrap();
+    {
+        let inner = &store.results.inner;
+        let mut writer = inner.writer.lock().await;
+        let bytes = batch_of(1);
+        let (head, results) = read_batch(&bytes, 5_000_000).unwrap();
+        let received = Received { batch: bytes.into(), head, results: results.into(), offset: 5_000_000 };
+        let plan = inner.plan(&mut writer, &[received]);
+        let (text, values) = statement(writer.position, &plan, &[]);
+        writer.next = plan.end;
+        inner.database.query(text, values).await.unwrap();
+        writer.unresolved.push(plan);
+    }
+    let results = store.results.append(&batch_of(1)).await.unwrap().results.unwrap();
+    assert!(results.iter().all(|result| result.clock_offset == 5_000_000), "{results:?}");
+    assert_eq!(results[0].started_at.0, results[0].id.seq as i64 - 5_000_000);
+    let page = store.results.page(&ResultQuery { page_size: 9, ..ResultQuery::default() }).await.unwrap();
+    assert_eq!(page.results.iter().map(|stored| stored.result.clone()).collect::<Vec<_>>(), results.to_vec());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,11 @@
 //! Results, statistics and the summary.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use probemesh::model::check::{Attempt, Evidence, Failure, Phase, Phases, Reason};
+use probemesh::model::id::NodeName;
+use probemesh::wire::batch::{BatchHead, encode};
 use rocket::http::Method;
 use serde_json::{Value, json};
 
@@ -207,4 +210,28 @@ async fn the_summary_has_the_shape_its_readers_know() {
     let unheard = &summary["services"][1];
     assert_eq!((&unheard["latest_check"], &unheard["verdict"]), (&Value::Null, &json!("unknown")));
     assert_eq!(unheard["uptime"]["ratio"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_clock_shows_and_does_not_reorder_history() {
+    let world = World::new().await;
+    let operator = world.token("operator").await;
+    world.service(&operator, service("one")).await;
+    world.append(&[good(1, 1, 60), good(1, 2, 120)]).await;
+    // Made between these two, by a node an hour ahead.
+    let mut ahead = good(1, 1, 3600 + 90);
+    ahead.id.node = NodeName::from("ahead");
+    let head = BatchHead::new(&ahead.id.node, &ahead.region, ahead.id.boot, 1, 0);
+    let batch: Arc<[u8]> = encode(&head, &[ahead]).into();
+    world.store.results.append_all(&[batch], Some(3_600_000_000)).await.unwrap();
+    let page = world.get("/api/monitor/results/?service=1", Some(&operator)).await.expect(200);
+    let shown: Vec<_> =
+        page["results"].as_array().unwrap().iter().map(|result| (&result["checked_at"], &result["clock_offset_ms"])).collect();
+    let [last, middle, first] = shown.as_slice() else { panic!("{page}") };
+    assert_eq!((*last.0 == "2026-11-22T08:02:00.000Z", last.1.is_null()), (true, true), "{last:?}");
+    assert_eq!((*middle.0 == "2026-11-22T08:01:30.000Z", middle.1.as_f64()), (true, Some(3_600_000.0)), "{middle:?}");
+    assert!(first.1.is_null());
+    let id = page["results"][1]["id"].as_str().unwrap();
+    let one = world.get(&format!("/api/monitor/results/{id}/"), Some(&operator)).await.expect(200);
+    assert_eq!((&one["clock_offset_ms"], &one["node"]), (&page["results"][1]["clock_offset_ms"], &"ahead".into()));
 }
