@@ -15,13 +15,14 @@ pub mod cluster;
 pub mod error;
 pub mod events;
 pub mod health;
-pub mod joining;
 pub mod incidents;
+pub mod joining;
 pub mod local;
 pub mod mask;
 pub mod metrics;
 pub mod openapi;
 pub mod query;
+pub mod regions;
 pub mod results;
 pub mod rollups;
 pub mod services;
@@ -68,6 +69,8 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 incidents::acknowledge,
                 incidents::note,
                 cluster::read,
+                regions::regions,
+                regions::nodes,
                 users::list,
                 users::create,
                 users::patch,

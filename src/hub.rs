@@ -166,6 +166,7 @@ impl Hub {
             clock: clock.clone(),
             group: Arc::default(),
             mesh: Arc::default(),
+            membership: membership.clone(),
             intake: intake.clone(),
             sealer: Arc::default(),
             aggregator: Arc::default(),
@@ -216,6 +217,7 @@ impl Hub {
             settings: config.api.clone(),
             default_schedule: config.hub.schedule.clone(),
             services_changed: Arc::new(move || assigner.assign()),
+            membership: membership.clone(),
             check_now: Arc::new(move |service| asked.check_now(service, None)),
             tree: Arc::new(move || {
                 let view = viewed.view();
@@ -438,6 +440,10 @@ fn observer(tree: Tree, metrics: Arc<Metrics>) -> Arc<dyn Fn() + Send + Sync> {
         let (depth, counts) = (region.shared.file.depth(), &region.shared.counts);
         metrics.outbox(&region.shared.settings.node.0, depth.batches, depth.bytes, counts.dropped.load(Relaxed));
         metrics.quarantined(counts.quarantined.load(Relaxed));
+        let node = &region.shared.settings.node;
+        if let Some(session) = tree.membership.session_of(node) {
+            tree.membership.heard_status(node, session, region.node_status());
+        }
         let restarts = counts.restarts.load(Relaxed)
             + region.group.lock().expect("no holder panics").restarts
             + tree.group.lock().expect("no holder panics").restarts;

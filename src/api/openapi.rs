@@ -45,6 +45,8 @@ use crate::api::summary::UptimeView;
         crate::api::incidents::acknowledge,
         crate::api::incidents::note,
         crate::api::cluster::read,
+        crate::api::regions::regions,
+        crate::api::regions::nodes,
         crate::api::users::list,
         crate::api::users::create,
         crate::api::users::patch,

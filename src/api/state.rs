@@ -14,6 +14,7 @@ use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
 use crate::config::sections::ApiSettings;
+use crate::hub::membership::Membership;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
@@ -45,6 +46,8 @@ pub struct ApiState {
     pub default_schedule: Schedule,
     /// Nudges whoever makes the assignments: a service was created, changed or deleted.
     pub services_changed: Arc<dyn Fn() + Send + Sync>,
+    /// The nodes of the cluster.
+    pub membership: Arc<Membership>,
     /// Asks the node of each region that checks a service for a check now.
     pub check_now: Arc<dyn Fn(ServiceId) -> Vec<Asked> + Send + Sync>,
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,

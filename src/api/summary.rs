@@ -109,9 +109,9 @@ pub struct GlobalDigest {
 pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Json<Summary>, ApiError> {
     query.allow(&[])?;
     let now = state.clock.now();
-    let services = state.board.summary(now).iter().map(|known| {
+    let services = state.board.summary(now).into_iter().map(|known| {
         let uptimes = state.uptimes.get(known.id).map(|known| uptimes(&known));
-        ServiceSummary { uptimes, ..ServiceSummary::from(known) }
+        ServiceSummary { uptimes, ..ServiceSummary::from(&known) }
     });
     let services = services.collect();
     Ok(Json(Summary { services, global_digest: None, generated_at: now.rfc3339() }))

@@ -19,6 +19,7 @@ use crate::mesh::gateway::{GatewayMsg, Sessions, remote};
 use crate::mesh::identity::Identity;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, RegionName};
+use crate::store::journal::LEAST_OFFSET;
 use crate::wire::batch::{decode, decode_head};
 use crate::wire::envelope::{
     Assembler, Bytes, Choice, Down, Hello, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment, frames,
@@ -332,7 +333,8 @@ impl Session {
         let (answer, answered) = oneshot::channel();
         let batches = batches.into_iter().map(|batch| batch.0.into()).collect();
         let (deliveries, answers) = (self.desk.deliveries.clone(), self.answers.0.clone());
-        let delivered = Delivery { batches, answer };
+        let clock_offset = self.desk.membership.clock_offset_us(&self.node);
+        let delivered = Delivery { batches, clock_offset, answer };
         tokio::spawn(async move {
             let answer = match deliveries.send(delivered).await {
                 Ok(()) => answered.await.ok(),
@@ -346,9 +348,13 @@ impl Session {
 
     /// The results of a batch that is not stored, on the hub's time line.
     fn results(&self, batch: &Bytes) -> Result<Vec<CheckResult>, String> {
-        let (head, results) = decode(&batch.0).map_err(|err| format!("node's results cannot be read: {err}"))?;
+        let (head, mut results) = decode(&batch.0).map_err(|err| format!("node's results cannot be read: {err}"))?;
         if head.node() != self.node || head.region() != self.region {
             return Err(format!("node sends results of node {} of region {}", head.node(), head.region()));
+        }
+        let offset = self.desk.membership.clock_offset_us(&self.node).filter(|offset| offset.unsigned_abs() >= LEAST_OFFSET);
+        if let Some(offset) = offset {
+            results.iter_mut().for_each(|result| result.set_clock_offset(offset));
         }
         Ok(results)
     }

@@ -10,7 +10,9 @@ use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::hub::aggregator::AggregatorStatus;
 use crate::hub::ingest::Intake;
+use crate::hub::membership::{Membership, NodeInfo};
 use crate::hub::sealer::SealerStatus;
+use crate::model::id::NodeName;
 use crate::model::time::Timestamp;
 use crate::region::RegionView;
 use crate::region::shared::quantile;
@@ -27,6 +29,7 @@ pub struct Tree {
     pub intake: Arc<Intake>,
     pub sealer: Arc<Mutex<SealerStatus>>,
     pub aggregator: Arc<Mutex<AggregatorStatus>>,
+    pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
 }
@@ -37,6 +40,7 @@ impl Tree {
         let region = self.region.lock().expect("no holder panics").clone();
         let mut nodes = vec![self.hub(now)];
         nodes.extend(region.map(|region| region_node(&region, now)));
+        nodes.extend(self.membership.nodes().into_iter().filter(|(_, info)| !info.local).map(|(name, info)| remote_node(&name, info)));
         ClusterView { generated_at: now.rfc3339(), nodes }
     }
 
@@ -83,12 +87,75 @@ impl Tree {
             ]),
             ..ActorView::default()
         };
+        let mut actors = vec![group_actor(&group, now, vec![ingest, sealer, aggregator])];
+        let mesh = self.mesh.lock().expect("no holder panics").clone();
+        if !mesh.name.is_empty() {
+            let member = |name: &String| ActorView { name: name.clone(), state: "running".to_owned(), ..ActorView::default() };
+            actors.push(group_actor(&mesh, now, mesh.members.iter().map(member).collect()));
+        }
         NodeView {
             name: "hub".to_owned(),
             connected: true,
-            actors: vec![group_actor(&group, now, vec![ingest, sealer, aggregator])],
+            actors,
             ..NodeView::default()
         }
+    }
+}
+
+/// A node elsewhere, as it tells of itself.
+fn remote_node(name: &NodeName, info: NodeInfo) -> NodeView {
+    let status = info.status.unwrap_or_default();
+    let outbox = ActorView {
+        name: "outbox".to_owned(),
+        state: if status.outbox_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.outbox_error,
+        figures: figures([
+            ("batches", json!(status.outbox_batches)),
+            ("results", json!(status.outbox_results)),
+            ("bytes", json!(status.outbox_bytes)),
+            ("oldest", json!(status.outbox_oldest_us.map(|oldest| Timestamp(oldest).rfc3339()))),
+            ("dropped", json!(status.dropped)),
+            ("refused", json!(status.refused)),
+        ]),
+        ..ActorView::default()
+    };
+    let probers = ActorView {
+        name: "supervisor".to_owned(),
+        state: "running".to_owned(),
+        restarts: status.restarts,
+        figures: figures([
+            ("probers", json!(status.services)),
+            ("quarantined", json!(status.quarantined)),
+            ("checks", json!(status.checks)),
+            ("failures", json!(status.failures)),
+            ("missed", json!(status.missed)),
+            ("checks_per_s", json!(info.checks_per_s)),
+            ("lag_p99_ms", json!(status.lag_p99_ms)),
+        ]),
+        ..ActorView::default()
+    };
+    let link = ActorView {
+        name: "link".to_owned(),
+        state: if info.connected { "connected" } else { "lost" }.to_owned(),
+        last_error: info.lost_reason,
+        figures: figures([
+            ("address", json!(info.address)),
+            ("version", json!(info.build)),
+            ("round_trip_ms", json!(info.round_trip_us.map(|us| us as f64 / 1e3))),
+            ("clock_offset_ms", json!(info.clock_offset_us.map(|us| us as f64 / 1e3))),
+            ("last_heard", json!(info.last_heard.map(Timestamp::rfc3339))),
+            ("sessions", json!(info.sessions)),
+            ("blind", json!(status.blind)),
+        ]),
+        children: vec![probers, outbox],
+        ..ActorView::default()
+    };
+    NodeView {
+        name: name.to_string(),
+        region: Some(info.region),
+        connected: info.connected,
+        generation: Some(status.generation),
+        actors: vec![link],
     }
 }
 

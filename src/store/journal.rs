@@ -32,7 +32,7 @@ const GROUP_BYTES: usize = 4 << 20;
 /// Transactions of untold outcome that are remembered.
 const UNRESOLVED: usize = 8;
 /// An offset of a node's clock that is smaller is no worse than what it was measured with.
-const LEAST_OFFSET: u64 = 1_000_000;
+pub const LEAST_OFFSET: u64 = 1_000_000;
 
 pub(super) type BatchKey = (NodeName, Boot, u64);
 

@@ -208,7 +208,7 @@ impl Inner {
         }
         let mut found: BTreeMap<SeriesKey, (Vec<CheckResult>, u64)> = BTreeMap::new();
         for blocks in blocks.chunks_mut(128) {
-            self.fill(blocks).await?;
+            self.fill(blocks.iter_mut()).await?;
             for block in blocks {
                 let Some(data) = block.data.take() else { continue };
                 let key = (block.service, block.region.clone());
