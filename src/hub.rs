@@ -26,6 +26,7 @@ use url::Url;
 
 use crate::aggregate::board::{Board, HOUR, Hour};
 use crate::api;
+use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
 use crate::clock::Clock;
@@ -61,6 +62,7 @@ pub struct Hub {
     pub services: Arc<Services>,
     pub users: Arc<Users>,
     pub board: Arc<Board>,
+    pub events: broadcast::Sender<Arc<Event>>,
     /// The password made for `admin`, where this start made one.
     pub new_password: Option<String>,
     pub tree: Tree,
@@ -176,7 +178,7 @@ impl Hub {
                 let view = viewed.view();
                 Box::pin(async move { view })
             }),
-            events,
+            events: events.clone(),
             metrics,
         };
         let rocket = api::mount(rocket::custom(config.rocket.clone()), state).mount("/", rocket::routes![root]);
@@ -185,6 +187,7 @@ impl Hub {
             services: records.services,
             users: records.users,
             board,
+            events,
             new_password,
             tree,
             rocket: Some(rocket),
@@ -198,6 +201,11 @@ impl Hub {
     /// The web server, to be launched once, or driven by a test.
     pub fn take_rocket(&mut self) -> Option<Rocket<Build>> {
         self.rocket.take()
+    }
+
+    /// The node's end of the link within this process, for whoever plays the node instead of a region.
+    pub fn take_link(&mut self) -> Option<NodeEnd> {
+        self.node_end.take()
     }
 
     /// Starts the region of this process; once.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! region:  schedule → prober → CheckResult → outbox (disk) → courier ──batches──▶ hub: ingest → journal → board
-//! hub:     board → verdicts;  journal → sealer → blocks;  store → API
+//! hub:     board → verdicts → aggregator → incidents;  journal → sealer → blocks → rollups;  store → API
 //! ```
 //!
 //! The modules, in reading order:
@@ -17,14 +17,14 @@
 //! | [`probe`] | one check of one service → `CheckResult` |
 //! | [`wire`] | what crosses from region to hub, with its version |
 //! | [`region`] | wires a region's process: supervisor, probers, outbox, courier |
-//! | [`store`] | the only SurrealQL: journal, blocks, details, services, users |
-//! | [`aggregate`] | results → region states and verdicts |
+//! | [`store`] | the only SurrealQL: journal, blocks, rollups, details, incidents, services, users |
+//! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`api`] | JSON under Rocket, one file a resource |
-//! | [`hub`] | wires the central process: ingest, sealer, assignments and Rocket |
+//! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! Invariants, watched by `tests/it/tidy.rs` where a text search can see them:
-//! - `model`, `wire::batch` and `aggregate::verdict` do no I/O and read no clock.
+//! - `model`, `wire::batch` and `aggregate` do no I/O and read no clock.
 //! - `probe` and `region` import nothing of `hub`, `store` or `api`, and build without them (`--no-default-features`).
 //! - Only `config` reads the environment, only `store` holds SurrealQL, only `clock` asks for the time or sets a timer.
 //! - A check is made when its result is committed to the outbox; the hub acknowledges what its store has committed.

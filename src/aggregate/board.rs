@@ -4,7 +4,7 @@
 //! **Invariant.** Folding is idempotent for a region's state (an older result changes nothing); the hourly counts trust the
 //! store to hand over each result once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ pub const HOUR: i64 = 3_600_000_000;
 const HOURS: usize = 25;
 /// How long a schedule's gap is remembered.
 const GAP_GOOD_FOR: Duration = Duration::from_secs(60);
+/// So long after a service came to the board it is not told as down before every region there is has spoken: the first
+/// to be heard, after a start above all, must not pass for all of them.
+const YOUNG: Duration = Duration::from_secs(15);
 /// What the uptime of the board speaks of.
 pub const UPTIME_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
@@ -33,6 +36,8 @@ struct Known {
     services: BTreeMap<ServiceId, Entry>,
     /// Regions without a vote.
     silent: Silent,
+    /// Regions that were ever heard.
+    regions: BTreeSet<RegionName>,
 }
 
 type Silent = BTreeMap<RegionName, Silence>;
@@ -95,6 +100,7 @@ struct Entry {
     wanted: Option<Vec<String>>,
     regions: BTreeMap<RegionName, Place>,
     verdict: Verdict,
+    young_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -125,6 +131,7 @@ impl Board {
             if let Some(heard) = heard {
                 entry.verdict = if entry.enabled { heard.verdict } else { Verdict::Disabled };
                 entry.regions = heard.regions;
+                entry.young_until = heard.young_until;
                 entry.regions.retain(|region, _| entry.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| **name == *region.0)));
             }
             known.services.insert(service.id, entry);
@@ -157,14 +164,14 @@ impl Board {
     /// Finds the verdicts that time has changed: nothing was heard of a region for too long. Called about once a second.
     pub fn expire(&self, now: Timestamp) -> Vec<VerdictChange> {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent } = &mut *known;
+        let Known { services, silent, regions } = &mut *known;
         let entries = services.iter_mut();
-        entries.filter_map(|(id, entry)| entry.change(*id, None, silent, now)).collect()
+        entries.filter_map(|(id, entry)| entry.change(*id, None, silent, regions, now)).collect()
     }
 
     fn take(&self, results: &[CheckResult], now: Timestamp, counted: bool) -> Folded {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent } = &mut *known;
+        let Known { services, silent, regions } = &mut *known;
         let mut folded = Folded::default();
         for result in results {
             let Some(entry) = services.get_mut(&result.service) else { continue };
@@ -172,6 +179,9 @@ impl Board {
                 entry.gap = (now, entry.schedule.gap(now));
             }
             let first = !result.ok() && !silent.contains_key(&result.region) && !entry.fails_anywhere(silent, now);
+            if !regions.contains(&result.region) {
+                regions.insert(result.region.clone());
+            }
             let before = entry.status_of(&result.region);
             let news = entry.hear(result, now);
             if counted {
@@ -184,7 +194,7 @@ impl Board {
                 folded.first_failures.push(FirstFailure { service: result.service, region: result.region.clone() });
             }
             let to = entry.status_of(&result.region);
-            if let Some(change) = entry.change(result.service, Some(result), silent, now) {
+            if let Some(change) = entry.change(result.service, Some(result), silent, regions, now) {
                 folded.verdicts.push(change);
             } else if to != before && entry.enabled && !silent.contains_key(&result.region) {
                 folded.regions.push(RegionChange {
@@ -203,8 +213,9 @@ impl Board {
     /// Brings back what the store knows of one region's past: its last results, oldest first, and its counts of the last hours.
     pub fn restore(&self, recent: &[CheckResult], hours: &[Hour], now: Timestamp) {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent } = &mut *known;
+        let Known { services, silent, regions } = &mut *known;
         let Some(newest) = recent.last() else { return };
+        regions.insert(newest.region.clone());
         let Some(entry) = services.get_mut(&newest.service) else { return };
         for result in recent {
             entry.hear(result, now);
@@ -251,7 +262,7 @@ impl Board {
     pub fn blank(&self, id: ServiceId) -> Option<Board> {
         let known = self.0.read().expect("no holder panics");
         let entry = known.services.get(&id)?.blank();
-        Some(Board(RwLock::new(Known { services: BTreeMap::from([(id, entry)]), silent: Silent::new() })))
+        Some(Board(RwLock::new(Known { services: BTreeMap::from([(id, entry)]), ..Known::default() })))
     }
 
     /// How a service stands, told as a change from knowing nothing; `None` where it is not on the board.
@@ -281,6 +292,7 @@ impl Entry {
             wanted: service.regions.clone(),
             regions: BTreeMap::new(),
             verdict: if service.enabled { Verdict::Unknown } else { Verdict::Disabled },
+            young_until: now.plus(YOUNG),
         }
     }
 
@@ -307,6 +319,14 @@ impl Entry {
         news
     }
 
+    /// Whether every region that has a vote and checks this service was heard of it lately.
+    fn all_have_spoken(&self, silent: &Silent, known: &BTreeSet<RegionName>, now: Timestamp) -> bool {
+        let gap = self.gap();
+        let wanted = |region: &&RegionName| self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| **name == *region.0));
+        let mut voting = known.iter().filter(|region| !silent.contains_key(region)).filter(wanted);
+        voting.all(|region| self.regions.get(region).is_some_and(|place| place.streak.status_at(now, gap) != RegionStatus::Unknown))
+    }
+
     /// What results alone say of a region.
     fn status_of(&self, region: &RegionName) -> RegionStatus {
         self.regions.get(region).map_or(RegionStatus::Unknown, |place| place.streak.status)
@@ -322,9 +342,16 @@ impl Entry {
     }
 
     /// The change there is between the verdict that was told last and the one that holds now.
-    fn change(&mut self, service: ServiceId, by: Option<&CheckResult>, silent: &Silent, now: Timestamp) -> Option<VerdictChange> {
+    fn change(
+        &mut self,
+        service: ServiceId,
+        by: Option<&CheckResult>,
+        silent: &Silent,
+        known: &BTreeSet<RegionName>,
+        now: Timestamp,
+    ) -> Option<VerdictChange> {
         let to = self.verdict_at(silent, now);
-        if to == self.verdict {
+        if to == self.verdict || to == Verdict::Down && now < self.young_until && !self.all_have_spoken(silent, known, now) {
             return None;
         }
         let from = std::mem::replace(&mut self.verdict, to);
@@ -379,6 +406,7 @@ impl Entry {
             wanted: self.wanted.clone(),
             regions: BTreeMap::new(),
             verdict: if self.enabled { Verdict::Unknown } else { Verdict::Disabled },
+            young_until: Timestamp(i64::MIN),
         }
     }
 
@@ -489,3 +517,6 @@ impl Entry {
 fn without_evidence(result: &CheckResult) -> CheckResult {
     CheckResult { attempts: Vec::new(), evidence: None, ..result.clone() }
 }
+
+#[cfg(test)]
+mod tests;

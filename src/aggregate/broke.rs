@@ -42,7 +42,7 @@ pub fn first_line(regions: &[RegionState]) -> Option<String> {
         groups.entry(symptom.kind.clone()).or_default().push((state, symptom));
     }
     let mut groups: Vec<Vec<(&RegionState, Symptom)>> = groups.into_values().collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.len()), group.first().map(|(state, _)| state.region.clone())));
     let alone = groups.len() == 1;
     let mut told: Vec<String> = groups.iter().take(GROUPS).map(|group| tell(group, &voters, alone)).collect();
     if groups.len() > GROUPS {
