@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
-use crate::config::sections::{ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
+use crate::config::sections::{
+    ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings,
+};
 use crate::config::sources::Sources;
 
 const PERIOD: Duration = Duration::from_secs(2);

@@ -141,9 +141,8 @@ impl Inner {
         let mut found: Option<(i64, Vec<SeriesKey>)> = None;
         for (hour, keys) in ended {
             let within = |started: i64| hour_of(started) == *hour;
-            let waits = |key: &&SeriesKey| {
-                memory.series.get(*key).is_none_or(|series| !series.tail.rows().iter().any(|row| within(row.started)))
-            };
+            let waits =
+                |key: &&SeriesKey| memory.series.get(*key).is_none_or(|series| !series.tail.rows().iter().any(|row| within(row.started)));
             let mut ripe = keys.iter().filter(waits);
             match &found {
                 None => {

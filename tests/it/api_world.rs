@@ -37,7 +37,6 @@ pub struct World {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub users: Arc<Users>,
-    pub incidents: Arc<Incidents>,
     pub board: Arc<Board>,
     pub metrics: Arc<Metrics>,
     pub events: broadcast::Sender<Arc<Event>>,
@@ -122,7 +121,7 @@ impl World {
         let state = ApiState {
             store: store.clone(),
             services: services.clone(),
-            incidents: incidents.clone(),
+            incidents,
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,
@@ -147,7 +146,7 @@ impl World {
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
         let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
-        World { client, clock, store, services, users, incidents, board, metrics, events, nudges, requests: Some(requests), batches }
+        World { client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), batches }
     }
 
     /// Logs in and gives the access token.

@@ -28,7 +28,6 @@ const REGIONS: [&str; 3] = ["ap-south", "eu-west", "us-east"];
 
 /// A hub with the link its nodes would use.
 struct World {
-    clock: Clock,
     client: Client,
     hub: Hub,
     link: NodeEnd,
@@ -57,7 +56,7 @@ impl World {
         let events = hub.events.subscribe();
         let client = Client::tracked(hub.take_rocket().unwrap()).await.unwrap();
         let link = hub.take_link().unwrap();
-        let mut world = World { clock: clock.clone(), client, hub, link, events, token: String::new(), boot, batches: BTreeMap::new() };
+        let mut world = World { client, hub, link, events, token: String::new(), boot, batches: BTreeMap::new() };
         let (_, tokens) = world.ask(Method::Post, "/api/token/", Some(json!({"username": "admin", "password": PASSWORD}))).await;
         world.token = tokens["access"].as_str().unwrap().to_owned();
         world
@@ -336,9 +335,8 @@ async fn rollups_and_uptime_are_answered_from_the_running_hour_on() {
     let mut world = World::open(folder.path(), &clock, 1).await;
     let shop = world.add(shop()).await;
     for region in ["eu-west", "us-east"] {
-        let results: Vec<CheckResult> = (0..10)
-            .map(|minute| if minute == 4 { refused(shop, region, 240) } else { good(shop, region, minute * 60) })
-            .collect();
+        let results: Vec<CheckResult> =
+            (0..10).map(|minute| if minute == 4 { refused(shop, region, 240) } else { good(shop, region, minute * 60) }).collect();
         world.feed(region, &results).await;
     }
     clock.advance(Duration::from_secs(600)).await;

@@ -126,7 +126,11 @@ fn recount(all: &[CheckResult], service: u32, span: i64, now: i64) -> BTreeMap<i
                 let start = from.div_euclid(span) * span;
                 let to = end.min(start + span);
                 let plain = spans.entry(start).or_default();
-                if result.ok() { plain.up += to - from } else { plain.down += to - from }
+                if result.ok() {
+                    plain.up += to - from
+                } else {
+                    plain.down += to - from
+                }
                 from = to;
             }
         }
@@ -139,7 +143,12 @@ fn check(found: &[Bucket], mut expected: BTreeMap<i64, Plain>, what: &str) {
         let mut plain = expected.remove(&bucket.start.0).unwrap_or_else(|| panic!("{what}: nothing was at {}", bucket.start));
         let rollup = &bucket.rollup;
         let counts = (rollup.checks, rollup.attempts, &rollup.failures, rollup.latency.count(), rollup.phases[1].count());
-        assert_eq!(counts, (plain.checks, plain.attempts, &plain.failures, plain.passed_us.len() as u64, plain.connects), "{what} {}", bucket.start);
+        assert_eq!(
+            counts,
+            (plain.checks, plain.attempts, &plain.failures, plain.passed_us.len() as u64, plain.connects),
+            "{what} {}",
+            bucket.start
+        );
         assert_eq!(rollup.latency.sum_us(), plain.passed_us.iter().sum::<u64>(), "{what} {}", bucket.start);
         assert_eq!((bucket.times.up, bucket.times.down), (plain.up, plain.down), "{what} {}", bucket.start);
         plain.passed_us.sort_unstable();

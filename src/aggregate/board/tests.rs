@@ -111,7 +111,7 @@ fn the_first_region_heard_does_not_pass_for_all() {
     let board = Board::default();
     let known = service(json!({}));
     let other = Service { id: ServiceId(2), ..known.clone() };
-    board.replace_services(&[known.clone()], at(0));
+    board.replace_services(std::slice::from_ref(&known), at(0));
     heard(&board, &[good("a", 0), good("b", 0), good("c", 0)]);
     board.replace_services(&[known, other], at(10));
     let of_other = |result: CheckResult| CheckResult { service: ServiceId(2), ..result };

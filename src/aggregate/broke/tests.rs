@@ -86,17 +86,26 @@ fn the_line_says_where_it_broke() {
         (vec![status("a", 503), silent(bad("b", 0)), silent(good("c", 0))], "status 503 in a"),
         (vec![state(expired("a")), state(expired("b"))], "certificate expired on 2026-11-20 in 2 of 2 regions"),
         (vec![changed, up("b")], "only a: certificate expired on 2026-11-20 (another one than before)"),
-        (vec![of("a", Reason::Certificate, Phase::Tls, "wrong name: the certificate is not valid for x")], "certificate is for another name in a"),
+        (
+            vec![of("a", Reason::Certificate, Phase::Tls, "wrong name: the certificate is not valid for x")],
+            "certificate is for another name in a",
+        ),
         (vec![of("a", Reason::Certificate, Phase::Tls, "unknown issuer of the certificate")], "certificate is not trusted in a"),
         (vec![of("a", Reason::Certificate, Phase::Tls, "the certificate was revoked")], "certificate was revoked in a"),
         (vec![of("a", Reason::Dns, Phase::Dns, "no such name"), up("b")], "only a: DNS fails"),
         (vec![of("a", Reason::Connect, Phase::Connect, "network unreachable"), up("b")], "only a: network unreachable"),
         (vec![of("a", Reason::Connect, Phase::Connect, "the connection was reset by the server")], "connection reset in a"),
-        (vec![state(timeout("a", Phase::Connect, 10_000)), state(timeout("b", Phase::Connect, 10_004))], "connect times out after 10 s in 2 of 2 regions"),
+        (
+            vec![state(timeout("a", Phase::Connect, 10_000)), state(timeout("b", Phase::Connect, 10_004))],
+            "connect times out after 10 s in 2 of 2 regions",
+        ),
         (vec![state(timeout("a", Phase::Tls, 5000)), up("b")], "only a: TLS handshake times out after 5 s"),
         (vec![state(timeout("a", Phase::FirstByte, 850)), up("b")], "only a: no answer within 850 ms"),
         (vec![state(timeout("a", Phase::Transfer, 10_000)), up("b")], "only a: answer stalls, not whole after 10 s"),
-        (vec![of("a", Reason::Header, Phase::Expect, "x"), of("b", Reason::Header, Phase::Expect, "y")], "header not as expected in all 2 regions"),
+        (
+            vec![of("a", Reason::Header, Phase::Expect, "x"), of("b", Reason::Header, Phase::Expect, "y")],
+            "header not as expected in all 2 regions",
+        ),
         (vec![of("a", Reason::Body, Phase::Expect, "x")], "body not as expected in a"),
         (vec![of("a", Reason::Json, Phase::Expect, "x")], "JSON not as expected in a"),
         (vec![of("a", Reason::TooLarge, Phase::Transfer, "x")], "answer too large in a"),
@@ -106,7 +115,10 @@ fn the_line_says_where_it_broke() {
         (vec![of("a", Reason::Internal, Phase::Dns, "x")], "the check itself fails in a"),
         (vec![slow_state(good("a", 0)), slow_state(good("b", 0))], "answer takes 20 ms in 2 of 2 regions"),
         (vec![slow_state(good("a", 0)), status("b", 503), up("c")], "only b: status 503"),
-        (vec![status("a", 500), status("b", 501), status("c", 502), status("d", 503)], "a: status 500; b: status 501; c: status 502; 1 more"),
+        (
+            vec![status("a", 500), status("b", 501), status("c", 502), status("d", 503)],
+            "a: status 500; b: status 501; c: status 502; 1 more",
+        ),
     ];
     for (regions, expected) in table {
         assert_eq!(first_line(&regions).as_deref(), Some(expected));

@@ -22,7 +22,7 @@ impl Story {
     }
 
     fn hear(&mut self, result: CheckResult) {
-        let folded = self.board.fold(&[result.clone()], result.started_at);
+        let folded = self.board.fold(std::slice::from_ref(&result), result.started_at);
         folded.verdicts.iter().for_each(|change| self.take(change));
         for change in &folded.regions {
             let step = self.open.as_ref().and_then(|open| region_step(open, change));
