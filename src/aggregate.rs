@@ -10,6 +10,8 @@ pub mod change;
 pub mod incident;
 #[cfg(feature = "hub")]
 pub mod rollup;
+#[cfg(all(test, feature = "hub"))]
+mod sample;
 #[cfg(feature = "hub")]
 pub mod sketch;
 pub mod verdict;

@@ -31,6 +31,7 @@ use url::Url;
 use crate::aggregate::board::{Board, HOUR, Hour};
 use crate::aggregate::change::Silence;
 use crate::api;
+use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
 use crate::cli::process::end_signal;
@@ -59,6 +60,7 @@ use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
+use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
 use crate::telemetry::health::HealthLog;
@@ -76,6 +78,7 @@ pub struct Hub {
     pub services: Arc<Services>,
     pub users: Arc<Users>,
     pub board: Arc<Board>,
+    pub events: broadcast::Sender<Arc<Event>>,
     /// The password made for `admin`, where this start made one.
     pub new_password: Option<String>,
     pub tree: Tree,
@@ -223,7 +226,7 @@ impl Hub {
                 let view = viewed.view();
                 Box::pin(async move { view })
             }),
-            events,
+            events: events.clone(),
             metrics,
             nodes: records.nodes,
             token_issuer,
@@ -235,6 +238,7 @@ impl Hub {
             services: records.services,
             users: records.users,
             board,
+            events,
             new_password,
             tree,
             rocket: Some(rocket),
@@ -250,6 +254,11 @@ impl Hub {
     /// The web server, to be launched once, or driven by a test.
     pub fn take_rocket(&mut self) -> Option<Rocket<Build>> {
         self.rocket.take()
+    }
+
+    /// The node's end of the link within this process, for whoever plays the node instead of a region.
+    pub fn take_link(&mut self) -> Option<NodeEnd> {
+        self.node_end.take()
     }
 
     /// Starts the region of this process; once.

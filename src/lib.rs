@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! region:  schedule → prober → CheckResult → outbox (disk) → courier ──batches──▶ hub: ingest → journal → board
-//! hub:     board → verdicts;  journal → sealer → blocks;  store → API
+//! hub:     board → verdicts → aggregator → incidents;  journal → sealer → blocks → rollups;  store → API
 //! ```
 //!
 //! The modules, in reading order:
@@ -16,18 +16,17 @@
 //! | [`supervise`] | the restart policy, shared by region and hub |
 //! | [`probe`] | one check of one service → `CheckResult` |
 //! | [`wire`] | what crosses from region to hub, with its version |
-//! | [`mesh`] | joining a hub from another machine: tokens, certificates |
+//! | [`mesh`] | the link between machines: ractor_cluster over mutual TLS, joining, one session a node |
 //! | [`region`] | wires a region's process: supervisor, probers, outbox, courier |
-//! | [`mesh`] | the link between machines: ractor_cluster over mutual TLS, one session a node |
 //! | [`node`] | wires a region's process on a machine of its own: region and mesh |
-//! | [`store`] | the only SurrealQL: journal, blocks, details, services, users |
-//! | [`aggregate`] | results → region states and verdicts |
+//! | [`store`] | the only SurrealQL: journal, blocks, rollups, details, incidents, services, users |
+//! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`api`] | JSON under Rocket, one file a resource |
-//! | [`hub`] | wires the central process: ingest, sealer, assignments and Rocket |
+//! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! Invariants, watched by `tests/it/tidy.rs` where a text search can see them:
-//! - `model`, `wire::batch` and `aggregate::verdict` do no I/O and read no clock.
+//! - `model`, `wire::batch` and `aggregate` do no I/O and read no clock.
 //! - `probe` and `region` import nothing of `hub`, `store` or `api`, and build without them (`--no-default-features`).
 //! - Only `config` reads the environment, only `store` holds SurrealQL, only `clock` asks for the time or sets a timer.
 //! - A check is made when its result is committed to the outbox; the hub acknowledges what its store has committed.

@@ -4,16 +4,19 @@
 //! **Invariant.** Folding is idempotent for a region's state (an older result changes nothing); the hourly counts trust the
 //! store to hand over each result once.
 
-use std::collections::{BTreeMap, VecDeque};
+mod entry;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use crate::aggregate::board::entry::Entry;
 use crate::aggregate::change::{FirstFailure, Folded, RegionChange, Silence, VerdictChange};
 use crate::aggregate::rollup::Rule;
-use crate::aggregate::verdict::{RegionStatus, Streak, Thresholds, Verdict, Vote, verdict};
+use crate::aggregate::verdict::{RegionStatus, Verdict};
 use crate::model::check::{Certificate, CheckResult};
 use crate::model::id::{NodeName, RegionName, ServiceId};
-use crate::model::service::{Quorum, Schedule, Service};
+use crate::model::service::Service;
 use crate::model::time::Timestamp;
 
 /// Microseconds of an hour.
@@ -22,6 +25,9 @@ pub const HOUR: i64 = 3_600_000_000;
 const HOURS: usize = 25;
 /// How long a schedule's gap is remembered.
 const GAP_GOOD_FOR: Duration = Duration::from_secs(60);
+/// So long after a service came to the board it is not told as down before every region there is has spoken: the first
+/// to be heard, after a start above all, must not pass for all of them.
+const YOUNG: Duration = Duration::from_secs(15);
 /// What the uptime of the board speaks of.
 pub const UPTIME_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
@@ -33,6 +39,8 @@ struct Known {
     services: BTreeMap<ServiceId, Entry>,
     /// Regions without a vote.
     silent: Silent,
+    /// Regions that were ever heard.
+    regions: BTreeSet<RegionName>,
 }
 
 type Silent = BTreeMap<RegionName, Silence>;
@@ -78,33 +86,6 @@ pub struct Uptime {
     pub window: Duration,
 }
 
-#[derive(Debug)]
-struct Entry {
-    name: Arc<str>,
-    enabled: bool,
-    group: Option<String>,
-    tags: Vec<String>,
-    quorum: Quorum,
-    thresholds: Thresholds,
-    schedule: Schedule,
-    /// The schedule's gap and when it was asked: of a cron expression it changes, and costs more than to remember.
-    gap: (Timestamp, Duration),
-    degraded_after: Option<Duration>,
-    incident_on_degraded: bool,
-    /// `None`: all.
-    wanted: Option<Vec<String>>,
-    regions: BTreeMap<RegionName, Place>,
-    verdict: Verdict,
-}
-
-#[derive(Debug)]
-struct Place {
-    streak: Streak,
-    latest: Arc<CheckResult>,
-    good_certificate: Option<Arc<Certificate>>,
-    hours: VecDeque<Hour>,
-}
-
 /// Checks of one clock hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hour {
@@ -125,6 +106,7 @@ impl Board {
             if let Some(heard) = heard {
                 entry.verdict = if entry.enabled { heard.verdict } else { Verdict::Disabled };
                 entry.regions = heard.regions;
+                entry.young_until = heard.young_until;
                 entry.regions.retain(|region, _| entry.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| **name == *region.0)));
             }
             known.services.insert(service.id, entry);
@@ -157,14 +139,14 @@ impl Board {
     /// Finds the verdicts that time has changed: nothing was heard of a region for too long. Called about once a second.
     pub fn expire(&self, now: Timestamp) -> Vec<VerdictChange> {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent } = &mut *known;
+        let Known { services, silent, regions } = &mut *known;
         let entries = services.iter_mut();
-        entries.filter_map(|(id, entry)| entry.change(*id, None, silent, now)).collect()
+        entries.filter_map(|(id, entry)| entry.change(*id, None, silent, regions, now)).collect()
     }
 
     fn take(&self, results: &[CheckResult], now: Timestamp, counted: bool) -> Folded {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent } = &mut *known;
+        let Known { services, silent, regions } = &mut *known;
         let mut folded = Folded::default();
         for result in results {
             let Some(entry) = services.get_mut(&result.service) else { continue };
@@ -172,6 +154,9 @@ impl Board {
                 entry.gap = (now, entry.schedule.gap(now));
             }
             let first = !result.ok() && !silent.contains_key(&result.region) && !entry.fails_anywhere(silent, now);
+            if !regions.contains(&result.region) {
+                regions.insert(result.region.clone());
+            }
             let before = entry.status_of(&result.region);
             let news = entry.hear(result, now);
             if counted {
@@ -184,7 +169,7 @@ impl Board {
                 folded.first_failures.push(FirstFailure { service: result.service, region: result.region.clone() });
             }
             let to = entry.status_of(&result.region);
-            if let Some(change) = entry.change(result.service, Some(result), silent, now) {
+            if let Some(change) = entry.change(result.service, Some(result), silent, regions, now) {
                 folded.verdicts.push(change);
             } else if to != before && entry.enabled && !silent.contains_key(&result.region) {
                 folded.regions.push(RegionChange {
@@ -203,8 +188,9 @@ impl Board {
     /// Brings back what the store knows of one region's past: its last results, oldest first, and its counts of the last hours.
     pub fn restore(&self, recent: &[CheckResult], hours: &[Hour], now: Timestamp) {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent } = &mut *known;
+        let Known { services, silent, regions } = &mut *known;
         let Some(newest) = recent.last() else { return };
+        regions.insert(newest.region.clone());
         let Some(entry) = services.get_mut(&newest.service) else { return };
         for result in recent {
             entry.hear(result, now);
@@ -258,7 +244,7 @@ impl Board {
     pub fn blank(&self, id: ServiceId) -> Option<Board> {
         let known = self.0.read().expect("no holder panics");
         let entry = known.services.get(&id)?.blank();
-        Some(Board(RwLock::new(Known { services: BTreeMap::from([(id, entry)]), silent: Silent::new() })))
+        Some(Board(RwLock::new(Known { services: BTreeMap::from([(id, entry)]), ..Known::default() })))
     }
 
     /// How a service stands, told as a change from knowing nothing; `None` where it is not on the board.
@@ -272,227 +258,5 @@ impl Board {
     }
 }
 
-impl Entry {
-    fn new(service: &Service, now: Timestamp) -> Entry {
-        Entry {
-            name: service.name.clone(),
-            enabled: service.enabled,
-            group: service.group.clone(),
-            tags: service.tags.clone(),
-            quorum: service.quorum,
-            thresholds: Thresholds { failure: service.failure_threshold, success: service.success_threshold },
-            schedule: service.schedule.clone(),
-            gap: (now, service.schedule.gap(now)),
-            degraded_after: service.degraded_after,
-            incident_on_degraded: service.incident_on_degraded,
-            wanted: service.regions.clone(),
-            regions: BTreeMap::new(),
-            verdict: if service.enabled { Verdict::Unknown } else { Verdict::Disabled },
-        }
-    }
-
-    fn place(&mut self, result: &CheckResult) -> &mut Place {
-        self.regions.entry(result.region.clone()).or_insert_with(|| Place {
-            streak: Streak::start(result.started_at),
-            latest: Arc::new(without_evidence(result)),
-            good_certificate: None,
-            hours: VecDeque::new(),
-        })
-    }
-
-    /// Moves the state of a region; `false`: the result is history.
-    fn hear(&mut self, result: &CheckResult, now: Timestamp) -> bool {
-        let thresholds = self.thresholds;
-        let place = self.place(result);
-        let news = place.streak.fold(result, thresholds, now);
-        if news {
-            place.latest = Arc::new(without_evidence(result));
-            if result.ok() {
-                place.good_certificate = result.certificate.clone();
-            }
-        }
-        news
-    }
-
-    /// What results alone say of a region.
-    fn status_of(&self, region: &RegionName) -> RegionStatus {
-        self.regions.get(region).map_or(RegionStatus::Unknown, |place| place.streak.status)
-    }
-
-    /// Whether the newest check of any region that votes has failed.
-    fn fails_anywhere(&self, silent: &Silent, now: Timestamp) -> bool {
-        let gap = self.gap();
-        let mut places = self.regions.iter();
-        places.any(|(region, place)| {
-            !place.latest.ok() && !silent.contains_key(region) && place.streak.status_at(now, gap) != RegionStatus::Unknown
-        })
-    }
-
-    /// The change there is between the verdict that was told last and the one that holds now.
-    fn change(&mut self, service: ServiceId, by: Option<&CheckResult>, silent: &Silent, now: Timestamp) -> Option<VerdictChange> {
-        let to = self.verdict_at(silent, now);
-        if to == self.verdict {
-            return None;
-        }
-        let from = std::mem::replace(&mut self.verdict, to);
-        Some(self.told(service, from, to, by, silent, now))
-    }
-
-    fn told(
-        &self,
-        service: ServiceId,
-        from: Verdict,
-        to: Verdict,
-        by: Option<&CheckResult>,
-        silent: &Silent,
-        now: Timestamp,
-    ) -> VerdictChange {
-        let regions = self.states(silent, now);
-        let speaks = |state: &&RegionState| match to {
-            Verdict::Down => state.status == RegionStatus::Down,
-            Verdict::Degraded => state.status == RegionStatus::Down || state.slow && state.status == RegionStatus::Up,
-            Verdict::Up => state.status == RegionStatus::Up,
-            Verdict::Unknown | Verdict::Disabled => false,
-        };
-        // The result that turned it is the newest of its region; it is the cause where it speaks for what it turned to.
-        let turned = by.and_then(|by| regions.iter().filter(speaks).find(|state| state.region == by.region));
-        let newest = regions.iter().filter(speaks).max_by_key(|state| (state.latest.started_at, &state.region));
-        VerdictChange {
-            service,
-            name: self.name.clone(),
-            from,
-            to,
-            at: by.map_or(now, |by| by.started_at.min(now)),
-            failure: by.and_then(|by| by.failure.clone()),
-            cause: turned.or(newest).map(|state| state.latest.clone()),
-            regions,
-            incident_on_degraded: self.incident_on_degraded,
-        }
-    }
-
-    /// The same service, unheard of.
-    fn blank(&self) -> Entry {
-        Entry {
-            name: self.name.clone(),
-            enabled: self.enabled,
-            group: self.group.clone(),
-            tags: self.tags.clone(),
-            quorum: self.quorum,
-            thresholds: self.thresholds,
-            schedule: self.schedule.clone(),
-            gap: self.gap,
-            degraded_after: self.degraded_after,
-            incident_on_degraded: self.incident_on_degraded,
-            wanted: self.wanted.clone(),
-            regions: BTreeMap::new(),
-            verdict: if self.enabled { Verdict::Unknown } else { Verdict::Disabled },
-        }
-    }
-
-    fn count(&mut self, result: &CheckResult) {
-        let place = self.place(result);
-        let hour = result.started_at.0.div_euclid(HOUR);
-        let slot = match place.hours.iter().rposition(|slot| slot.hour <= hour) {
-            Some(index) if place.hours[index].hour == hour => index,
-            Some(index) => {
-                place.hours.insert(index + 1, Hour { hour, ..Hour::default() });
-                index + 1
-            }
-            None => {
-                place.hours.push_front(Hour { hour, ..Hour::default() });
-                0
-            }
-        };
-        place.hours[slot].checks += 1;
-        place.hours[slot].failures += u32::from(!result.ok());
-        while place.hours.len() > HOURS {
-            place.hours.pop_front();
-        }
-    }
-
-    fn verdict_at(&self, silent: &Silent, now: Timestamp) -> Verdict {
-        if !self.enabled {
-            return Verdict::Disabled;
-        }
-        let gap = self.gap();
-        let votes: Vec<Vote> = self
-            .regions
-            .iter()
-            .map(|(region, place)| Vote { status: self.vote(region, place, gap, silent, now), slow: self.is_slow(place) })
-            .collect();
-        verdict(self.quorum, &votes)
-    }
-
-    fn vote(&self, region: &RegionName, place: &Place, gap: Duration, silent: &Silent, now: Timestamp) -> RegionStatus {
-        match self.enabled && !silent.contains_key(region) {
-            true => place.streak.status_at(now, gap),
-            false => RegionStatus::Unknown,
-        }
-    }
-
-    fn is_slow(&self, place: &Place) -> bool {
-        self.degraded_after.is_some_and(|limit| place.latest.latency > limit)
-    }
-
-    /// A check may take as long as all its attempts, so a gap is never taken shorter than the last check was.
-    fn gap(&self) -> Duration {
-        let slowest = self.regions.values().map(|place| place.latest.elapsed).max().unwrap_or_default();
-        self.gap.1.max(slowest)
-    }
-
-    fn states(&self, silent: &Silent, now: Timestamp) -> Vec<RegionState> {
-        let gap = self.gap();
-        let state = |(region, place): (&RegionName, &Place)| RegionState {
-            region: region.clone(),
-            status: self.vote(region, place, gap, silent, now),
-            since: silent.get(region).map_or(place.streak.since, |silence| silence.since),
-            latest: place.latest.clone(),
-            slow: place.latest.ok() && self.is_slow(place),
-            silence: silent.get(region).copied(),
-            good_certificate: place.good_certificate.clone(),
-        };
-        self.regions.iter().map(state).collect()
-    }
-
-    fn state(&self, id: ServiceId, silent: &Silent, now: Timestamp) -> ServiceState {
-        let regions = self.states(silent, now);
-        ServiceState {
-            id,
-            name: self.name.clone(),
-            enabled: self.enabled,
-            group: self.group.clone(),
-            tags: self.tags.clone(),
-            verdict: self.verdict_at(silent, now),
-            since: regions.iter().map(|region| region.since).max(),
-            latest: regions.iter().map(|region| &region.latest).max_by_key(|latest| latest.started_at).cloned(),
-            uptime: self.uptime(now, self.gap()),
-            regions,
-        }
-    }
-
-    fn uptime(&self, now: Timestamp, gap: Duration) -> Uptime {
-        let first = (now.0 - 24 * HOUR).div_euclid(HOUR);
-        let (mut checks, mut failures, mut known) = (0u64, 0u64, 0.0f64);
-        let span = gap.as_secs_f64();
-        for place in self.regions.values() {
-            for slot in place.hours.iter().filter(|slot| slot.hour >= first) {
-                // The oldest hour counts by the share of it the window still holds.
-                let share = if slot.hour == first { 1.0 - (now.0 - 24 * HOUR).rem_euclid(HOUR) as f64 / HOUR as f64 } else { 1.0 };
-                checks += u64::from(slot.checks);
-                failures += u64::from(slot.failures);
-                known += (f64::from(slot.checks) * span).min(3600.0) * share;
-            }
-        }
-        let whole = UPTIME_WINDOW.as_secs_f64() * self.regions.len().max(1) as f64;
-        Uptime {
-            ratio: (checks > 0).then(|| (checks - failures) as f64 / checks as f64),
-            coverage: (known / whole).min(1.0),
-            window: UPTIME_WINDOW,
-        }
-    }
-}
-
-/// The board shows states, not evidence: that stays in the store.
-fn without_evidence(result: &CheckResult) -> CheckResult {
-    CheckResult { attempts: Vec::new(), evidence: None, ..result.clone() }
-}
+#[cfg(test)]
+mod tests;

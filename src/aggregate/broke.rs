@@ -42,7 +42,7 @@ pub fn first_line(regions: &[RegionState]) -> Option<String> {
         groups.entry(symptom.kind.clone()).or_default().push((state, symptom));
     }
     let mut groups: Vec<Vec<(&RegionState, Symptom)>> = groups.into_values().collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.len()), group.first().map(|(state, _)| state.region.clone())));
     let alone = groups.len() == 1;
     let mut told: Vec<String> = groups.iter().take(GROUPS).map(|group| tell(group, &voters, alone)).collect();
     if groups.len() > GROUPS {
@@ -138,7 +138,9 @@ fn certificate(state: &RegionState, message: &str) -> Symptom {
             plain_changed(state, "untrusted", "certificate is not trusted")
         }
         _ if message.contains("revoked") => plain_changed(state, "revoked", "certificate was revoked"),
-        Some(leaf) if message.contains("day") => plain_changed(state, "expires", &format!("certificate expires on {}", day(leaf.not_after))),
+        Some(leaf) if message.contains("day") => {
+            plain_changed(state, "expires", &format!("certificate expires on {}", day(leaf.not_after)))
+        }
         _ => plain_changed(state, "certificate", "certificate is refused"),
     }
 }
@@ -146,8 +148,13 @@ fn certificate(state: &RegionState, message: &str) -> Symptom {
 /// Slow by the phase that took more than half of it, or altogether.
 fn slow(result: &CheckResult) -> Symptom {
     let Phases { dns, connect, tls, first_byte, transfer } = result.phases;
-    let phases =
-        [("DNS takes", dns), ("connect takes", connect), ("TLS handshake takes", tls), ("first byte takes", first_byte), ("transfer takes", transfer)];
+    let phases = [
+        ("DNS takes", dns),
+        ("connect takes", connect),
+        ("TLS handshake takes", tls),
+        ("first byte takes", first_byte),
+        ("transfer takes", transfer),
+    ];
     let longest = phases.into_iter().filter_map(|(text, span)| Some((text, span?))).max_by_key(|(_, span)| *span);
     match longest {
         Some((text, span)) if span * 2 > result.latency => took(&format!("slow: {text}"), text, span),

@@ -125,7 +125,7 @@ fn tell_where(incident: &mut Incident, regions: &[RegionState]) {
     if let Some(line) = broke::first_line(regions) {
         incident.first_line = line;
     }
-    incident.regions = regions.iter().map(|state| sighting(state)).collect();
+    incident.regions = regions.iter().map(sighting).collect();
 }
 
 fn sighting(state: &RegionState) -> Sighting {
@@ -145,10 +145,8 @@ fn sighting(state: &RegionState) -> Sighting {
 }
 
 fn unknown(regions: &[RegionState]) -> String {
-    let silent: Vec<String> = regions
-        .iter()
-        .filter_map(|state| state.silence.map(|silence| format!("{} is {}", state.region, silence.reason.name())))
-        .collect();
+    let silent: Vec<String> =
+        regions.iter().filter_map(|state| state.silence.map(|silence| format!("{} is {}", state.region, silence.reason.name()))).collect();
     match silent.is_empty() {
         true => "unknown: no region was heard for three intervals".to_owned(),
         false => format!("unknown: {}", silent.join(", ")),

@@ -206,11 +206,7 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
         let result = result.map(|result| ResultView::full(&result, Some(&stored.incident.name), now));
         regions.push(SightingView::new(seen, result));
     }
-    Ok(IncidentDetail {
-        incident: IncidentView::new(&stored, now),
-        regions,
-        timeline: timeline.into_iter().map(EntryView::from).collect(),
-    })
+    Ok(IncidentDetail { incident: IncidentView::new(&stored, now), regions, timeline: timeline.into_iter().map(EntryView::from).collect() })
 }
 
 impl IncidentView {

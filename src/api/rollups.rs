@@ -95,8 +95,9 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
     let service = service.ok_or_else(|| ApiError::bad_query("service", "must be given"))?;
     let resolution = match query.text("resolution") {
         None => Resolution::Hour,
-        Some(name) => Resolution::from_name(name)
-            .ok_or_else(|| ApiError::bad_query("resolution", format!("must be 1m, 1h or 1d, not {name:?}")))?,
+        Some(name) => {
+            Resolution::from_name(name).ok_or_else(|| ApiError::bad_query("resolution", format!("must be 1m, 1h or 1d, not {name:?}")))?
+        }
     };
     let now = state.clock.now();
     let (since, until) = span(&query)?;

@@ -94,9 +94,11 @@ pub async fn create(operator: Operator, state: &State<ApiState>, body: JsonBody)
 pub async fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<Json<Value>, ApiError> {
     let service = find(state, id)?;
     let rule = rule(state, service.id);
-    let known = state.uptimes.refresh(&state.store.results, service.id, rule, state.clock.now()).await?;
+    // A store that is away takes nothing from what is known without it.
+    let fresh = state.uptimes.refresh(&state.store.results, service.id, rule, state.clock.now()).await;
+    let known = fresh.ok().or_else(|| state.uptimes.get(service.id));
     let mut view = view(&service);
-    view["uptime"] = json!(uptimes(&known));
+    view["uptime"] = json!(known.as_ref().map(uptimes));
     Ok(Json(view))
 }
 

@@ -109,12 +109,12 @@ pub struct GlobalDigest {
 pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Json<Summary>, ApiError> {
     query.allow(&[])?;
     let now = state.clock.now();
-    let services = state.board.summary(now).into_iter().map(|known| {
+    let board = state.board.summary(now);
+    let services = board.iter().map(|known| {
         let uptimes = state.uptimes.get(known.id).map(|known| uptimes(&known));
-        ServiceSummary { uptimes, ..ServiceSummary::from(&known) }
+        ServiceSummary { uptimes, ..ServiceSummary::from(known) }
     });
-    let services = services.collect();
-    Ok(Json(Summary { services, global_digest: None, generated_at: now.rfc3339() }))
+    Ok(Json(Summary { services: services.collect(), global_digest: None, generated_at: now.rfc3339() }))
 }
 
 /// By the names of the windows.

@@ -294,8 +294,7 @@ fn tell(step: &Step) {
 }
 
 fn reconcile_after(pause: Duration, args: &AggregatorArgs, aggregator: ActorRef<AggregatorMsg>) -> Task {
-    let (store, incidents, board, clock) =
-        (args.store.clone(), args.incidents.clone(), args.verdicts.board.clone(), args.clock.clone());
+    let (store, incidents, board, clock) = (args.store.clone(), args.incidents.clone(), args.verdicts.board.clone(), args.clock.clone());
     Task::spawn(async move {
         clock.sleep(pause).await;
         let outcome = missed(&store.results, &incidents, &board, clock.now()).await;

@@ -35,6 +35,9 @@ pub enum SealerMsg {
     Retained(Result<bool, StoreError>),
 }
 
+/// Called with some services; it must return at once.
+pub type Told = Arc<dyn Fn(&BTreeSet<ServiceId>) + Send + Sync>;
+
 pub struct SealerArgs {
     pub store: Arc<Store>,
     pub clock: Clock,
@@ -42,7 +45,7 @@ pub struct SealerArgs {
     /// How time in a state is reckoned, for rollups.
     pub rules: Rules,
     /// Told which services have new rollups.
-    pub rolled: Arc<dyn Fn(&BTreeSet<ServiceId>) + Send + Sync>,
+    pub rolled: Told,
     /// Called with each slice: a look at what only changes slowly.
     pub observe: Arc<dyn Fn() + Send + Sync>,
 }

@@ -77,16 +77,7 @@ fn tell(change: &VerdictChange) {
     match &change.failure {
         Some(failure) => {
             let (reason, phase) = (failure.reason.name(), failure.phase.name());
-            warn!(
-                service = change.service.0,
-                name = &*change.name,
-                from,
-                to,
-                reason,
-                phase,
-                cause = failure.message,
-                "verdict changed"
-            );
+            warn!(service = change.service.0, name = &*change.name, from, to, reason, phase, cause = failure.message, "verdict changed");
         }
         None => info!(service = change.service.0, name = &*change.name, from, to, "verdict changed"),
     }

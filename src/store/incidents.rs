@@ -327,11 +327,7 @@ fn noted_row(id: &IncidentId, entry: &TimelineEntry) -> Value {
 
 fn row_of(id: &IncidentId, entry: &TimelineEntry, last: &str) -> Value {
     let key = vec![text(&id.0), int(entry.at.0), text(entry.kind.name()), text(last)];
-    object([
-        ("id", record_of("incident_entry", key)),
-        ("text", text(&entry.text)),
-        ("who", entry.who.as_deref().map_or(Value::None, text)),
-    ])
+    object([("id", record_of("incident_entry", key)), ("text", text(&entry.text)), ("who", entry.who.as_deref().map_or(Value::None, text))])
 }
 
 fn change(id: &IncidentId, author: &Author, action: &'static str) -> Change {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use surrealdb::types::Value;
 
 use crate::aggregate::rollup::{DAY, HOUR, Part, Rule, joined, minutes};
@@ -140,9 +141,8 @@ impl Inner {
         let mut found: Option<(i64, Vec<SeriesKey>)> = None;
         for (hour, keys) in ended {
             let within = |started: i64| hour_of(started) == *hour;
-            let waits = |key: &&SeriesKey| {
-                memory.series.get(*key).is_none_or(|series| !series.tail.rows().iter().any(|row| within(row.started)))
-            };
+            let waits =
+                |key: &&SeriesKey| memory.series.get(*key).is_none_or(|series| !series.tail.rows().iter().any(|row| within(row.started)));
             let mut ripe = keys.iter().filter(waits);
             match &found {
                 None => {
@@ -162,13 +162,13 @@ impl Inner {
     }
 
     async fn make(&self, hour: i64, keys: &[SeriesKey], now: Timestamp, rules: &Rules) -> Result<Vec<Made>, StoreError> {
-        let mut results = self.hour_results(hour, keys).await?;
+        let mut blocks = self.hour_blocks(hour, keys).await?;
         let start = hour.saturating_mul(HOUR);
         let day = start.div_euclid(DAY) * DAY;
         let stored = self.hour_rollups(keys, &[day - DAY, day]).await?;
         let mut all = Vec::new();
         for key in keys {
-            let Some((results, omitted)) = results.remove(key) else { continue };
+            let Some(blocks) = blocks.remove(key) else { continue };
             let before = stored.get(&(key.clone(), day - DAY));
             let mut hours = stored.get(&(key.clone(), day)).cloned().unwrap_or_default();
             let old = hours.get(&start).map(|part| part.held);
@@ -176,7 +176,18 @@ impl Inner {
             let rule = old.map(|held| held.rule).or_else(|| rules(key.0, Timestamp(start)));
             let rule = rule.or(previous.map(|(_, part)| part.held.rule)).unwrap_or(USUAL_RULE);
             let from = previous.map_or(Turn::UNHEARD, |(_, part)| part.held.turn);
-            let minutes = minutes(&results, rule, from);
+            let packed = key.clone();
+            // Unpacked one series after the other, on a thread where it holds nobody up.
+            let unpacked = tokio::task::spawn_blocking(move || {
+                let mut results = Vec::new();
+                let mut omitted = 0;
+                for data in blocks {
+                    omitted += take_rows(&data, &packed, start, start.saturating_add(HOUR), &mut results)?;
+                }
+                results.sort_by(|one, other| order(one).cmp(&order(other)));
+                Ok::<_, StoreError>((minutes(&results, rule, from), omitted))
+            });
+            let (minutes, omitted) = unpacked.await.map_err(|error| corrupt("block", error))??;
             let Some(part) = joined(minutes.values()) else { continue };
             let stands = rule.failure.max(rule.success) > 1 && old.is_none_or(|old| old.turn != part.held.turn);
             let next_is_due = stands && hour + 1 < hour_of(now.0);
@@ -187,8 +198,8 @@ impl Inner {
         Ok(all)
     }
 
-    /// All results of some series that began in one hour and lie in blocks, in order, and how many have lost their details.
-    async fn hour_results(&self, hour: i64, keys: &[SeriesKey]) -> Result<BTreeMap<SeriesKey, (Vec<CheckResult>, u64)>, StoreError> {
+    /// The blocks of some series that hold results of one hour.
+    async fn hour_blocks(&self, hour: i64, keys: &[SeriesKey]) -> Result<BTreeMap<SeriesKey, Vec<Bytes>>, StoreError> {
         let snapshot = self.snapshot(None);
         let last = hour_of((hour + 1).saturating_mul(HOUR).saturating_add(self.limits.longest_span));
         let wanted: BTreeSet<&SeriesKey> = keys.iter().collect();
@@ -206,18 +217,14 @@ impl Inner {
                 });
             }
         }
-        let mut found: BTreeMap<SeriesKey, (Vec<CheckResult>, u64)> = BTreeMap::new();
+        let mut found: BTreeMap<SeriesKey, Vec<Bytes>> = BTreeMap::new();
         for blocks in blocks.chunks_mut(128) {
             self.fill(blocks.iter_mut()).await?;
             for block in blocks {
-                let Some(data) = block.data.take() else { continue };
-                let key = (block.service, block.region.clone());
-                let (results, omitted) = found.entry(key.clone()).or_default();
-                *omitted += take_rows(&data, &key, from, to, results)?;
+                if let Some(data) = block.data.take() {
+                    found.entry((block.service, block.region.clone())).or_default().push(data);
+                }
             }
-        }
-        for (results, _) in found.values_mut() {
-            results.sort_by(|one, other| order(one).cmp(&order(other)));
         }
         Ok(found)
     }

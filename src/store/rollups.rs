@@ -97,6 +97,15 @@ pub struct WindowUptime {
     pub coverage: f64,
 }
 
+/// One series as a reader sees it.
+struct Source<'a> {
+    snapshot: &'a Snapshot,
+    key: &'a SeriesKey,
+    series: &'a Series,
+    /// For hours that have no rollups yet.
+    rule: Rule,
+}
+
 impl Results {
     /// The spans of a window that have checks or known time, oldest first. Those of regions are merged.
     pub async fn rollups(&self, query: &RollupQuery, now: Timestamp) -> Result<Vec<Bucket>, StoreError> {
@@ -111,7 +120,8 @@ impl Results {
                 continue;
             }
             let from = since - longest_hold(query.rule.gap).min(LOOK_BACK);
-            let parts = self.inner.parts(&snapshot, key, series, query.resolution, from, until, query.rule).await?;
+            let source = Source { snapshot: &snapshot, key, series, rule: query.rule };
+            let parts = self.inner.parts(&source, query.resolution, from, until).await?;
             regions += usize::from(!parts.is_empty());
             for (start, rollup, times) in spans(&parts, since, until, span, now) {
                 let end = Timestamp((start + span).min(now.0));
@@ -127,15 +137,22 @@ impl Results {
     }
 
     /// Up-time and coverage of the windows that end now. Windows begin with a full hour.
-    pub async fn uptime(&self, service: ServiceId, windows: &[Duration], rule: Rule, now: Timestamp) -> Result<Vec<WindowUptime>, StoreError> {
+    pub async fn uptime(
+        &self,
+        service: ServiceId,
+        windows: &[Duration],
+        rule: Rule,
+        now: Timestamp,
+    ) -> Result<Vec<WindowUptime>, StoreError> {
         let snapshot = self.inner.snapshot(Some(service));
         let today = floor(now, DAY);
         let longest = windows.iter().max().copied().unwrap_or_default();
         let mut sums = vec![(Times::default(), 0i64); windows.len()];
         for (key, series) in &snapshot.tails {
             let from = floor(now.minus(longest), DAY) - longest_hold(rule.gap).min(LOOK_BACK);
-            let days = self.inner.parts(&snapshot, key, series, Resolution::Day, from, today, rule).await?;
-            let running = self.inner.parts(&snapshot, key, series, Resolution::Hour, today, now.0, rule).await?;
+            let source = Source { snapshot: &snapshot, key, series, rule };
+            let days = self.inner.parts(&source, Resolution::Day, from, today).await?;
+            let running = self.inner.parts(&source, Resolution::Hour, today, now.0).await?;
             for (index, window) in windows.iter().enumerate() {
                 let start = floor(now.minus(*window), HOUR);
                 let first_day = floor(Timestamp(start), DAY);
@@ -143,7 +160,7 @@ impl Results {
                 let mut parts: Parts = days.range(..first_day).next_back().into_iter().map(|(at, part)| (*at, part.clone())).collect();
                 let (mut edges, mut from) = (Vec::new(), start);
                 if start > first_day && first_day < today {
-                    let edge = self.inner.parts(&snapshot, key, series, Resolution::Hour, first_day, first_day + DAY, rule).await?;
+                    let edge = self.inner.parts(&source, Resolution::Hour, first_day, first_day + DAY).await?;
                     parts.extend(edge);
                     edges.push((start, first_day + DAY, HOUR));
                     from = first_day + DAY;
@@ -174,35 +191,23 @@ impl Results {
 
 impl Inner {
     /// The parts of a series that begin in a window, and those of the records around its ends.
-    async fn parts(
-        &self,
-        snapshot: &Snapshot,
-        key: &SeriesKey,
-        series: &Series,
-        resolution: Resolution,
-        from: i64,
-        to: i64,
-        rule: Rule,
-    ) -> Result<Parts, StoreError> {
+    async fn parts(&self, source: &Source<'_>, resolution: Resolution, from: i64, to: i64) -> Result<Parts, StoreError> {
         let record = resolution.record_span();
         let first = from.div_euclid(record) * record;
-        let mut parts = self.stored_parts(key, resolution, first, to).await?;
-        let unmade = unmade(snapshot, key, series, first, to);
-        if unmade.is_empty() {
+        let mut parts = self.stored_parts(source.key, resolution, first, to).await?;
+        let unmade = unmade(source, first, to);
+        if resolution != Resolution::Day {
+            self.make_up(source, resolution, &unmade, &mut parts).await?;
             return Ok(parts);
         }
-        if resolution == Resolution::Day {
-            // A day with an hour that is not made is put together from its hours.
-            for day in unmade.iter().map(|hour| (hour * HOUR).div_euclid(DAY) * DAY).collect::<BTreeSet<i64>>() {
-                let mut hours = self.stored_parts(key, Resolution::Hour, day, day + DAY).await?;
-                let of_day: BTreeSet<i64> = unmade.range(day / HOUR..(day + DAY) / HOUR).copied().collect();
-                self.make_up(snapshot, key, series, Resolution::Hour, &of_day, rule, &mut hours).await?;
-                parts.remove(&day);
-                parts.extend(joined(hours.values()).map(|part| (day, part)));
-            }
-            return Ok(parts);
+        // A day with an hour that is not made is put together from its hours.
+        for day in unmade.iter().map(|hour| (hour * HOUR).div_euclid(DAY) * DAY).collect::<BTreeSet<i64>>() {
+            let mut hours = self.stored_parts(source.key, Resolution::Hour, day, day + DAY).await?;
+            let of_day: BTreeSet<i64> = unmade.range(day / HOUR..(day + DAY) / HOUR).copied().collect();
+            self.make_up(source, Resolution::Hour, &of_day, &mut hours).await?;
+            parts.remove(&day);
+            parts.extend(joined(hours.values()).map(|part| (day, part)));
         }
-        self.make_up(snapshot, key, series, resolution, &unmade, rule, &mut parts).await?;
         Ok(parts)
     }
 
@@ -224,22 +229,19 @@ impl Inner {
     /// Makes the parts of hours that are not made, in place of those that are there.
     async fn make_up(
         &self,
-        snapshot: &Snapshot,
-        key: &SeriesKey,
-        series: &Series,
+        source: &Source<'_>,
         resolution: Resolution,
         hours: &BTreeSet<i64>,
-        rule: Rule,
         parts: &mut Parts,
     ) -> Result<(), StoreError> {
         for hour in hours {
             let (from, to) = (hour * HOUR, (hour + 1) * HOUR);
-            let results = self.results_of(snapshot, key, series, from, to).await?;
+            let results = self.results_of(source, from, to).await?;
             let stale: Vec<i64> = parts.range(from..to).map(|(start, _)| *start).collect();
             let old = stale.first().and_then(|start| parts.get(start)).map(|part| part.held.rule);
             parts.retain(|start, _| !stale.contains(start));
             let turn = parts.range(..from).next_back().map_or(Turn::UNHEARD, |(_, part)| part.held.turn);
-            let made = minutes(&results, old.unwrap_or(rule), turn);
+            let made = minutes(&results, old.unwrap_or(source.rule), turn);
             match resolution {
                 Resolution::Minute => parts.extend(made),
                 Resolution::Hour | Resolution::Day => parts.extend(joined(made.values()).map(|part| (from, part))),
@@ -249,14 +251,8 @@ impl Inner {
     }
 
     /// Every result of a series that began in a window, in order, from blocks and tail.
-    async fn results_of(
-        &self,
-        snapshot: &Snapshot,
-        key: &SeriesKey,
-        series: &Series,
-        from: i64,
-        to: i64,
-    ) -> Result<Vec<CheckResult>, StoreError> {
+    async fn results_of(&self, source: &Source<'_>, from: i64, to: i64) -> Result<Vec<CheckResult>, StoreError> {
+        let Source { snapshot, key, series, .. } = source;
         let mut results = Vec::new();
         for block in self.blocks_of(key, from, to.saturating_add(self.limits.longest_span)).await? {
             let seen = block.start < to && snapshot.shows(key, block.serial);
@@ -272,8 +268,9 @@ impl Inner {
 }
 
 /// The hours between two instants that are marked as due, or have results in the tail.
-fn unmade(snapshot: &Snapshot, key: &SeriesKey, series: &Series, from: i64, to: i64) -> BTreeSet<i64> {
-    let marked = snapshot.due.range(hour_of(from)..=hour_of(to)).filter(|(_, keys)| keys.contains(key)).map(|(hour, _)| *hour);
+fn unmade(source: &Source<'_>, from: i64, to: i64) -> BTreeSet<i64> {
+    let Source { snapshot, key, series, .. } = source;
+    let marked = snapshot.due.range(hour_of(from)..=hour_of(to)).filter(|(_, keys)| keys.contains(*key)).map(|(hour, _)| *hour);
     let waiting = series.tail.rows().iter().filter(|row| (from..to).contains(&row.started)).map(|row| hour_of(row.started));
     marked.chain(waiting).filter(|hour| hour * HOUR < to).collect()
 }

@@ -15,8 +15,12 @@ use crate::store::rollups::WindowUptime;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The usual windows and what they are called.
-pub const WINDOWS: [(&str, Duration); 4] =
-    [("24h", DAY), ("7d", Duration::from_secs(7 * 86_400)), ("30d", Duration::from_secs(30 * 86_400)), ("90d", Duration::from_secs(90 * 86_400))];
+pub const WINDOWS: [(&str, Duration); 4] = [
+    ("24h", DAY),
+    ("7d", Duration::from_secs(7 * 86_400)),
+    ("30d", Duration::from_secs(30 * 86_400)),
+    ("90d", Duration::from_secs(90 * 86_400)),
+];
 
 #[derive(Debug, Default)]
 pub struct Uptimes {

@@ -40,7 +40,6 @@ pub struct World {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub users: Arc<Users>,
-    pub incidents: Arc<Incidents>,
     pub board: Arc<Board>,
     pub metrics: Arc<Metrics>,
     pub events: broadcast::Sender<Arc<Event>>,
@@ -135,7 +134,7 @@ impl World {
         let state = ApiState {
             store: store.clone(),
             services: services.clone(),
-            incidents: incidents.clone(),
+            incidents,
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,
@@ -169,7 +168,7 @@ impl World {
         let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
         World {
-            client, clock, store, services, users, incidents, board, metrics, events, nudges, requests: Some(requests), nodes, authority, revoked, batches
+            client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), nodes, authority, revoked, batches
         }
     }
 

@@ -7,6 +7,7 @@ use probemesh::aggregate::board::Board;
 use probemesh::api::metrics::Metrics;
 use probemesh::clock::Clock;
 use probemesh::config::sections::LogSettings;
+use probemesh::hub::verdicts::Verdicts;
 use probemesh::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
 use probemesh::model::id::Boot;
 use probemesh::model::time::Timestamp;
@@ -43,13 +44,15 @@ async fn a_delivery_is_answered_once_and_health_log_goes_by_the_clock_of_the_hub
     };
     let (_, telemetry) = build(&logs, Console::Off, clock.clone()).unwrap();
     let store = Arc::new(Store::open(&store_settings(), clock.clone()).await.unwrap());
+    let (board, events) = (Arc::new(Board::default()), broadcast::channel(16).0);
+    let (verdicts, _changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
     let intake = Arc::new(Intake {
         store: store.clone(),
-        board: Arc::new(Board::default()),
+        board,
         health: telemetry.health.clone(),
-        events: broadcast::channel(16).0,
+        events,
         metrics: Arc::new(Metrics::new()),
-        clock,
+        verdicts: Arc::new(verdicts),
         status: IngestStatus::default(),
     });
     let (node, hub) = in_process();

@@ -148,7 +148,7 @@ impl Edge {
         services.extend(document.map(|document| Assignment {
             id: ServiceId(id),
             revision: generation,
-            document: document.to_string().into(),
+            document: document.to_string().into(), checked_until: None,
         }));
         self.assignments.send(Assignments { generation, services: Arc::new(services.clone()) }).unwrap();
     }
@@ -442,7 +442,7 @@ async fn nothing_is_started_while_a_region_ends() {
     let (late, document) = (edge.assignments.clone(), service(&target, json!({"interval_s": 3600})).to_string());
     let assigning = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(700)).await;
-        let services = Arc::new(vec![Assignment { id: ServiceId(2), revision: 50, document: document.into() }]);
+        let services = Arc::new(vec![Assignment { id: ServiceId(2), revision: 50, document: document.into(), checked_until: None }]);
         late.send(Assignments { generation: 50, services }).unwrap();
     });
     let drained = edge.stop(Duration::from_secs(3)).await;
@@ -627,7 +627,7 @@ async fn probers_started_again_are_spread_and_answer_only_with_what_was_committe
     let (outbox, _) = Actor::spawn(None, Recorder { loses: loses.clone() }, kept.clone()).await.unwrap();
     let (node, hub) = in_process();
     let document = service(&target, json!({"interval_s": 3600})).to_string();
-    let services = (1..=30).map(|id| Assignment { id: ServiceId(id), revision: 1, document: document.clone().into() }).collect();
+    let services = (1..=30).map(|id| Assignment { id: ServiceId(id), revision: 1, document: document.clone().into(), checked_until: None }).collect();
     hub.assignments.send(Assignments { generation: 8, services: Arc::new(services) }).unwrap();
     // One that ran before had taken up this generation.
     let status = Arc::new(Mutex::new(SupervisorStatus { generation: 8, ..SupervisorStatus::default() }));
