@@ -53,7 +53,9 @@ pub fn run(args: &JoinArgs) -> anyhow::Result<ExitCode> {
     let plan = plan(args, &token, &sources)?;
     // Whatever keeps this machine from writing is to be known before the token is used up.
     let trial = plan.folder.join("trial");
-    write_private(&trial, b"").and_then(|()| std::fs::remove_file(&trial)).with_context(|| format!("{} cannot be written", plan.folder.display()))?;
+    write_private(&trial, b"")
+        .and_then(|()| std::fs::remove_file(&trial))
+        .with_context(|| format!("{} cannot be written", plan.folder.display()))?;
     if let Some(text) = &plan.text {
         let folder = plan.file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;

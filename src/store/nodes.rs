@@ -242,9 +242,9 @@ impl Nodes {
         let mut values = vec![("name", Value::from_t(identity.node.to_string())), ("row", node_row(&record).into_value())];
         let mut statements = "UPSERT type::record('node', $name) CONTENT $row RETURN NONE;".to_owned();
         if let Some(kept) = &token {
-            values.push(("token", Value::from_t(kept.record.id.clone())));
+            values.push(("ticket", Value::from_t(kept.record.id.clone())));
             values.push(("used", kept.row().into_value()));
-            statements.push_str(" UPSERT type::record('join_token', $token) CONTENT $used RETURN NONE;");
+            statements.push_str(" UPSERT type::record('join_token', $ticket) CONTENT $used RETURN NONE;");
         }
         self.audit.commit(&statements, values, &change(&joined_by, None, "node.join", &subject(&identity.node))).await?;
         let mut known = self.known.write().expect("no holder panics");
@@ -368,9 +368,7 @@ fn may_take_over(before: Option<&NodeRecord>, by: JoinedBy, wanted: &Identity, l
         (None, _) if region != wanted.region => {
             Err(NodesError::Taken { name, region, way_out: "take another name, or revoke that node first" })
         }
-        (None, JoinedBy::Shared) if living => {
-            Err(NodesError::Taken { name, region, way_out: "give each node a name of its own" })
-        }
+        (None, JoinedBy::Shared) if living => Err(NodesError::Taken { name, region, way_out: "give each node a name of its own" }),
         _ => Ok(()),
     }
 }

@@ -157,7 +157,22 @@ impl World {
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
         let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
-        World { client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), nodes, authority, revoked, batches }
+        World {
+            client,
+            clock,
+            store,
+            services,
+            users,
+            board,
+            metrics,
+            events,
+            nudges,
+            requests: Some(requests),
+            nodes,
+            authority,
+            revoked,
+            batches,
+        }
     }
 
     /// Logs in and gives the access token.

@@ -163,12 +163,7 @@ async fn listen(
 }
 
 fn order(address: SocketAddr, credential: Credential, region: &str, node: &str, folder: &Path) -> JoinOrder {
-    JoinOrder {
-        address: address.to_string(),
-        credential,
-        identity: Identity::new(region, node).unwrap(),
-        folder: folder.to_owned(),
-    }
+    JoinOrder { address: address.to_string(), credential, identity: Identity::new(region, node).unwrap(), folder: folder.to_owned() }
 }
 
 fn mesh(hub: Option<String>, join_secret: Option<String>) -> MeshSettings {
@@ -648,7 +643,10 @@ async fn a_new_token_replaces_a_node_and_brings_a_revoked_one_back() {
     assert_eq!(again.list()[0].last_seen, Some(hub.clock.now()));
     let (_, log) = hub.audit.page(0, 20).await.unwrap();
     let actions: Vec<&str> = log.iter().rev().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["join_token.create", "node.join", "join_token.create", "node.join", "node.revoke", "join_token.create", "node.join"]);
+    assert_eq!(
+        actions,
+        ["join_token.create", "node.join", "join_token.create", "node.join", "node.revoke", "join_token.create", "node.join"]
+    );
     hub.finish().await;
 }
 
