@@ -66,6 +66,13 @@ pub struct TokenRecord {
     pub used_by: Option<NodeName>,
 }
 
+/// A token with its secret.
+pub struct OpenedToken {
+    pub record: TokenRecord,
+    /// Gone once it was used.
+    pub secret: Option<[u8; 32]>,
+}
+
 /// A token just made.
 pub struct NewToken {
     pub id: TokenId,
@@ -189,13 +196,13 @@ impl Nodes {
         tokens
     }
 
-    /// A token with its secret, which is gone once it was used.
-    pub fn token(&self, id: &TokenId) -> Result<Option<(TokenRecord, Option<[u8; 32]>)>, NodesError> {
+    /// A token, to hold a proof against.
+    pub fn token(&self, id: &TokenId) -> Result<Option<OpenedToken>, NodesError> {
         let id = hexadecimal(id);
         let Some(kept) = self.known.read().expect("no holder panics").tokens.get(&id).cloned() else { return Ok(None) };
-        let Some(sealed) = kept.sealed else { return Ok(Some((kept.record, None))) };
+        let Some(sealed) = kept.sealed else { return Ok(Some(OpenedToken { record: kept.record, secret: None })) };
         let clear = self.secrets.unseal(&place(&id), &sealed)?;
-        Ok(Some((kept.record, clear.try_into().ok())))
+        Ok(Some(OpenedToken { record: kept.record, secret: clear.try_into().ok() }))
     }
 
     /// Ends a token, used or not.
