@@ -89,7 +89,12 @@ pub struct JoinedView {
     )
 )]
 #[post("/api/v1/regions/<region>/tokens", data = "<body>")]
-pub async fn create_token(admin: Admin, state: &State<ApiState>, region: &str, body: JsonBody) -> Result<Created<Json<TokenView>>, ApiError> {
+pub async fn create_token(
+    admin: Admin,
+    state: &State<ApiState>,
+    region: &str,
+    body: JsonBody,
+) -> Result<Created<Json<TokenView>>, ApiError> {
     let order = read_order(region, body.read()?)?;
     let Some(issuer) = &state.token_issuer else {
         return Err(ApiError::new(Status::Conflict, "this hub takes no nodes: set mesh.listen and start it again"));

@@ -53,11 +53,14 @@ pub fn run(args: &JoinArgs) -> anyhow::Result<ExitCode> {
     let plan = plan(args, &token, &sources)?;
     // Whatever keeps this machine from writing is to be known before the token is used up.
     let trial = plan.folder.join("trial");
-    write_private(&trial, b"").and_then(|()| std::fs::remove_file(&trial)).with_context(|| format!("{} cannot be written", plan.folder.display()))?;
+    write_private(&trial, b"")
+        .and_then(|()| std::fs::remove_file(&trial))
+        .with_context(|| format!("{} cannot be written", plan.folder.display()))?;
+    let aside = plan.file.with_extension("toml.new");
     if let Some(text) = &plan.text {
         let folder = plan.file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        std::fs::write(&plan.file, text).with_context(|| format!("{} cannot be written", plan.file.display()))?;
+        std::fs::write(&aside, text).with_context(|| format!("{} cannot be written", aside.display()))?;
     }
     let order = JoinOrder {
         address: token.address.clone(),
@@ -66,7 +69,15 @@ pub fn run(args: &JoinArgs) -> anyhow::Result<ExitCode> {
         folder: plan.folder.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime cannot be started")?;
-    let files = runtime.block_on(join(&order, &clock))?;
+    let joined = runtime.block_on(join(&order, &clock));
+    if plan.text.is_some() {
+        // A join that failed leaves what was there before.
+        match &joined {
+            Ok(_) => std::fs::rename(&aside, &plan.file).with_context(|| format!("{} cannot be written", plan.file.display()))?,
+            Err(_) => drop(std::fs::remove_file(&aside)),
+        }
+    }
+    let files = joined?;
     println!("joined the hub at {} as {}", files.hub, files.identity());
     match plan.text {
         Some(_) => println!("wrote {}", plan.file.display()),

@@ -65,8 +65,7 @@ pub fn run(args: RegionTokenArgs) -> anyhow::Result<ExitCode> {
                 Access::Running(remote) => remote.ask(Method::GET, "api/v1/regions/tokens?page_size=500", None).await?["results"].clone(),
                 Access::Direct(records) => {
                     let now = Clock::real().now();
-                    let views: Vec<TokenRecordView> =
-                        records.nodes.tokens().iter().map(|token| TokenRecordView::new(token, now)).collect();
+                    let views: Vec<TokenRecordView> = records.nodes.tokens().iter().map(|token| TokenRecordView::new(token, now)).collect();
                     serde_json::to_value(views)?
                 }
             };

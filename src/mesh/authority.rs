@@ -193,10 +193,7 @@ fn server_config(
     tls().map_err(|error| broken(error.to_string()))
 }
 
-fn make_hub(
-    issuer: &Issuer<'static, KeyPair>,
-    now: Timestamp,
-) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
+fn make_hub(issuer: &Issuer<'static, KeyPair>, now: Timestamp) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();

@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn a_certificate_that_names_two_nodes_or_none_names_none() {
         let uri = |text: &str| SanType::URI(text.try_into().expect("ASCII"));
-        let cases: [Box<dyn FnOnce(&mut CertificateParams)>; 5] = [
+        type Alter = Box<dyn FnOnce(&mut CertificateParams)>;
+        let cases: [Alter; 5] = [
             Box::new(|params| params.subject_alt_names.clear()),
             Box::new(move |params| params.subject_alt_names.push(uri("probemesh://eu-west/eu-2"))),
             Box::new(move |params| params.subject_alt_names = vec![uri("probemesh://eu-west/eu-2")]),

@@ -19,10 +19,10 @@
 //! **Invariants.** A nonce is sent before any proof is seen. Nothing but nonces and a token's id is sent before the
 //! proofs; nothing is granted before both. What the other end says in a refusal is shown, never believed.
 
+pub mod ensure;
 pub mod frames;
 pub mod node;
 pub mod proof;
-pub mod ensure;
 
 #[cfg(feature = "hub")]
 pub mod desk;

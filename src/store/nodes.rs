@@ -66,6 +66,13 @@ pub struct TokenRecord {
     pub used_by: Option<NodeName>,
 }
 
+/// A token with its secret.
+pub struct OpenedToken {
+    pub record: TokenRecord,
+    /// Gone once it was used.
+    pub secret: Option<[u8; 32]>,
+}
+
 /// A token just made.
 pub struct NewToken {
     pub id: TokenId,
@@ -189,13 +196,13 @@ impl Nodes {
         tokens
     }
 
-    /// A token with its secret, which is gone once it was used.
-    pub fn token(&self, id: &TokenId) -> Result<Option<(TokenRecord, Option<[u8; 32]>)>, NodesError> {
+    /// A token, to hold a proof against.
+    pub fn token(&self, id: &TokenId) -> Result<Option<OpenedToken>, NodesError> {
         let id = hexadecimal(id);
         let Some(kept) = self.known.read().expect("no holder panics").tokens.get(&id).cloned() else { return Ok(None) };
-        let Some(sealed) = kept.sealed else { return Ok(Some((kept.record, None))) };
+        let Some(sealed) = kept.sealed else { return Ok(Some(OpenedToken { record: kept.record, secret: None })) };
         let clear = self.secrets.unseal(&place(&id), &sealed)?;
-        Ok(Some((kept.record, clear.try_into().ok())))
+        Ok(Some(OpenedToken { record: kept.record, secret: clear.try_into().ok() }))
     }
 
     /// Ends a token, used or not.
@@ -242,9 +249,9 @@ impl Nodes {
         let mut values = vec![("name", Value::from_t(identity.node.to_string())), ("row", node_row(&record).into_value())];
         let mut statements = "UPSERT type::record('node', $name) CONTENT $row RETURN NONE;".to_owned();
         if let Some(kept) = &token {
-            values.push(("token", Value::from_t(kept.record.id.clone())));
+            values.push(("ticket", Value::from_t(kept.record.id.clone())));
             values.push(("used", kept.row().into_value()));
-            statements.push_str(" UPSERT type::record('join_token', $token) CONTENT $used RETURN NONE;");
+            statements.push_str(" UPSERT type::record('join_token', $ticket) CONTENT $used RETURN NONE;");
         }
         self.audit.commit(&statements, values, &change(&joined_by, None, "node.join", &subject(&identity.node))).await?;
         let mut known = self.known.write().expect("no holder panics");
@@ -368,9 +375,7 @@ fn may_take_over(before: Option<&NodeRecord>, by: JoinedBy, wanted: &Identity, l
         (None, _) if region != wanted.region => {
             Err(NodesError::Taken { name, region, way_out: "take another name, or revoke that node first" })
         }
-        (None, JoinedBy::Shared) if living => {
-            Err(NodesError::Taken { name, region, way_out: "give each node a name of its own" })
-        }
+        (None, JoinedBy::Shared) if living => Err(NodesError::Taken { name, region, way_out: "give each node a name of its own" }),
         _ => Ok(()),
     }
 }

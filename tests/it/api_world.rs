@@ -168,7 +168,20 @@ impl World {
         let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
         World {
-            client, clock, store, services, users, board, metrics, events, nudges, requests: Some(requests), nodes, authority, revoked, batches
+            client,
+            clock,
+            store,
+            services,
+            users,
+            board,
+            metrics,
+            events,
+            nudges,
+            requests: Some(requests),
+            nodes,
+            authority,
+            revoked,
+            batches,
         }
     }
 

@@ -142,6 +142,7 @@ async fn loaded() -> (Store, Vec<CheckResult>) {
         journal_max_bytes: 16 << 20,
         retain_results: Duration::from_secs(30 * 86_400),
         retain_details: Duration::from_secs(90 * 86_400),
+        retain_minutes: Duration::from_secs(30 * 86_400),
         details_per_hour: 20,
     };
     let clock = Clock::manual(Timestamp(START));

@@ -17,7 +17,7 @@ use crate::mesh::joining::frames::{CredentialName, FromHub, FromNode, read, writ
 use crate::mesh::joining::proof::{EXPORTER_LABEL, JoinKey, Role, Session, nonce};
 use crate::mesh::joining::{JoinError, Refusal};
 use crate::model::id::NodeName;
-use crate::store::nodes::{JoinedBy, Nodes, NodesError, Standing, TokenRecord, usable};
+use crate::store::nodes::{JoinedBy, Nodes, NodesError, OpenedToken, Standing, TokenRecord, usable};
 
 /// For each frame of the other end.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -166,8 +166,10 @@ impl JoinDesk {
                 None => Err(JoinError::refused(Refusal::NoSecret, "this hub has no join secret; take a token")),
             },
             CredentialName::Token(id) => match self.nodes.token(&id).map_err(refusal)? {
-                Some((token, Some(secret))) => Ok((JoinedBy::Token(id), Some(token), JoinKey::of_token(&secret))),
-                Some((token, None)) => {
+                Some(OpenedToken { record: token, secret: Some(secret) }) => {
+                    Ok((JoinedBy::Token(id), Some(token), JoinKey::of_token(&secret)))
+                }
+                Some(OpenedToken { record: token, secret: None }) => {
                     let at = token.used_at.map_or_else(String::new, |at| format!(" at {at}"));
                     Err(JoinError::refused(Refusal::Used, format!("the token was used already{at}; take a new one")))
                 }

@@ -19,7 +19,9 @@ const TELL_AGAIN: u32 = 20;
 /// What no waiting mends.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EnsureError {
-    #[error("this machine has not joined a hub: run `probemesh join <token>` with a token made by `probemesh region-token {region}` on the hub")]
+    #[error(
+        "this machine has not joined a hub: run `probemesh join <token>` with a token made by `probemesh region-token {region}` on the hub"
+    )]
     Stranger { region: String },
     #[error("a join secret is given but no hub to join: set mesh.hub")]
     NoHub,

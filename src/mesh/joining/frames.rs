@@ -34,11 +34,23 @@ pub enum CredentialName {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromHub {
-    Nonce { nonce: Nonce },
+    Nonce {
+        nonce: Nonce,
+    },
     /// With the hub's time, microseconds of Unix time.
-    Proof { tag: Tag, now: i64 },
-    Granted { certificate_pem: String, authority_pem: String, cookie: String },
-    Refused { refusal: Refusal, reason: String },
+    Proof {
+        tag: Tag,
+        now: i64,
+    },
+    Granted {
+        certificate_pem: String,
+        authority_pem: String,
+        cookie: String,
+    },
+    Refused {
+        refusal: Refusal,
+        reason: String,
+    },
 }
 
 /// Reads one frame; all of it within `limit`.

@@ -35,7 +35,11 @@ const REASON: usize = 300;
 /// What a machine joins with.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    Token { id: TokenId, key: JoinKey, fingerprint: [u8; 32] },
+    Token {
+        id: TokenId,
+        key: JoinKey,
+        fingerprint: [u8; 32],
+    },
     /// The long-lived secret.
     Shared(JoinKey),
 }
