@@ -6,8 +6,10 @@
 
 pub mod assign;
 pub mod ingest;
+pub mod refresh;
 pub mod sealer;
 pub mod tree;
+pub mod waiting;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -40,7 +42,7 @@ use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::users::Users;
-use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Wiring};
+use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
 use crate::telemetry::health::HealthLog;
 use crate::wire::link::{Delivery, NodeEnd, in_process};
 
@@ -61,6 +63,7 @@ pub struct Hub {
     node_end: Option<NodeEnd>,
     config: Config,
     clock: Clock,
+    _refresh: Option<Task>,
 }
 
 /// What the store keeps besides results, opened together.
@@ -88,6 +91,7 @@ impl Records {
 impl Hub {
     pub async fn start(config: Config, clock: Clock, health: HealthLog) -> anyhow::Result<Hub> {
         let records = Records::open(&config, &clock).await?;
+        records.store.results.claim().await?;
         seed(&config, &records.services).await?;
 
         let board = Arc::new(Board::default());
@@ -124,7 +128,13 @@ impl Hub {
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
 
         // Last of all that may fail: a password that is made must be shown.
-        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await?;
+        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| keeper.stop(None))?;
+        let refresh = {
+            let assigner = assigner.clone();
+            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
+                assigner.assign()
+            })
+        };
         let viewed = tree.clone();
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
@@ -159,6 +169,7 @@ impl Hub {
             node_end: Some(node_end),
             config,
             clock,
+            _refresh: refresh,
         })
     }
 
@@ -306,7 +317,7 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
     let limit = Duration::from_secs(9);
     // Heard from the first moment on: a start that is ended early ends as cleanly as any.
     let mut ended = std::pin::pin!(end_signal()?);
-    let mut hub = Hub::start(config, clock.clone(), health).await?;
+    let Some(mut hub) = waiting::start(&config, &clock, &health, ended.as_mut()).await? else { return Ok(()) };
     let url = own_url(&hub.config)?;
     if let Some(password) = hub.new_password.take() {
         // Before anything else can go wrong: it is shown here and never again.

@@ -18,6 +18,7 @@ pub mod connection;
 pub mod migrate;
 
 pub mod blocks;
+pub mod claim;
 pub mod codec;
 pub mod columns;
 pub mod details;

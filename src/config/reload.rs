@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
-use crate::config::sections::{ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
+use crate::config::sections::{
+    ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings,
+};
 use crate::config::sources::Sources;
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -176,6 +178,7 @@ fn values(config: &Config) -> Vec<Valued> {
         url,
         username,
         password,
+        ca,
         data_dir,
         memtable_bytes,
         block_cache_bytes,
@@ -190,6 +193,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("store.url", url),
         fixed("store.username", username),
         fixed("store.password", password),
+        fixed("store.ca", ca),
         fixed("store.data_dir", data_dir),
         fixed("store.memtable_bytes", memtable_bytes),
         fixed("store.block_cache_bytes", block_cache_bytes),

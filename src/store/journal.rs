@@ -359,6 +359,12 @@ impl Memory {
 }
 
 impl JournalWriter {
+    /// The head was moved by one, and with no batch.
+    pub fn claimed(&mut self) {
+        self.position += 1;
+        self.next = self.position;
+    }
+
     /// Detail rows already in the store, of results that are in blocks.
     pub fn count_known(&mut self, hour: i64, series: SeriesKey, count: u64) {
         let known = self.details.entry((hour, series)).or_default();

@@ -9,6 +9,8 @@ mod probe;
 mod process;
 mod readme;
 mod region;
+mod server;
+mod server_faults;
 mod store;
 mod target;
 mod telemetry;
