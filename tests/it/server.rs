@@ -22,7 +22,7 @@ pub const PASSWORD: &str = "test-password";
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        if let Some(path) = std::env::var_os("PROBEMESH_TEST_SURREAL") {
+        if let Some(path) = std::env::var_os("TEST_SURREAL_SERVER") {
             return PathBuf::from(path);
         }
         // This program is <target>/<profile>/deps/it-….
@@ -159,8 +159,10 @@ pub struct Line {
     mode: watch::Sender<Mode>,
     /// Connections made before it rose treat everything as `Silent` for ever: links that are half open.
     frozen: Arc<AtomicU64>,
-    pub taken: Arc<AtomicU64>,
-    _threads: tokio::runtime::Runtime,
+    taken: Arc<AtomicU64>,
+    /// Connections over which something was asked.
+    pub used: Arc<AtomicU64>,
+    threads: Option<tokio::runtime::Runtime>,
 }
 
 impl Line {
@@ -170,18 +172,22 @@ impl Line {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (frozen, taken) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (modes, ice, count) = (mode.clone(), frozen.clone(), taken.clone());
+        let (frozen, taken, used): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicU64>) = Default::default();
+        let (modes, ice, count, asked) = (mode.clone(), frozen.clone(), taken.clone(), used.clone());
         threads.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((client, _)) = listener.accept().await {
                 let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-                let (mode, frozen) = (modes.subscribe(), ice.clone());
+                let (mode, frozen, asked) = (modes.subscribe(), ice.clone(), asked.clone());
                 tokio::spawn(async move {
                     if *mode.borrow() == Mode::Cut {
                         return;
                     }
                     let Ok(upstream) = TcpStream::connect(server).await else { return };
+                    // One that only looks whether anybody is there says nothing.
+                    if client.peek(&mut [0]).await.is_ok_and(|count| count > 0) {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                    }
                     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), upstream.into_split());
                     let thawed = move || frozen.load(Ordering::Relaxed) < number;
                     tokio::select! {
@@ -192,7 +198,7 @@ impl Line {
                 });
             }
         });
-        Line { address, mode, frozen, taken, _threads: threads }
+        Line { address, mode, frozen, taken, used, threads: Some(threads) }
     }
 
     pub fn url(&self) -> String {
@@ -206,6 +212,15 @@ impl Line {
     /// All connections there are stay open and never carry anything again; new ones do.
     pub fn freeze_those_there_are(&self) {
         self.frozen.store(self.taken.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Waiting for a runtime is not allowed in a test that is one itself.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
     }
 }
 

@@ -40,6 +40,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A server that answers nothing for so long is away.
 const SILENCE: Duration = Duration::from_secs(4);
+/// A ping that waits so long makes us look whether anybody is there.
+const KNOCK_AFTER: Duration = Duration::from_millis(500);
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries to connect.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -70,6 +72,8 @@ struct Place {
     url: String,
     /// Without the path.
     server: String,
+    host: String,
+    port: u16,
     namespace: String,
     database: String,
     credentials: Option<(String, String)>,
@@ -138,13 +142,14 @@ impl Remote {
                 self.shared.answered.fetch_add(1, Ordering::Relaxed);
                 Ok(Ok(results))
             }
-            // An error of the whole call is one of the connection or of its session.
+            // An error of the whole call and not of one of its statements: a text that cannot be read, or a session that is lost.
             Ok(Err(error)) => {
-                if error.is_connection() {
-                    self.shared.doubt();
+                if !error.is_connection() && matches!(connection.ping(&self.shared.place).await, Pulse::Alive) {
+                    return Ok(Err(error));
                 }
+                self.shared.doubt();
                 self.shared.suspect.notify_one();
-                Ok(Err(error))
+                Err(self.shared.place.unreachable(&error.to_string()))
             }
             Err(_) => {
                 self.shared.doubt();
@@ -185,11 +190,16 @@ impl Connection {
         self.threads.lock().expect("no holder panics").take();
     }
 
-    async fn ping(&self) -> Pulse {
-        match tokio::time::timeout(SILENCE, async { self.db.query("RETURN 1").await?.check() }).await {
-            Ok(Ok(_)) => Pulse::Alive,
-            Ok(Err(error)) => Pulse::Broken(one_line(&error.to_string())),
-            Err(_) => Pulse::Silent,
+    async fn ping(&self, place: &Place) -> Pulse {
+        let ping = async { self.db.query("RETURN 1").await?.check() };
+        tokio::select! {
+            answer = tokio::time::timeout(SILENCE, ping) => match answer {
+                Ok(Ok(_)) => Pulse::Alive,
+                Ok(Err(error)) => Pulse::Broken(one_line(&error.to_string())),
+                Err(_) => Pulse::Silent,
+            },
+            // The library waits for a server that is gone as for one that thinks.
+            gone = place.gone() => Pulse::Broken(gone),
         }
     }
 }
@@ -240,7 +250,7 @@ async fn watch_over(shared: &Shared, connection: &Connection, clock: &Clock) -> 
             () = shared.suspect.notified() => {}
         }
         let answered = shared.answered.load(Ordering::Relaxed);
-        match connection.ping().await {
+        match connection.ping(&shared.place).await {
             Pulse::Alive => {}
             // Behind large answers on a thin line a ping waits long; they are as good as its own.
             Pulse::Silent if shared.answered.load(Ordering::Relaxed) != answered => {}
@@ -349,8 +359,22 @@ impl Place {
             database: path.next().unwrap_or_else(|| DATABASE.to_owned()),
             credentials: settings.username.clone().zip(settings.password.clone()),
             tls: if server.scheme() == "wss" { Some(tls(settings)?) } else { None },
+            host: server.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
+            port: server.port_or_known_default().unwrap_or(8000),
             server: server.to_string(),
         })
+    }
+
+    /// Ends when nobody listens at the server's address, with the reason.
+    async fn gone(&self) -> String {
+        Clock::real().sleep(KNOCK_AFTER).await;
+        match tokio::net::TcpStream::connect((self.host.as_str(), self.port)).await {
+            Err(error) => one_line(&error.to_string()),
+            Ok(stream) => {
+                drop(stream);
+                std::future::pending().await
+            }
+        }
     }
 
     fn unreachable(&self, message: &str) -> StoreError {
