@@ -1,13 +1,14 @@
 //! One connection to SurrealDB: the embedded engine, or a server.
 //!
 //! Everything above it is the same for both. [`embedded`] runs the engine in this process; [`remote`] keeps a link to a
-//! server, replaces it when it is lost, and says at once that the server is away instead of waiting for it.
+//! server, made of one connection ([`server`]) after the other, and says at once that the server is away instead of waiting for it.
 //!
 //! **Invariants.** Every statement's error is raised, every call has a time limit, and a text is run again after a conflict
 //! only if nothing of it can have been committed.
 
 pub mod embedded;
 pub mod remote;
+pub mod server;
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
