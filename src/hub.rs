@@ -11,10 +11,12 @@ pub mod ingest;
 pub mod member;
 pub mod membership;
 pub mod mesh;
+pub mod refresh;
 pub mod replay;
 pub mod sealer;
 pub mod tree;
 pub mod verdicts;
+pub mod waiting;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -55,14 +57,14 @@ use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
-use crate::store::uptimes::Uptimes;
 use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
+use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
-use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
+use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
 use crate::telemetry::health::HealthLog;
 use crate::wire::link::{Delivery, NodeEnd};
 
@@ -89,6 +91,7 @@ pub struct Hub {
     pub mesh: Option<Mesh>,
     config: Config,
     clock: Clock,
+    _refresh: Option<Task>,
 }
 
 /// What the store keeps besides results, opened together.
@@ -133,6 +136,7 @@ pub fn authority(config: &Config, clock: &Clock) -> anyhow::Result<Option<Author
 impl Hub {
     pub async fn start(config: Config, clock: Clock, health: HealthLog) -> anyhow::Result<Hub> {
         let records = Records::open(&config, &clock).await?;
+        records.store.results.claim().await?;
         let authority = authority(&config, &clock)?.map(Arc::new);
         let token_issuer = records.token_issuer(&config, authority.as_deref());
         seed(&config, &records.services).await?;
@@ -198,13 +202,22 @@ impl Hub {
             (Some(listen), Some(authority)) => {
                 let join_secret = config.mesh.join_secret.clone();
                 let papers = Papers { authority, nodes: records.nodes.clone(), join_secret };
-                Some(start_mesh(&config, listen, papers, membership.clone(), &deliveries, verdicts.clone(), &clock, tree.mesh.clone()).await?)
+                Some(
+                    start_mesh(&config, listen, papers, membership.clone(), &deliveries, verdicts.clone(), &clock, tree.mesh.clone())
+                        .await?,
+                )
             }
             _ => None,
         };
 
         // Last of all that may fail: a password that is made must be shown.
-        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await?;
+        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| keeper.stop(None))?;
+        let refresh = {
+            let assigner = assigner.clone();
+            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
+                assigner.assign()
+            })
+        };
         let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
@@ -248,6 +261,7 @@ impl Hub {
             mesh,
             config,
             clock,
+            _refresh: refresh,
         })
     }
 
@@ -487,7 +501,7 @@ pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyh
     let limit = Duration::from_secs(9);
     // Heard from the first moment on: a start that is ended early ends as cleanly as any.
     let mut ended = std::pin::pin!(end_signal()?);
-    let mut hub = Hub::start(config, clock.clone(), health).await?;
+    let Some(mut hub) = waiting::start(&config, &clock, &health, ended.as_mut()).await? else { return Ok(()) };
     let url = own_url(&hub.config)?;
     if let Some(password) = hub.new_password.take() {
         // Before anything else can go wrong: it is shown here and never again.

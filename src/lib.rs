@@ -48,7 +48,6 @@ pub mod mesh;
 
 pub mod region;
 
-
 pub mod node;
 
 #[cfg(feature = "hub")]

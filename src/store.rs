@@ -19,6 +19,7 @@ pub mod connection;
 pub mod migrate;
 
 pub mod blocks;
+pub mod claim;
 pub mod codec;
 pub mod columns;
 pub mod details;
@@ -38,8 +39,8 @@ pub mod uptimes;
 pub mod values;
 
 pub mod audit;
-pub mod nodes;
 pub mod incidents;
+pub mod nodes;
 pub mod secrets;
 pub mod services;
 pub mod sessions;

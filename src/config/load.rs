@@ -176,10 +176,17 @@ fn store(reader: &mut Reader, data_dir: &Path) -> StoreSettings {
         let given = if username.is_some() { "store.username" } else { "store.password" };
         reader.wrong(given, "a user name and a password belong together");
     }
+    let ca = reader.path("store.ca");
+    if let Some(path) = &ca
+        && !path.is_file()
+    {
+        reader.wrong("store.ca", format!("{} is not a file", path.display()));
+    }
     StoreSettings {
         url,
         username,
         password,
+        ca,
         data_dir: reader.path("store.data_dir").unwrap_or_else(|| data_dir.to_owned()),
         memtable_bytes: reader.whole("store.memtable_bytes", 8 << 20, 1 << 20..=1 << 34),
         block_cache_bytes: reader.whole("store.block_cache_bytes", 8 << 20, 0..=1 << 38),
@@ -198,6 +205,9 @@ fn check_store_url(reader: &mut Reader, url: &str) {
         Err(err) => format!("is not a URL: {err}; it looks like wss://db.example.com:8000"),
         Ok(url) if !matches!(url.scheme(), "ws" | "wss" | "mem") => {
             format!("{:?} is not a scheme of a store; use ws or wss, or leave it out for the embedded one", url.scheme())
+        }
+        Ok(url) if url.path().split('/').filter(|part| !part.is_empty()).count() > 2 || url.query().is_some() => {
+            "has more behind the host than a namespace and a database, as in wss://db.example.com:8000/probemesh/main".to_owned()
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             "must not hold a user name or password; use DATABASE_USER and DATABASE_PASSWORD".to_owned()

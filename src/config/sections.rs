@@ -53,10 +53,13 @@ pub struct RestartSettings {
 
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// `None`: embedded, below `data_dir`. `mem://` is for tests; `ws://` and `wss://` are servers.
+    /// `None`: embedded, below `data_dir`. `mem://` is for tests; `ws://host:port` and `wss://host:port` are servers,
+    /// with the namespace and the database as a path where they are not to be `probemesh` and `main`.
     pub url: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
+    /// An authority to trust beside the system's, for `wss://`: a PEM file.
+    pub ca: Option<PathBuf>,
     pub data_dir: PathBuf,
     /// Bounds of the embedded engine, bytes.
     pub memtable_bytes: u64,

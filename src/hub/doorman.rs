@@ -24,8 +24,8 @@ use tracing::{info, warn};
 
 use crate::hub::member::{self, Desk, Peer};
 use crate::mesh::cluster::{Cluster, Link, LinkEvent, cluster_name};
-use crate::mesh::stream::{Carried, answer_introduction, check_name, end_switch, introduction, prepare};
 use crate::mesh::identity::Identity;
+use crate::mesh::stream::{Carried, answer_introduction, check_name, end_switch, introduction, prepare};
 use crate::model::id::{NodeName, RegionName};
 use crate::supervise::Task;
 

@@ -93,12 +93,7 @@ impl Tree {
             let member = |name: &String| ActorView { name: name.clone(), state: "running".to_owned(), ..ActorView::default() };
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(member).collect()));
         }
-        NodeView {
-            name: "hub".to_owned(),
-            connected: true,
-            actors,
-            ..NodeView::default()
-        }
+        NodeView { name: "hub".to_owned(), connected: true, actors, ..NodeView::default() }
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsConnector;
@@ -22,14 +21,13 @@ use crate::clock::Clock;
 use crate::config::sections::MeshSettings;
 use crate::mesh::cluster::{Cluster, Link, LinkEvent};
 use crate::mesh::gateway::Sessions;
+use crate::mesh::node_files::NodeFiles;
 use crate::mesh::stream::{Carried, end_switch, introduce, prepare};
 use crate::mesh::uplink::{self, Ending, Uplink};
 use crate::model::time::Timestamp;
 use crate::supervise::Task;
 use crate::wire::link::Answer;
 
-/// The name in a hub's certificate, wherever it is reached.
-pub const HUB_NAME: &str = "hub.probemesh.internal";
 /// For each step of a connection: the name, the address, TLS, the carrier's own handshake.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
@@ -170,8 +168,7 @@ async fn connect(
         .map_err(|_| format!("{hub} does not answer within {} s", STEP_WITHIN.as_secs()))?
         .map_err(|err| format!("{hub} cannot be reached: {err}"))?;
     prepare(&tcp, unacknowledged).map_err(|err| format!("connection cannot be set up: {err}"))?;
-    let hub_name = ServerName::try_from(HUB_NAME).expect("it is a DNS name");
-    let stream = tokio::time::timeout(STEP_WITHIN, TlsConnector::from(tls).connect(hub_name, tcp)).await;
+    let stream = tokio::time::timeout(STEP_WITHIN, TlsConnector::from(tls).connect(NodeFiles::hub_name(), tcp)).await;
     let mut stream = stream
         .map_err(|_| format!("{hub} does not finish the TLS handshake within {} s", STEP_WITHIN.as_secs()))?
         .map_err(|err| format!("TLS with {hub} fails: {err}"))?;

@@ -22,8 +22,8 @@ use crate::model::time::Timestamp;
 use crate::region::RegionView;
 use crate::wire::batch::{BatchHead, encode};
 use crate::wire::envelope::{
-    Assembler, Bytes, Choice, Down, Hello, NodeStatus, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment, choose,
-    frames, session_of,
+    Assembler, Bytes, Choice, Down, Hello, NodeStatus, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment,
+    choose, frames, session_of,
 };
 use crate::wire::link::{Answer, Assignment, Assignments, CheckNow, HubEnd};
 
@@ -110,8 +110,7 @@ pub async fn run(
     };
     send(&gateway, OPENING, &token, &Choice::Version(version));
     let checked = mpsc::channel(1024);
-    let mut session =
-        Session { uplink, gateway, version, token, clock, pending: HashMap::new(), deliveries: 0, checked, snapshot: 0 };
+    let mut session = Session { uplink, gateway, version, token, clock, pending: HashMap::new(), deliveries: 0, checked, snapshot: 0 };
     session.hello();
     let mut assembler = Assembler::default();
     let welcome = loop {

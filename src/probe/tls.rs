@@ -76,7 +76,7 @@ impl TlsGround {
 }
 
 /// The roots of the system, or those of the common browsers where it has none.
-fn system_roots() -> RootCertStore {
+pub fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
@@ -87,7 +87,6 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// PEM text, or the path of a PEM file.
 /// The largest PEM file that is read.
 const PEM_BYTES: u64 = 1 << 20;
 
@@ -104,7 +103,8 @@ fn pem(given: &str, field: &str) -> Result<Vec<u8>, String> {
     std::fs::read(given).map_err(unread)
 }
 
-fn certificates(given: &str, field: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+/// From PEM text, or from the PEM file at a path.
+pub fn certificates(given: &str, field: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem(given, field)?)
         .collect::<Result<_, _>>()
         .map_err(|err| format!("{field} is not well-formed PEM: {err}"))?;

@@ -398,6 +398,14 @@ impl Memory {
     }
 }
 
+impl JournalWriter {
+    /// The head was moved by one, and with no batch.
+    pub fn claimed(&mut self) {
+        self.position += 1;
+        self.next = self.position;
+    }
+}
+
 fn statement(position: u64, plan: &Plan, details: &[Value]) -> (&'static str, Vec<(&'static str, Value)>) {
     let text = "BEGIN;
         LET $found = (SELECT VALUE position FROM ONLY $head) ?? 0;

@@ -119,10 +119,20 @@ struct Row {
 impl Services {
     /// Reads all there are. Fails when a secret cannot be opened: the key is not the one they were sealed with.
     pub async fn open(database: Arc<Database>, secrets: Arc<Secrets>, audit: Arc<Audit>, clock: Clock) -> Result<Services, ServicesError> {
-        let mut answer = database.query("SELECT *, record::id(id) AS number OMIT id FROM service ORDER BY number", Vec::new()).await?;
-        let rows: Vec<Row> = answer.take(0).map_err(|error| corrupt("service", &error))?;
-        let known = rows.into_iter().map(|row| read(row, &secrets).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let known = read_all(&database, &secrets).await?;
         Ok(Services { database, secrets, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+    }
+
+    /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
+    pub async fn refresh(&self) -> Result<bool, ServicesError> {
+        let _turn = self.turn.lock().await;
+        let found = read_all(&self.database, &self.secrets).await?;
+        let mut known = self.known.write().expect("no holder panics");
+        let changed = **known != found;
+        if changed {
+            *known = Arc::new(found);
+        }
+        Ok(changed)
     }
 
     /// Whether no service was ever made here.
@@ -244,7 +254,11 @@ impl Services {
             Arc::new(StoredService { id, revision: old.revision + 1, document, created_at: old.created_at, updated_at: self.clock.now() });
         let values = vec![("id", Value::from_t(i64::from(id.0))), ("row", self.row(&service)?.into_value())];
         let change = change(author, "service.update", id, fields);
-        self.audit.commit("UPDATE type::record('service', $id) CONTENT $row RETURN NONE;", values, &change).await?;
+        // One that is carried out late, after its caller was told that the store is away, must not undo what came after it.
+        let text = "LET $kept = type::record('service', $id); \
+                    IF $kept.revision != $row.revision - 1 { THROW 'service was changed meanwhile' }; \
+                    UPDATE $kept CONTENT $row RETURN NONE;";
+        self.audit.commit(text, values, &change).await?;
         self.remember(|known| {
             if let Some(place) = known.iter_mut().find(|known| known.id == id) {
                 *place = service.clone();
@@ -276,6 +290,12 @@ impl Services {
         alter(&mut next);
         *known = Arc::new(next);
     }
+}
+
+async fn read_all(database: &Database, secrets: &Secrets) -> Result<Vec<Arc<StoredService>>, ServicesError> {
+    let mut answer = database.query("SELECT *, record::id(id) AS number OMIT id FROM service ORDER BY number", Vec::new()).await?;
+    let rows: Vec<Row> = answer.take(0).map_err(|error| corrupt("service", &error))?;
+    rows.into_iter().map(|row| read(row, secrets).map(Arc::new)).collect()
 }
 
 fn read(row: Row, secrets: &Secrets) -> Result<StoredService, ServicesError> {

@@ -77,6 +77,7 @@ pub enum UsersError {
 
 #[derive(Debug)]
 pub struct Users {
+    database: Arc<Database>,
     audit: Arc<Audit>,
     clock: Clock,
     known: RwLock<BTreeMap<String, Kept>>,
@@ -118,17 +119,25 @@ struct Row {
 impl Users {
     /// Reads all there are.
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<Users, UsersError> {
-        let mut answer = database.query("SELECT *, record::id(id) AS username OMIT id FROM user", Vec::new()).await?;
-        let rows: Vec<Row> = answer.take(0).map_err(|error| corrupt("user", &error))?;
-        let mut known = BTreeMap::new();
-        for row in rows {
-            let role = Role::from_name(&row.role);
-            let role = role.ok_or_else(|| StoreError::Corrupt { what: "user", message: format!("{:?} is not a role", row.role) })?;
-            let user = User { username: row.username.clone(), role, epoch: row.epoch as u64, created_at: Timestamp(row.created_at) };
-            known.insert(row.username, Kept { user, hash: row.password });
-        }
+        let known = read_all(&database).await?;
         let nobody = tokio::task::spawn_blocking(|| hash(&random_password())).await.expect("hashing does not panic");
-        Ok(Users { audit, clock, known: RwLock::new(known), turn: Mutex::new(()), hashing: Semaphore::new(HASHES_AT_ONCE), nobody })
+        Ok(Users {
+            database,
+            audit,
+            clock,
+            known: RwLock::new(known),
+            turn: Mutex::new(()),
+            hashing: Semaphore::new(HASHES_AT_ONCE),
+            nobody,
+        })
+    }
+
+    /// Reads all again, as after a change whose outcome was not told.
+    pub async fn refresh(&self) -> Result<(), UsersError> {
+        let _turn = self.turn.lock().await;
+        let found = read_all(&self.database).await?;
+        *self.known.write().expect("no holder panics") = found;
+        Ok(())
     }
 
     /// By name.
@@ -256,6 +265,19 @@ impl Users {
         let _permit = self.hashing.acquire().await.expect("the semaphore is never closed");
         tokio::task::spawn_blocking(move || hash(&password)).await.expect("hashing does not panic")
     }
+}
+
+async fn read_all(database: &Database) -> Result<BTreeMap<String, Kept>, UsersError> {
+    let mut answer = database.query("SELECT *, record::id(id) AS username OMIT id FROM user", Vec::new()).await?;
+    let rows: Vec<Row> = answer.take(0).map_err(|error| corrupt("user", &error))?;
+    let mut known = BTreeMap::new();
+    for row in rows {
+        let role = Role::from_name(&row.role);
+        let role = role.ok_or_else(|| StoreError::Corrupt { what: "user", message: format!("{:?} is not a role", row.role) })?;
+        let user = User { username: row.username.clone(), role, epoch: row.epoch as u64, created_at: Timestamp(row.created_at) };
+        known.insert(row.username, Kept { user, hash: row.password });
+    }
+    Ok(known)
 }
 
 fn hash(password: &str) -> String {

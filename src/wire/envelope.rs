@@ -52,14 +52,31 @@ pub enum Choice {
 pub enum Down {
     Welcome(Welcome),
     /// The session ends, for this reason.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
     /// Sent at `sent_us` of the hub's clock, microseconds of Unix time.
-    Ping { sent_us: i64 },
-    Answer { delivery: u64, answer: WireAnswer },
-    Assignments { generation: u64, services: Vec<WireAssignment> },
-    CheckNow { request: u64, service: u32 },
-    Renewed { certificate: String },
-    NotRenewed { reason: String },
+    Ping {
+        sent_us: i64,
+    },
+    Answer {
+        delivery: u64,
+        answer: WireAnswer,
+    },
+    Assignments {
+        generation: u64,
+        services: Vec<WireAssignment>,
+    },
+    CheckNow {
+        request: u64,
+        service: u32,
+    },
+    Renewed {
+        certificate: String,
+    },
+    NotRenewed {
+        reason: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +88,18 @@ pub struct Welcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WireAnswer {
-    Stored { boot: u64, through: u64 },
-    Later { reason: String },
+    Stored {
+        boot: u64,
+        through: u64,
+    },
+    Later {
+        reason: String,
+    },
     /// The batch at this place of the delivery, counted from 0.
-    Refused { place: u32, reason: String },
+    Refused {
+        place: u32,
+        reason: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,15 +116,29 @@ pub struct WireAssignment {
 pub enum Up {
     Hello(Hello),
     /// Answers a ping; the other two by the node's clock.
-    Pong { sent_us: i64, received_us: i64, replied_us: i64 },
+    Pong {
+        sent_us: i64,
+        received_us: i64,
+        replied_us: i64,
+    },
     Status(NodeStatus),
     /// Batches in the order of their numbers, as they lie in the outbox.
-    Deliver { delivery: u64, batches: Vec<Bytes> },
+    Deliver {
+        delivery: u64,
+        batches: Vec<Bytes>,
+    },
     /// The newest results of services, as a batch that is not stored: what they say of now.
-    Snapshot { batch: Bytes },
+    Snapshot {
+        batch: Bytes,
+    },
     /// The result of a check asked for, as a batch of one; `None` where the node does not check the service.
-    Checked { request: u64, result: Option<Bytes> },
-    Renew { request: String },
+    Checked {
+        request: u64,
+        result: Option<Bytes>,
+    },
+    Renew {
+        request: String,
+    },
     /// The node leaves on purpose.
     Goodbye,
 }

@@ -19,8 +19,8 @@ use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
-use probemesh::store::nodes::Nodes;
 use probemesh::store::incidents::Incidents;
+use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
@@ -311,6 +311,7 @@ pub fn store_settings() -> StoreSettings {
         url: Some("mem://".to_owned()),
         username: None,
         password: None,
+        ca: None,
         data_dir: "unused".into(),
         memtable_bytes: 8 << 20,
         block_cache_bytes: 4 << 20,

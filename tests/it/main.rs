@@ -14,6 +14,8 @@ mod process;
 mod readme;
 mod region;
 mod rollups;
+mod server;
+mod server_faults;
 mod store;
 mod target;
 mod telemetry;

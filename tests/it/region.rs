@@ -148,7 +148,8 @@ impl Edge {
         services.extend(document.map(|document| Assignment {
             id: ServiceId(id),
             revision: generation,
-            document: document.to_string().into(), checked_until: None,
+            document: document.to_string().into(),
+            checked_until: None,
         }));
         self.assignments.send(Assignments { generation, services: Arc::new(services.clone()) }).unwrap();
     }
@@ -627,7 +628,8 @@ async fn probers_started_again_are_spread_and_answer_only_with_what_was_committe
     let (outbox, _) = Actor::spawn(None, Recorder { loses: loses.clone() }, kept.clone()).await.unwrap();
     let (node, hub) = in_process();
     let document = service(&target, json!({"interval_s": 3600})).to_string();
-    let services = (1..=30).map(|id| Assignment { id: ServiceId(id), revision: 1, document: document.clone().into(), checked_until: None }).collect();
+    let services =
+        (1..=30).map(|id| Assignment { id: ServiceId(id), revision: 1, document: document.clone().into(), checked_until: None }).collect();
     hub.assignments.send(Assignments { generation: 8, services: Arc::new(services) }).unwrap();
     // One that ran before had taken up this generation.
     let status = Arc::new(Mutex::new(SupervisorStatus { generation: 8, ..SupervisorStatus::default() }));

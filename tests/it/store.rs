@@ -1,4 +1,4 @@
-//! The store of results, held against a plain list of the same results.
+//! The store of results, held against a plain list of the same results; on the embedded engine and on a server.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,6 +23,8 @@ use proptest::test_runner::Config;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::server::{on_server, shared_url};
+
 const START: i64 = 1_767_225_600_000_000;
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
@@ -32,6 +34,7 @@ fn settings(folder: &Path) -> StoreSettings {
         url: None,
         username: None,
         password: None,
+        ca: None,
         data_dir: folder.to_owned(),
         memtable_bytes: 8 << 20,
         block_cache_bytes: 4 << 20,
@@ -47,6 +50,59 @@ fn settings(folder: &Path) -> StoreSettings {
 
 fn in_memory() -> StoreSettings {
     StoreSettings { url: Some("mem://".to_owned()), ..settings(Path::new("unused")) }
+}
+
+/// What a test of the store runs on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Engine {
+    Embedded,
+    Server,
+}
+
+impl Engine {
+    /// A store that is there for this test alone.
+    fn fresh(self) -> StoreSettings {
+        match self {
+            Engine::Embedded => in_memory(),
+            Engine::Server => on_server(in_memory(), &shared_url()),
+        }
+    }
+
+    /// One that outlives its closing, in a folder where it needs one.
+    fn lasting(self, folder: &Path) -> StoreSettings {
+        match self {
+            Engine::Embedded => settings(folder),
+            Engine::Server => on_server(settings(folder), &shared_url()),
+        }
+    }
+}
+
+/// Each of these on either engine, as a test of its own.
+macro_rules! on_either_engine {
+    ($($test:ident)*) => {
+        mod embedded {
+            $(#[test] fn $test() { super::run(super::$test(super::Engine::Embedded)); })*
+        }
+        mod server {
+            $(#[test] fn $test() { super::run(super::$test(super::Engine::Server)); })*
+        }
+    };
+}
+
+on_either_engine! {
+    a_changed_or_newer_migration_is_refused_by_name
+    a_migration_that_fails_leaves_nothing_behind
+    calls_after_the_store_was_closed_fail_and_do_not_hang
+    what_is_no_batch_no_cursor_or_no_name_is_refused
+    batches_appended_together_are_stored_in_their_order_and_once
+    a_refused_batch_takes_none_before_it_along_and_lets_none_behind_it_through
+    a_failure_of_the_store_in_the_middle_leaves_no_gap
+    a_stored_result_takes_few_bytes
+    a_reader_sees_every_result_once_while_they_are_packed
+    two_that_write_one_store_do_not_mix
+    details_are_bounded_by_the_hour_and_the_rest_is_counted
+    what_is_past_its_time_is_gone_from_the_disk_too
+    a_purged_service_leaves_no_rows_and_does_not_come_back
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -316,9 +372,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 20..60)
 }
 
-async fn play(seed: u64, steps: Vec<Step>, on_disk: bool) {
+async fn play(seed: u64, steps: Vec<Step>, engine: Engine, lasts: bool) {
     let folder = tempfile::tempdir().unwrap();
-    let base = if on_disk { settings(folder.path()) } else { in_memory() };
+    let base = if lasts { engine.lasting(folder.path()) } else { engine.fresh() };
     let settings = StoreSettings {
         block_results: 20,
         block_span: Duration::from_secs(1200),
@@ -373,7 +429,7 @@ async fn play(seed: u64, steps: Vec<Step>, on_disk: bool) {
                 store.results.seal(Timestamp(START + nodes.now)).await.unwrap();
             }
             // An in-memory store forgets when it is closed.
-            Step::Reopen { .. } if !on_disk => {}
+            Step::Reopen { .. } if !lasts => {}
             Step::Reopen { dropped } => {
                 store = if dropped { reopen_without_shutdown(store, &settings).await } else { reopen(store, &settings).await };
             }
@@ -457,7 +513,7 @@ proptest! {
 
     #[test]
     fn every_read_agrees_with_a_plain_list(seed in any::<u64>(), steps in steps()) {
-        run(play(seed, steps, false));
+        run(play(seed, steps, Engine::Embedded, false));
     }
 }
 
@@ -466,7 +522,12 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_or_doubled_when_the_store_is_opened_again(seed in any::<u64>(), steps in steps()) {
-        run(play(seed, steps, true));
+        run(play(seed, steps, Engine::Embedded, true));
+    }
+
+    #[test]
+    fn a_server_gives_and_keeps_what_the_embedded_engine_does(seed in any::<u64>(), steps in steps()) {
+        run(play(seed, steps, Engine::Server, true));
     }
 }
 
@@ -633,45 +694,36 @@ fn a_server_that_is_away_is_unreachable() {
     });
 }
 
-#[test]
-fn a_changed_or_newer_migration_is_refused_by_name() {
-    run(async {
-        let database = Database::open(&in_memory()).await.unwrap();
-        let first = Migration { number: 1, name: "0001_first.surql", text: "DEFINE TABLE one SCHEMAFULL;" };
-        let second = Migration { number: 2, name: "0002_second.surql", text: "DEFINE TABLE two SCHEMAFULL;" };
-        migrate::run(&database, &[first]).await.unwrap();
-        migrate::run(&database, &[first, second]).await.unwrap();
-        migrate::run(&database, &[first, second]).await.unwrap();
-        let changed = Migration { text: "DEFINE TABLE other SCHEMAFULL;", ..second };
-        let error = migrate::run(&database, &[first, changed]).await.unwrap_err();
-        assert!(matches!(&error, StoreError::Drift { name } if name == "0002_second.surql"), "{error}");
-        let error = migrate::run(&database, &[first]).await.unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 2, known: 1 }), "{error}");
-    });
+async fn a_changed_or_newer_migration_is_refused_by_name(engine: Engine) {
+    let database = Database::open(&engine.fresh()).await.unwrap();
+    let first = Migration { number: 1, name: "0001_first.surql", text: "DEFINE TABLE one SCHEMAFULL;" };
+    let second = Migration { number: 2, name: "0002_second.surql", text: "DEFINE TABLE two SCHEMAFULL;" };
+    migrate::run(&database, &[first]).await.unwrap();
+    migrate::run(&database, &[first, second]).await.unwrap();
+    migrate::run(&database, &[first, second]).await.unwrap();
+    let changed = Migration { text: "DEFINE TABLE other SCHEMAFULL;", ..second };
+    let error = migrate::run(&database, &[first, changed]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Drift { name } if name == "0002_second.surql"), "{error}");
+    let error = migrate::run(&database, &[first]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 2, known: 1 }), "{error}");
 }
 
-#[test]
-fn a_migration_that_fails_leaves_nothing_behind() {
-    run(async {
-        let database = Database::open(&in_memory()).await.unwrap();
-        let broken = Migration { number: 1, name: "0001_broken.surql", text: "DEFINE TABLE one SCHEMAFULL; THROW 'broken'" };
-        let error = migrate::run(&database, &[broken]).await.unwrap_err();
-        assert!(error.to_string().contains("broken"), "{error}");
-        let fixed = Migration { text: "DEFINE TABLE one SCHEMAFULL", ..broken };
-        migrate::run(&database, &[fixed]).await.unwrap();
-    });
+async fn a_migration_that_fails_leaves_nothing_behind(engine: Engine) {
+    let database = Database::open(&engine.fresh()).await.unwrap();
+    let broken = Migration { number: 1, name: "0001_broken.surql", text: "DEFINE TABLE one SCHEMAFULL; THROW 'broken'" };
+    let error = migrate::run(&database, &[broken]).await.unwrap_err();
+    assert!(error.to_string().contains("broken"), "{error}");
+    let fixed = Migration { text: "DEFINE TABLE one SCHEMAFULL", ..broken };
+    migrate::run(&database, &[fixed]).await.unwrap();
 }
 
-#[test]
-fn calls_after_the_store_was_closed_fail_and_do_not_hang() {
-    run(async {
-        let store = open(&in_memory()).await;
-        let results = store.results.clone();
-        store.shutdown().await.unwrap();
-        let head = BatchHead::new(&"a".into(), &"eu".into(), Boot(1), 1, 0);
-        let error = results.append(&batch::encode(&head, &[])).await.unwrap_err();
-        assert!(matches!(error, StoreError::Closed), "{error}");
-    });
+async fn calls_after_the_store_was_closed_fail_and_do_not_hang(engine: Engine) {
+    let store = open(&engine.fresh()).await;
+    let results = store.results.clone();
+    store.shutdown().await.unwrap();
+    let head = BatchHead::new(&"a".into(), &"eu".into(), Boot(1), 1, 0);
+    let error = results.append(&batch::encode(&head, &[])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Closed), "{error}");
 }
 
 /// Batches of one node, numbered from `first`, of so many results each.
@@ -692,266 +744,236 @@ async fn stored_checks(store: &Store) -> u64 {
     store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().checks
 }
 
-#[test]
-fn batches_appended_together_are_stored_in_their_order_and_once() {
-    run(async {
-        let store = open(&in_memory()).await;
-        let sent = batches("a", 1, &[3; 100]);
-        store.results.append_all(&sent[..30], None).await.unwrap();
-        // Some of them again, those behind them, and another node's, all at the same time.
-        let others = batches("b", 1, &[2; 64]);
-        let (again, other) = tokio::join!(store.results.append_all(&sent[20..], None), store.results.append_all(&others, None));
-        let (again, other) = (again.unwrap(), other.unwrap());
-        let new: Vec<bool> = again.stored.iter().map(|appended| appended.results.is_some()).collect();
-        assert_eq!(new, [vec![false; 10], vec![true; 70]].concat());
-        assert_eq!((again.stored.last().unwrap().through, other.stored.last().unwrap().through), (100, 64));
-        assert!(again.refused.is_none() && other.stored.iter().all(|appended| appended.results.is_some()));
-        assert_eq!(stored_checks(&store).await, 300 + 128);
-        store.shutdown().await.unwrap();
-    });
+async fn batches_appended_together_are_stored_in_their_order_and_once(engine: Engine) {
+    let store = open(&engine.fresh()).await;
+    let sent = batches("a", 1, &[3; 100]);
+    store.results.append_all(&sent[..30], None).await.unwrap();
+    // Some of them again, those behind them, and another node's, all at the same time.
+    let others = batches("b", 1, &[2; 64]);
+    let (again, other) = tokio::join!(store.results.append_all(&sent[20..], None), store.results.append_all(&others, None));
+    let (again, other) = (again.unwrap(), other.unwrap());
+    let new: Vec<bool> = again.stored.iter().map(|appended| appended.results.is_some()).collect();
+    assert_eq!(new, [vec![false; 10], vec![true; 70]].concat());
+    assert_eq!((again.stored.last().unwrap().through, other.stored.last().unwrap().through), (100, 64));
+    assert!(again.refused.is_none() && other.stored.iter().all(|appended| appended.results.is_some()));
+    assert_eq!(stored_checks(&store).await, 300 + 128);
+    store.shutdown().await.unwrap();
 }
 
-#[test]
-fn a_refused_batch_takes_none_before_it_along_and_lets_none_behind_it_through() {
-    run(async {
-        let store = open(&in_memory()).await;
-        let mut sent = batches("a", 1, &[3; 5]);
-        sent[2] = Arc::from([1, 200, 200]);
-        let group = store.results.append_all(&sent, None).await.unwrap();
-        assert_eq!(group.stored.iter().map(|appended| appended.head.number()).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(group.refused.unwrap().place, 2);
-        assert_eq!(stored_checks(&store).await, 6);
-        let rest = store.results.append_all(&sent[3..], None).await.unwrap();
-        assert_eq!((rest.stored.len(), rest.stored[1].through), (2, 5));
-        let mixed = [&batches("a", 6, &[1])[..], &batches("b", 7, &[1])].concat();
-        let group = store.results.append_all(&mixed, None).await.unwrap();
-        assert_eq!((group.stored.len(), group.refused.map(|refused| refused.place)), (1, Some(1)));
-        assert_eq!(stored_checks(&store).await, 13);
-        let nothing = store.results.append_all(&[], None).await.unwrap();
-        assert!(nothing.stored.is_empty() && nothing.refused.is_none());
-        store.shutdown().await.unwrap();
-    });
+async fn a_refused_batch_takes_none_before_it_along_and_lets_none_behind_it_through(engine: Engine) {
+    let store = open(&engine.fresh()).await;
+    let mut sent = batches("a", 1, &[3; 5]);
+    sent[2] = Arc::from([1, 200, 200]);
+    let group = store.results.append_all(&sent, None).await.unwrap();
+    assert_eq!(group.stored.iter().map(|appended| appended.head.number()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(group.refused.unwrap().place, 2);
+    assert_eq!(stored_checks(&store).await, 6);
+    let rest = store.results.append_all(&sent[3..], None).await.unwrap();
+    assert_eq!((rest.stored.len(), rest.stored[1].through), (2, 5));
+    let mixed = [&batches("a", 6, &[1])[..], &batches("b", 7, &[1])].concat();
+    let group = store.results.append_all(&mixed, None).await.unwrap();
+    assert_eq!((group.stored.len(), group.refused.map(|refused| refused.place)), (1, Some(1)));
+    assert_eq!(stored_checks(&store).await, 13);
+    let nothing = store.results.append_all(&[], None).await.unwrap();
+    assert!(nothing.stored.is_empty() && nothing.refused.is_none());
+    store.shutdown().await.unwrap();
 }
 
-#[test]
-fn a_failure_of_the_store_in_the_middle_leaves_no_gap() {
-    run(async {
-        let store = open(&in_memory()).await;
-        // This store takes no batch that is so large.
-        let picky = "DEFINE FIELD OVERWRITE data ON journal TYPE bytes ASSERT bytes::len($value) < 2000";
-        store.database.query(picky, vec![]).await.unwrap();
-        let mut sent = batches("a", 1, &[3, 3, 90, 3, 3]);
-        sent.push(Arc::from([9]));
-        let other = batches("b", 1, &[2; 3]);
-        let (group, others) = tokio::join!(store.results.append_all(&sent, None), store.results.append_all(&other, None));
-        let group = group.unwrap();
-        assert_eq!((group.stored.len(), group.stored[1].through), (2, 2), "those before it are stored, and no other");
-        assert!(group.refused.is_none(), "what lies behind a failure is not refused yet");
-        assert_eq!(others.unwrap().stored.len(), 3, "another node's are stored");
-        let error = store.results.append_all(&sent[2..], None).await.unwrap_err();
-        assert!(matches!(error, StoreError::Query { .. }) && error.passing(), "{error}");
-        assert_eq!(stored_checks(&store).await, 6 + 6);
-        store.database.query("DEFINE FIELD OVERWRITE data ON journal TYPE bytes", vec![]).await.unwrap();
-        let group = store.results.append_all(&sent[2..], None).await.unwrap();
-        assert_eq!((group.stored.len(), group.stored[2].through), (3, 5));
-        assert_eq!(group.refused.map(|refused| refused.place), Some(3));
-        assert_eq!(stored_checks(&store).await, 6 + 6 + 96);
-        store.shutdown().await.unwrap();
-    });
+async fn a_failure_of_the_store_in_the_middle_leaves_no_gap(engine: Engine) {
+    let store = open(&engine.fresh()).await;
+    // This store takes no batch that is so large.
+    let picky = "DEFINE FIELD OVERWRITE data ON journal TYPE bytes ASSERT bytes::len($value) < 2000";
+    store.database.query(picky, vec![]).await.unwrap();
+    let mut sent = batches("a", 1, &[3, 3, 90, 3, 3]);
+    sent.push(Arc::from([9]));
+    let other = batches("b", 1, &[2; 3]);
+    let (group, others) = tokio::join!(store.results.append_all(&sent, None), store.results.append_all(&other, None));
+    let group = group.unwrap();
+    assert_eq!((group.stored.len(), group.stored[1].through), (2, 2), "those before it are stored, and no other");
+    assert!(group.refused.is_none(), "what lies behind a failure is not refused yet");
+    assert_eq!(others.unwrap().stored.len(), 3, "another node's are stored");
+    let error = store.results.append_all(&sent[2..], None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Query { .. }) && error.passing(), "{error}");
+    assert_eq!(stored_checks(&store).await, 6 + 6);
+    store.database.query("DEFINE FIELD OVERWRITE data ON journal TYPE bytes", vec![]).await.unwrap();
+    let group = store.results.append_all(&sent[2..], None).await.unwrap();
+    assert_eq!((group.stored.len(), group.stored[2].through), (3, 5));
+    assert_eq!(group.refused.map(|refused| refused.place), Some(3));
+    assert_eq!(stored_checks(&store).await, 6 + 6 + 96);
+    store.shutdown().await.unwrap();
 }
 
-#[test]
-fn what_is_no_batch_no_cursor_or_no_name_is_refused() {
-    run(async {
-        let store = open(&in_memory()).await;
-        assert!(matches!(store.results.append(&[]).await, Err(StoreError::Batch { .. })));
-        assert!(matches!(store.results.append(&[1, 200, 200]).await, Err(StoreError::Batch { .. })));
-        for text in ["", "?", "AAAA", "AQAA", "AQQAAAAAAAA"] {
-            assert!(Cursor::parse(text).is_err(), "{text}");
-            assert!(ResultId::parse(text).is_none(), "{text}");
-        }
-        store.shutdown().await.unwrap();
-    });
+async fn what_is_no_batch_no_cursor_or_no_name_is_refused(engine: Engine) {
+    let store = open(&engine.fresh()).await;
+    assert!(matches!(store.results.append(&[]).await, Err(StoreError::Batch { .. })));
+    assert!(matches!(store.results.append(&[1, 200, 200]).await, Err(StoreError::Batch { .. })));
+    for text in ["", "?", "AAAA", "AQAA", "AQQAAAAAAAA"] {
+        assert!(Cursor::parse(text).is_err(), "{text}");
+        assert!(ResultId::parse(text).is_none(), "{text}");
+    }
+    store.shutdown().await.unwrap();
 }
 
-#[test]
-fn a_stored_result_takes_few_bytes() {
-    run(async {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = settings(folder.path());
-        let store = open(&settings).await;
-        let mut rng = StdRng::seed_from_u64(7);
-        let (services, seconds) = (40, 480);
-        for second in 0..seconds {
-            let mut results = Vec::new();
-            for service in 1..=services {
-                let started = START + i64::from(second) * SECOND + i64::from(service) * 20_000 + rng.random_range(0..400);
-                let seq = u64::from(second * services + service);
-                results.push(realistic(&Origin { node: "eu-1", region: "eu-west", boot: 1, seq, service, started }, 0.0, &mut rng));
-            }
-            let head = BatchHead::new(&"eu-1".into(), &"eu-west".into(), Boot(1), u64::from(second) + 1, 0);
-            store.results.append(&batch::encode(&head, &results)).await.unwrap();
-        }
-        let waiting = store.results.status();
-        let count = waiting.tail_results;
-        assert_eq!(count, (services * seconds) as usize);
-        let in_memory = waiting.tail_bytes as f64 / count as f64;
-        let in_journal = waiting.journal_bytes as f64 / count as f64;
-        let lying = "RETURN math::sum((SELECT VALUE bytes::len(data) FROM journal))";
-        let lying: Option<i64> = store.database.query(lying, vec![]).await.unwrap().take(0).unwrap();
-        let lying = lying.unwrap() as f64 / count as f64;
-        while store.results.seal(Timestamp(START + HOUR)).await.unwrap().more {}
-        while store.results.seal(Timestamp(START + HOUR)).await.unwrap().more {}
-        let status = store.results.status();
-        assert_eq!((status.tail_results, status.journal_batches), (0, 0), "{status:?}");
-        assert_eq!(status.results_sealed as usize, count);
-        let packed = status.block_bytes as f64 / count as f64;
-        println!(
-            "a result takes {packed:.1} bytes in its block, {in_journal:.1} as it comes, {lying:.1} in the journal, {in_memory:.1} in memory while it waits"
-        );
-        assert!(packed <= 30.0, "{packed}");
-        assert!(lying < in_journal, "{lying} of {in_journal}");
-        assert!(in_memory <= 75.0, "{in_memory}");
-        store.shutdown().await.unwrap();
-    });
-}
-
-#[test]
-fn a_reader_sees_every_result_once_while_they_are_packed() {
-    run(async {
-        let settings = StoreSettings { block_results: 10, ..in_memory() };
-        let store = open(&settings).await;
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut nodes = Nodes::default();
-        let mut all = Vec::new();
-        for _ in 0..40 {
-            let (bytes, results) = nodes.batch(&mut rng, 50, false);
-            store.results.append(&bytes).await.unwrap();
-            all.extend(results);
-        }
-        let packing = {
-            let results = store.results.clone();
-            tokio::spawn(async move { while results.seal(Timestamp(START)).await.unwrap().more {} })
-        };
-        let mut rounds = 0;
-        loop {
-            let over = packing.is_finished();
-            let query = ResultQuery { newest_first: rounds % 2 == 0, page_size: 3000, ..ResultQuery::default() };
-            let page = store.results.page(&query).await.unwrap();
-            assert_eq!(page.results.len(), all.len());
-            let one = ResultQuery { service: Some(ServiceId(2)), ..query };
-            let page = store.results.page(&one).await.unwrap();
-            assert_eq!(page.results.len(), all.iter().filter(|result| result.service == ServiceId(2)).count());
-            let statistics = store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap();
-            assert_eq!(statistics.checks, all.len() as u64);
-            rounds += 1;
-            if over {
-                break;
-            }
-        }
-        assert!(store.results.status().results_sealed > 1500, "{:?}", store.results.status());
-        packing.await.unwrap();
-        store.shutdown().await.unwrap();
-    });
-}
-
-#[test]
-fn two_that_write_one_store_do_not_mix() {
-    run(async {
-        let settings = in_memory();
-        let database = Arc::new(Database::open(&settings).await.unwrap());
-        migrate::run(&database, migrate::MIGRATIONS).await.unwrap();
-        let open = || Results::open(database.clone(), &settings, Clock::manual(Timestamp(START)));
-        let (one, other) = (open().await.unwrap(), open().await.unwrap());
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut nodes = Nodes::default();
-        one.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap();
-        let error = other.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap_err();
-        assert!(matches!(error, StoreError::Foreign), "{error}");
-        one.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap();
-        assert_eq!(one.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().checks, 10);
-    });
-}
-
-#[test]
-fn details_are_bounded_by_the_hour_and_the_rest_is_counted() {
-    run(async {
-        let store = open(&StoreSettings { details_per_hour: 4, ..in_memory() }).await;
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut origin = Origin { node: "a", region: "eu", boot: 1, seq: 0, service: 1, started: START };
+async fn a_stored_result_takes_few_bytes(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = engine.lasting(folder.path());
+    let store = open(&settings).await;
+    let mut rng = StdRng::seed_from_u64(7);
+    let (services, seconds) = (40, 480);
+    for second in 0..seconds {
         let mut results = Vec::new();
-        for seq in 0..20 {
-            origin.seq = seq;
-            origin.started = START + (seq as i64) * HOUR / 10;
-            results.push(realistic(&origin, 1.0, &mut rng));
+        for service in 1..=services {
+            let started = START + i64::from(second) * SECOND + i64::from(service) * 20_000 + rng.random_range(0..400);
+            let seq = u64::from(second * services + service);
+            results.push(realistic(&Origin { node: "eu-1", region: "eu-west", boot: 1, seq, service, started }, 0.0, &mut rng));
         }
-        let head = BatchHead::new(&"a".into(), &"eu".into(), Boot(1), 1, 0);
+        let head = BatchHead::new(&"eu-1".into(), &"eu-west".into(), Boot(1), u64::from(second) + 1, 0);
         store.results.append(&batch::encode(&head, &results)).await.unwrap();
-        let mut kept = Vec::new();
-        for result in &results {
-            let found = store.results.one(&ResultId::of(result)).await.unwrap().unwrap();
-            kept.push(found.evidence.is_some());
-            assert_eq!(found.evidence.is_some(), !found.attempts.is_empty());
-        }
-        let hour = [[true; 4].as_slice(), &[false; 6]].concat();
-        assert_eq!(kept, [hour.clone(), hour].concat());
-        assert_eq!(store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().omitted_details, 12);
-        assert_eq!(store.results.status().details_omitted, 12);
-        store.shutdown().await.unwrap();
-    });
+    }
+    let waiting = store.results.status();
+    let count = waiting.tail_results;
+    assert_eq!(count, (services * seconds) as usize);
+    let in_memory = waiting.tail_bytes as f64 / count as f64;
+    let in_journal = waiting.journal_bytes as f64 / count as f64;
+    let lying = "RETURN math::sum((SELECT VALUE bytes::len(data) FROM journal))";
+    let lying: Option<i64> = store.database.query(lying, vec![]).await.unwrap().take(0).unwrap();
+    let lying = lying.unwrap() as f64 / count as f64;
+    while store.results.seal(Timestamp(START + HOUR)).await.unwrap().more {}
+    while store.results.seal(Timestamp(START + HOUR)).await.unwrap().more {}
+    let status = store.results.status();
+    assert_eq!((status.tail_results, status.journal_batches), (0, 0), "{status:?}");
+    assert_eq!(status.results_sealed as usize, count);
+    let packed = status.block_bytes as f64 / count as f64;
+    println!(
+        "a result takes {packed:.1} bytes in its block, {in_journal:.1} as it comes, {lying:.1} in the journal, {in_memory:.1} in memory while it waits"
+    );
+    assert!(packed <= 30.0, "{packed}");
+    assert!(lying < in_journal, "{lying} of {in_journal}");
+    assert!(in_memory <= 75.0, "{in_memory}");
+    store.shutdown().await.unwrap();
 }
 
-#[test]
-fn what_is_past_its_time_is_gone_from_the_disk_too() {
-    run(async {
-        let settings = StoreSettings { block_results: 10, retain_details: Duration::from_secs(3600), ..in_memory() };
-        let store = open(&settings).await;
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut nodes = Nodes::default();
-        for _ in 0..20 {
-            store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
-        }
-        while store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap().more {}
-        store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap();
-        let later = Timestamp(START + 40 * 24 * HOUR);
-        while store.results.retain(later).await.unwrap() {}
-        for table in ["block", "directory", "directory_hour", "detail", "journal"] {
-            let count = format!("RETURN array::len((SELECT VALUE id FROM {table}))");
-            let mut answer = store.database.query(&count, vec![]).await.unwrap();
-            assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
-        }
-        assert!(store.results.newest().await.unwrap().is_empty());
-        store.shutdown().await.unwrap();
-    });
-}
-
-#[test]
-fn a_purged_service_leaves_no_rows_and_does_not_come_back() {
-    run(async {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = StoreSettings { block_results: 10, ..settings(folder.path()) };
-        let store = open(&settings).await;
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut nodes = Nodes::default();
-        for _ in 0..10 {
-            store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
-        }
-        store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap();
-        // These are in the journal alone, together with results of other services.
-        store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
-        store.results.purge_service(ServiceId(2)).await.unwrap();
-        for table in ["block", "detail"] {
-            let count = format!("RETURN array::len((SELECT VALUE id FROM {table}:[2]..[3]))");
-            let mut answer = store.database.query(&count, vec![]).await.unwrap();
-            assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
-        }
-        // These were on their way meanwhile.
-        store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
-        let store = reopen(store, &settings).await;
-        store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+async fn a_reader_sees_every_result_once_while_they_are_packed(engine: Engine) {
+    let settings = StoreSettings { block_results: 10, ..engine.fresh() };
+    let store = open(&settings).await;
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut nodes = Nodes::default();
+    let mut all = Vec::new();
+    for _ in 0..40 {
+        let (bytes, results) = nodes.batch(&mut rng, 50, false);
+        store.results.append(&bytes).await.unwrap();
+        all.extend(results);
+    }
+    let packing = {
+        let results = store.results.clone();
+        tokio::spawn(async move { while results.seal(Timestamp(START)).await.unwrap().more {} })
+    };
+    let mut rounds = 0;
+    loop {
+        let over = packing.is_finished();
+        let query = ResultQuery { newest_first: rounds % 2 == 0, page_size: 3000, ..ResultQuery::default() };
+        let page = store.results.page(&query).await.unwrap();
+        assert_eq!(page.results.len(), all.len());
+        let one = ResultQuery { service: Some(ServiceId(2)), ..query };
+        let page = store.results.page(&one).await.unwrap();
+        assert_eq!(page.results.len(), all.iter().filter(|result| result.service == ServiceId(2)).count());
         let statistics = store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap();
-        assert!(statistics.services.iter().all(|count| count.service != ServiceId(2)));
-        assert!(statistics.checks > 300);
-        store.shutdown().await.unwrap();
-    });
+        assert_eq!(statistics.checks, all.len() as u64);
+        rounds += 1;
+        if over {
+            break;
+        }
+    }
+    assert!(store.results.status().results_sealed > 1500, "{:?}", store.results.status());
+    packing.await.unwrap();
+    store.shutdown().await.unwrap();
+}
+
+async fn two_that_write_one_store_do_not_mix(engine: Engine) {
+    let settings = engine.fresh();
+    let database = Arc::new(Database::open(&settings).await.unwrap());
+    migrate::run(&database, migrate::MIGRATIONS).await.unwrap();
+    let open = || Results::open(database.clone(), &settings, Clock::manual(Timestamp(START)));
+    let (one, other) = (open().await.unwrap(), open().await.unwrap());
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut nodes = Nodes::default();
+    one.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap();
+    let error = other.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap_err();
+    assert!(matches!(error, StoreError::Foreign), "{error}");
+    one.append(&nodes.batch(&mut rng, 5, false).0).await.unwrap();
+    assert_eq!(one.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().checks, 10);
+}
+
+async fn details_are_bounded_by_the_hour_and_the_rest_is_counted(engine: Engine) {
+    let store = open(&StoreSettings { details_per_hour: 4, ..engine.fresh() }).await;
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut origin = Origin { node: "a", region: "eu", boot: 1, seq: 0, service: 1, started: START };
+    let mut results = Vec::new();
+    for seq in 0..20 {
+        origin.seq = seq;
+        origin.started = START + (seq as i64) * HOUR / 10;
+        results.push(realistic(&origin, 1.0, &mut rng));
+    }
+    let head = BatchHead::new(&"a".into(), &"eu".into(), Boot(1), 1, 0);
+    store.results.append(&batch::encode(&head, &results)).await.unwrap();
+    let mut kept = Vec::new();
+    for result in &results {
+        let found = store.results.one(&ResultId::of(result)).await.unwrap().unwrap();
+        kept.push(found.evidence.is_some());
+        assert_eq!(found.evidence.is_some(), !found.attempts.is_empty());
+    }
+    let hour = [[true; 4].as_slice(), &[false; 6]].concat();
+    assert_eq!(kept, [hour.clone(), hour].concat());
+    assert_eq!(store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap().omitted_details, 12);
+    assert_eq!(store.results.status().details_omitted, 12);
+    store.shutdown().await.unwrap();
+}
+
+async fn what_is_past_its_time_is_gone_from_the_disk_too(engine: Engine) {
+    let settings = StoreSettings { block_results: 10, retain_details: Duration::from_secs(3600), ..engine.fresh() };
+    let store = open(&settings).await;
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut nodes = Nodes::default();
+    for _ in 0..20 {
+        store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+    }
+    while store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap().more {}
+    store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap();
+    let later = Timestamp(START + 40 * 24 * HOUR);
+    while store.results.retain(later).await.unwrap() {}
+    for table in ["block", "directory", "directory_hour", "detail", "journal"] {
+        let count = format!("RETURN array::len((SELECT VALUE id FROM {table}))");
+        let mut answer = store.database.query(&count, vec![]).await.unwrap();
+        assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
+    }
+    assert!(store.results.newest().await.unwrap().is_empty());
+    store.shutdown().await.unwrap();
+}
+
+async fn a_purged_service_leaves_no_rows_and_does_not_come_back(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { block_results: 10, ..engine.lasting(folder.path()) };
+    let store = open(&settings).await;
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut nodes = Nodes::default();
+    for _ in 0..10 {
+        store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+    }
+    store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap();
+    // These are in the journal alone, together with results of other services.
+    store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+    store.results.purge_service(ServiceId(2)).await.unwrap();
+    for table in ["block", "detail"] {
+        let count = format!("RETURN array::len((SELECT VALUE id FROM {table}:[2]..[3]))");
+        let mut answer = store.database.query(&count, vec![]).await.unwrap();
+        assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
+    }
+    // These were on their way meanwhile.
+    store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+    let store = reopen(store, &settings).await;
+    store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
+    let statistics = store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap();
+    assert!(statistics.services.iter().all(|count| count.service != ServiceId(2)));
+    assert!(statistics.checks > 300);
+    store.shutdown().await.unwrap();
 }

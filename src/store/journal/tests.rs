@@ -16,6 +16,7 @@ fn settings() -> StoreSettings {
         url: Some("mem://".to_owned()),
         username: None,
         password: None,
+        ca: None,
         data_dir: PathBuf::new(),
         memtable_bytes: 8 << 20,
         block_cache_bytes: 4 << 20,
