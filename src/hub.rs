@@ -45,7 +45,7 @@ use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::assign::Assigner;
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
 use crate::hub::member::{Counts, Desk};
-use crate::hub::membership::{Arrival, Hooks, Membership};
+use crate::hub::membership::{Arrival, Hooks, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, gate};
 use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
@@ -61,7 +61,6 @@ use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
-use crate::store::uptimes::Uptimes;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
@@ -270,19 +269,18 @@ impl Hub {
         self.rocket.take()
     }
 
-    /// The node's end of the link within this process, for whoever plays the node instead of a region.
-    pub fn take_link(&mut self) -> Option<NodeEnd> {
-        self.node_end.take()
+    /// Seats the region of this process among the nodes, for the region itself or whoever plays it in its stead.
+    pub fn seat_region(&self) -> NodeEnd {
+        let RegionSettings { name, node, .. } = &self.config.region;
+        let build = Some(env!("CARGO_PKG_VERSION").to_owned());
+        let arrival = Arrival { node: node.clone(), region: name.clone(), local: true, address: None, build, boot: None };
+        let Seat { assignments, requests, .. } = self.membership.join(arrival);
+        NodeEnd { deliveries: self.deliveries.clone(), assignments, requests, wake: Arc::default() }
     }
 
     /// Starts the region of this process; once.
     pub async fn start_region(&mut self) -> anyhow::Result<Region> {
-        let RegionSettings { name, node, .. } = &self.config.region;
-        let build = Some(env!("CARGO_PKG_VERSION").to_owned());
-        let arrival = Arrival { node: node.clone(), region: name.clone(), local: true, address: None, build, boot: None };
-        let seat = self.membership.join(arrival);
-        let (assignments, requests) = (seat.assignments, seat.requests);
-        let link = NodeEnd { deliveries: self.deliveries.clone(), assignments, requests, wake: Arc::default() };
+        let link = self.seat_region();
         let region = Region::start(self.config.region.clone(), link, self.clock.clone()).await?;
         *self.tree.region.lock().expect("no holder panics") = Some(region.view());
         Ok(region)

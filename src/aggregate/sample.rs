@@ -24,6 +24,7 @@ pub fn good(region: &str, seconds: u64) -> CheckResult {
         started_at: at(seconds),
         latency: Duration::from_millis(20),
         elapsed: Duration::from_millis(20),
+        clock_offset: 0,
         status_code: Some(200),
         failure: None,
         phases: Phases { connect: Some(Duration::from_millis(2)), ..Phases::default() },

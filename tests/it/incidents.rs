@@ -55,7 +55,7 @@ impl World {
         let mut hub = Hub::start(config, clock.clone(), HealthLog::off()).await.unwrap();
         let events = hub.events.subscribe();
         let client = Client::tracked(hub.take_rocket().unwrap()).await.unwrap();
-        let link = hub.take_link().unwrap();
+        let link = hub.seat_region();
         let mut world = World { client, hub, link, events, token: String::new(), boot, batches: BTreeMap::new() };
         let (_, tokens) = world.ask(Method::Post, "/api/token/", Some(json!({"username": "admin", "password": PASSWORD}))).await;
         world.token = tokens["access"].as_str().unwrap().to_owned();
