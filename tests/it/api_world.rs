@@ -11,6 +11,7 @@ use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
 use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
@@ -131,6 +132,8 @@ impl World {
         let (checks, requests) = mpsc::channel(64);
         let nudges = Arc::new(AtomicUsize::new(0));
         let nudged = nudges.clone();
+        let nobody = Hooks { silence: Box::new(|_, _| {}), last_round: Box::new(|_, _| None) };
+        let membership = Arc::new(Membership::new(clock.clone(), nobody));
         let state = ApiState {
             store: store.clone(),
             services: services.clone(),
@@ -147,6 +150,7 @@ impl World {
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),
+            membership,
             check_now: Arc::new(move |service| {
                 let (answer, result) = oneshot::channel();
                 let sent = checks.try_send(CheckNow { service, answer });

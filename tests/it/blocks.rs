@@ -134,6 +134,7 @@ async fn loaded() -> (Store, Vec<CheckResult>) {
         url: Some("mem://".to_owned()),
         username: None,
         password: None,
+        ca: None,
         data_dir: "unused".into(),
         memtable_bytes: 8 << 20,
         block_cache_bytes: 4 << 20,

@@ -99,7 +99,7 @@ impl World {
             .collect();
         let (answer, answered) = oneshot::channel();
         let batch = encode(&head, &results).into();
-        self.link.deliveries.send(Delivery { batch, answer }).await.unwrap();
+        self.link.deliveries.send(Delivery { batches: vec![batch], clock_offset: None, answer }).await.unwrap();
         assert!(matches!(answered.await.unwrap(), Answer::Stored { .. }));
     }
 
@@ -158,6 +158,7 @@ fn good(service: u64, region: &str, seconds: u64) -> CheckResult {
         started_at: at(seconds),
         latency: Duration::from_millis(12),
         elapsed: Duration::from_millis(12),
+        clock_offset: 0,
         status_code: Some(200),
         failure: None,
         phases: Phases::default(),

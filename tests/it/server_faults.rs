@@ -39,6 +39,7 @@ fn settings() -> StoreSettings {
         block_span: Duration::from_secs(1200),
         journal_max_bytes: 20_000,
         retain_results: Duration::from_secs(30 * 86_400),
+        retain_minutes: Duration::from_secs(30 * 86_400),
         retain_details: Duration::from_secs(90 * 86_400),
         details_per_hour: 20,
     }
@@ -54,6 +55,7 @@ fn result(node: &str, seq: u64) -> CheckResult {
         started_at: Timestamp(seq as i64 * 1_000_000),
         latency: Duration::from_millis(12),
         elapsed: Duration::from_millis(12),
+        clock_offset: 0,
         status_code: Some(200),
         failure: seq.is_multiple_of(7).then_some(failure),
         phases: Phases::default(),
