@@ -13,7 +13,9 @@ pub mod membership;
 pub mod mesh;
 pub mod refresh;
 pub mod replay;
+pub mod restore;
 pub mod sealer;
+pub mod serve;
 pub mod tree;
 pub mod verdicts;
 pub mod waiting;
@@ -27,16 +29,15 @@ use ractor::{Actor, ActorCell, ActorRef};
 use rocket::response::Redirect;
 use rocket::{Build, Rocket};
 use tokio::sync::{broadcast, mpsc};
-use tracing::{info, warn};
+use tracing::info;
 use url::Url;
 
-use crate::aggregate::board::{Board, HOUR, Hour};
+use crate::aggregate::board::Board;
 use crate::aggregate::change::Silence;
 use crate::api;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
-use crate::cli::process::end_signal;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
@@ -57,7 +58,6 @@ use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
-use crate::store::query::ResultQuery;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
@@ -157,7 +157,7 @@ impl Hub {
             turn: Mutex::default(),
         });
         assigner.assign();
-        restore(&records.store, &board, &clock).await?;
+        restore::board(&records.store, &board, &clock).await?;
 
         let intake = Arc::new(Intake {
             store: records.store.clone(),
@@ -318,7 +318,7 @@ async fn start_mesh(
     }
     let cookie = papers.authority.cookie().to_owned();
     let (gate, joining) = gate(papers, membership.clone(), clock.clone());
-    let (seen, now) = (nodes, clock.clone());
+    let (seen, now) = (nodes.clone(), clock.clone());
     let desk = Desk {
         membership,
         sessions: Arc::default(),
@@ -337,7 +337,7 @@ async fn start_mesh(
         clock: clock.clone(),
         counts: Counts::default(),
     };
-    Mesh::start(listen, gate, desk, cookie, config.region.restart.clone(), status).await
+    Mesh::start(listen, gate, desk, cookie, nodes, config.region.restart.clone(), status).await
 }
 
 /// What a change of membership means to the board.
@@ -370,37 +370,6 @@ async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
-}
-
-/// Shows on the board what the store knows of the past.
-async fn restore(store: &Store, board: &Board, clock: &Clock) -> anyhow::Result<()> {
-    let now = clock.now();
-    let known = store.results.newest().await?;
-    let series = known.len();
-    let few = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    for series in known {
-        let hours: Vec<Hour> = series
-            .hours
-            .iter()
-            .map(|of| Hour { hour: of.hour.0.div_euclid(HOUR), checks: few(of.checks), failures: few(of.failures) })
-            .collect();
-        let Some(newest) = series.newest else { continue };
-        let recent = match board.memory(series.service) {
-            0 => continue,
-            1 => vec![newest],
-            // A state that takes several results in a row is made of them again, with those that led up to it.
-            memory => {
-                let (service, region) = (Some(series.service), Some(series.region.to_string()));
-                let query = ResultQuery { service, region, newest_first: true, page_size: 4 * memory as usize, ..ResultQuery::default() };
-                let mut recent: Vec<_> = store.results.page(&query).await?.results.into_iter().map(|stored| stored.result).collect();
-                recent.reverse();
-                recent
-            }
-        };
-        board.restore(&recent, &hours, now);
-    }
-    info!(series, "board restored from the store");
     Ok(())
 }
 
@@ -491,80 +460,4 @@ pub fn own_url(config: &Config) -> anyhow::Result<Url> {
     };
     let scheme = if rocket.tls_enabled() { "https" } else { "http" };
     Url::parse(&format!("{scheme}://{address}:{}", rocket.port)).context("own address cannot be made a URL")
-}
-
-/// Listens and works until told to end.
-pub async fn serve(config: Config, health: HealthLog, with_region: bool) -> anyhow::Result<()> {
-    let clock = Clock::real();
-    let limit = Duration::from_secs(9);
-    // Heard from the first moment on: a start that is ended early ends as cleanly as any.
-    let mut ended = std::pin::pin!(end_signal()?);
-    let Some(mut hub) = waiting::start(&config, &clock, &health, ended.as_mut()).await? else { return Ok(()) };
-    let url = own_url(&hub.config)?;
-    if let Some(password) = hub.new_password.take() {
-        // Before anything else can go wrong: it is shown here and never again.
-        println!("\n  first start: user admin, password {password}   (shown once; `probemesh user passwd admin` sets another)");
-    }
-    let (up, listening) = tokio::sync::oneshot::channel();
-    let up = Mutex::new(Some(up));
-    let rocket = hub.take_rocket().context("rocket is taken once")?.attach(rocket::fairing::AdHoc::on_liftoff("listening", move |_| {
-        let up = up.lock().expect("no holder panics").take();
-        Box::pin(async move {
-            if let Some(up) = up {
-                let _ = up.send(());
-            }
-        })
-    }));
-    let rocket = rocket.ignite().await.map_err(|err| anyhow::anyhow!("web server is not well configured: {}", err.kind()))?;
-    let shutdown = rocket.shutdown();
-    let mut server = tokio::spawn(rocket.launch());
-    tokio::select! {
-        launched = &mut server => {
-            let _ = hub.stop(None, limit).await;
-            return Err(launch_error(launched, &url));
-        }
-        // Dropped unsent, it says only that the server has ended, and that says why itself.
-        Ok(()) = listening => {}
-    }
-    info!(address = url.as_str(), "hub listens");
-    println!("\n  probemesh listens on {url}\n");
-    let region = if with_region { Some(hub.start_region().await?) } else { None };
-    let early = tokio::select! {
-        signal = &mut ended => { info!(signal, "ending: checks in flight are finished and stored"); None }
-        launched = &mut server => Some(launch_error(launched, &url)),
-    };
-    let began = clock.steady();
-    shutdown.notify();
-    let drained = hub.stop(region, limit).await?;
-    let took_ms = (clock.steady() - began).as_millis() as u64;
-    match drained {
-        Some(Drained { given_up: 0, depth, .. }) if depth.results == 0 => info!(took_ms, "ended: every check made is in the store"),
-        Some(Drained { given_up, depth, .. }) => {
-            warn!(
-                took_ms,
-                given_up,
-                waiting = depth.results,
-                "ended: checks given up were not made, results that wait are sent at the next start"
-            );
-        }
-        None => info!(took_ms, "ended"),
-    }
-    match early {
-        Some(err) => Err(err),
-        None => {
-            let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
-            Ok(())
-        }
-    }
-}
-
-fn launch_error(launched: Result<Result<Rocket<rocket::Ignite>, rocket::Error>, tokio::task::JoinError>, url: &Url) -> anyhow::Error {
-    match launched {
-        Ok(Ok(_)) => anyhow::anyhow!("web server ended by itself"),
-        Ok(Err(err)) => match err.kind() {
-            rocket::error::ErrorKind::Bind(cause) => anyhow::anyhow!("cannot listen on {url}: {cause} (set ROCKET_PORT or ROCKET_ADDRESS)"),
-            kind => anyhow::anyhow!("web server failed: {kind}"),
-        },
-        Err(err) => anyhow::anyhow!("web server failed: {err}"),
-    }
 }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::reload::Watcher;
 use crate::config::sources::{Role, Sources};
-use crate::hub;
+use crate::hub::serve::serve;
 use crate::telemetry::{self, Console, Telemetry};
 
 pub fn run(with_region: bool) -> anyhow::Result<ExitCode> {
@@ -18,7 +18,7 @@ pub fn run(with_region: bool) -> anyhow::Result<ExitCode> {
     let health = telemetry.health.clone();
     let runtime = runtime()?;
     watch(&runtime, &config, telemetry.clone());
-    let ended = runtime.block_on(hub::serve(config, health, with_region));
+    let ended = runtime.block_on(serve(config, health, with_region));
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(telemetry);
     ended.map(|()| ExitCode::SUCCESS)

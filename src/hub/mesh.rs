@@ -5,11 +5,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context;
 use ractor::{Actor, ActorCell, ActorRef};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::clock::Clock;
 use crate::config::sections::RestartSettings;
@@ -23,7 +24,9 @@ use crate::mesh::identity::CertificateFacts;
 use crate::mesh::joining::desk::{JoinDesk, JoinDeskArgs, Links, PATIENCE, answer};
 use crate::model::id::NodeName;
 use crate::store::nodes::{Nodes, Standing};
-use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
+use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
+
+const REMEMBER_EVERY: Duration = Duration::from_secs(60);
 
 /// A hub's own name within the cluster.
 pub const HUB: &str = "hub";
@@ -85,6 +88,7 @@ pub struct Mesh {
     pub desk: Arc<Desk>,
     /// The address nodes dial in fact; its port was chosen by the system where none was given.
     pub address: SocketAddr,
+    _remember: Task,
 }
 
 impl Mesh {
@@ -93,6 +97,7 @@ impl Mesh {
         gate: Gate,
         desk: Desk,
         cookie: String,
+        nodes: Arc<Nodes>,
         restart: RestartSettings,
         status: Arc<Mutex<GroupStatus>>,
     ) -> anyhow::Result<Mesh> {
@@ -105,15 +110,26 @@ impl Mesh {
         let args = KeeperArgs { name: "mesh", wiring, restart, clock, status };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("mesh's keeper cannot be started")?;
         info!(%address, "nodes may come in");
-        Ok(Mesh { keeper, desk, address })
+        let remember = Task::spawn(remember(nodes, desk.clock.clone()));
+        Ok(Mesh { keeper, desk, address, _remember: remember })
     }
 
     /// Ends the sessions, told to the nodes, and lets nobody in any more.
-    pub async fn stop(self, limit: std::time::Duration) {
+    pub async fn stop(self, limit: Duration) {
         self.desk.membership.close("the hub ends");
         // The word has to reach the nodes before the carrier is gone.
         self.desk.clock.sleep(limit / 4).await;
         let _ = self.keeper.stop_and_wait(None, Some(limit / 2)).await;
+    }
+}
+
+/// Writes down, now and then, when nodes were last heard of.
+async fn remember(nodes: Arc<Nodes>, clock: Clock) {
+    loop {
+        clock.sleep(REMEMBER_EVERY).await;
+        if let Err(err) = nodes.store_seen().await {
+            debug!("when nodes were last heard of cannot be stored now: {err}");
+        }
     }
 }
 

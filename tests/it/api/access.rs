@@ -181,6 +181,8 @@ const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Post, "/api/v1/incidents/<id>/acknowledge", Some("operator")),
     (Method::Post, "/api/v1/incidents/<id>/notes", Some("operator")),
     (Method::Get, "/api/v1/cluster", Some("viewer")),
+    (Method::Get, "/api/v1/nodes", Some("viewer")),
+    (Method::Get, "/api/v1/regions", Some("viewer")),
     (Method::Get, "/api/v1/events", Some("viewer")),
     (Method::Get, "/api/v1/users", Some("admin")),
     (Method::Post, "/api/v1/users", Some("admin")),
