@@ -44,10 +44,12 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Crates that tell more than a person who runs a monitor wants to know.
 /// The engine warns of its own ordered end; Rocket calls every unknown path an error, and what it must tell it returns.
-const NOISY: [(&str, &str); 8] = [
+const NOISY: [(&str, &str); 9] = [
     ("surrealdb", "surrealdb=warn,surrealdb::core::kvs::ds=off"),
     ("surrealkv", "surrealkv=error"),
     ("ractor", "ractor=warn"),
+    // Its sessions come and go with ours, which are told of by name.
+    ("ractor_cluster", "ractor_cluster=error"),
     ("rocket", "rocket=off"),
     ("hyper", "hyper=warn"),
     ("h2", "h2=warn"),

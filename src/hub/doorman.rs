@@ -43,7 +43,7 @@ pub struct Gate {
     /// Whom a certificate was made for, or why it opens nothing.
     pub identify: Box<dyn Fn(&CertificateDer<'_>) -> Result<Peer, String> + Send + Sync>,
     /// A machine without a certificate.
-    pub join: Box<dyn Fn(TlsStream<TcpStream>, SocketAddr) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
+    pub join: Box<dyn Fn(TlsStream<TcpStream>, SocketAddr) -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
 
 pub struct Doorman;
@@ -295,8 +295,7 @@ async fn knock(gate: &Gate, desk: &Desk, tcp: TcpStream, address: SocketAddr) ->
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
     let Some(certificate) = certificate else {
         let joined = tokio::time::timeout(JOIN_WITHIN, (gate.join)(stream, address)).await;
-        let who = joined.map_err(|_| format!("joining took more than {} s", JOIN_WITHIN.as_secs()))??;
-        info!(address = %address, node = who, "machine joined");
+        joined.map_err(|_| format!("joining took more than {} s", JOIN_WITHIN.as_secs()))??;
         return Ok(None);
     };
     let identified = (gate.identify)(&certificate);

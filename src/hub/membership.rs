@@ -205,9 +205,14 @@ impl Membership {
         if let Some(live) = member.live {
             let _ = live.cut.send(Some(reason.to_owned()));
         }
+        let region = (!inner.nodes.values().any(|other| other.region == member.region)).then_some(member.region);
         inner.assign(&self.hooks);
         drop(inner);
         self.settle();
+        if let Some(region) = region {
+            // Nobody speaks for it any more.
+            (self.hooks.silence)(&region, Some(SilenceReason::Lost));
+        }
     }
 
     /// Ends a node's session; it may come again.
@@ -328,9 +333,6 @@ impl Membership {
         }
         let before = std::mem::replace(&mut inner.silent, silent.clone());
         drop(inner);
-        for region in before.keys().filter(|region| !known.contains(region)) {
-            (self.hooks.silence)(region, None);
-        }
         for region in known {
             let (was, is) = (before.get(&region), silent.get(&region));
             if was != is {

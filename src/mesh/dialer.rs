@@ -22,7 +22,7 @@ use crate::config::sections::MeshSettings;
 use crate::mesh::cluster::{Cluster, Link, LinkEvent};
 use crate::mesh::gateway::Sessions;
 use crate::mesh::node_files::NodeFiles;
-use crate::mesh::stream::{Carried, end_switch, introduce, prepare};
+use crate::mesh::stream::{Carried, REFUSED, end_switch, introduce, prepare};
 use crate::mesh::uplink::{self, Ending, Uplink};
 use crate::model::time::Timestamp;
 use crate::supervise::Task;
@@ -30,8 +30,12 @@ use crate::wire::link::Answer;
 
 /// For each step of a connection: the name, the address, TLS, the carrier's own handshake.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
+/// Reasons that say the carrier has let go of the link already.
+const GONE: [&str; 2] = ["hub closed the link before it was ready", uplink::BROKE];
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_AT_MOST: Duration = Duration::from_secs(5);
+/// For a hub that says why it does not let this node in: it takes a person to change that.
+const BACKOFF_REFUSED: Duration = Duration::from_secs(30);
 
 pub struct Dialer;
 
@@ -124,7 +128,8 @@ async fn run(mut args: DialerArgs) {
             status.away_since.get_or_insert(args.clock.now());
             status.last_error = Some(reason.clone());
         }
-        let ceiling = BACKOFF_FIRST.saturating_mul(1 << failures.min(8)).min(BACKOFF_AT_MOST);
+        let most = if reason.starts_with(REFUSED) { BACKOFF_REFUSED } else { BACKOFF_AT_MOST };
+        let ceiling = BACKOFF_FIRST.saturating_mul(1 << failures.min(8)).min(most);
         let delay = ceiling.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         failures += 1;
         // The same trouble again is told at ever longer gaps.
@@ -186,7 +191,7 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
         while let Some(event) = args.links.recv().await {
             match event {
                 LinkEvent::Ready(link) if link.label == label => return Ok(link),
-                LinkEvent::Gone(link) if link.label == label => return Err("hub closed the link before it was ready".to_owned()),
+                LinkEvent::Gone(link) if link.label == label => return Err(GONE[0].to_owned()),
                 _ => {}
             }
         }
@@ -218,6 +223,9 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
     let _ = end.send(true);
     // The carrier lets go of it in its own time; a new session must not be taken for a second of the same node.
     let gone = async {
+        if matches!(&ending, Ending::Welcomed(reason) | Ending::NotWelcomed(reason) if GONE.contains(&reason.as_str())) {
+            return;
+        }
         while let Some(event) = args.links.recv().await {
             if matches!(&event, LinkEvent::Gone(link) if link.label == label) {
                 return;

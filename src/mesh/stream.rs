@@ -33,6 +33,8 @@ pub enum NameError {
 /// What a node says first on a connection, before anything of the carrier's: `PMESH` and its name.
 const GREETING: &[u8; 5] = b"PMESH";
 const REASON_AT_MOST: u16 = 1024;
+/// How the words of a refused node begin.
+pub const REFUSED: &str = "hub refuses this node";
 
 /// A node's part: says who it is, and hears whether it may come in, or why not.
 pub async fn introduce(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), name: &str) -> Result<(), String> {
@@ -48,7 +50,7 @@ pub async fn introduce(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), name:
         length => {
             let mut reason = vec![0; length.into()];
             stream.read_exact(&mut reason).await.map_err(broken)?;
-            Err(format!("hub refuses this node: {}", String::from_utf8_lossy(&reason)))
+            Err(format!("{REFUSED}: {}", String::from_utf8_lossy(&reason)))
         }
     }
 }
