@@ -273,7 +273,8 @@ impl Hub {
     pub fn seat_region(&self) -> NodeEnd {
         let RegionSettings { name, node, .. } = &self.config.region;
         let build = Some(env!("CARGO_PKG_VERSION").to_owned());
-        let arrival = Arrival { node: node.clone(), region: name.clone(), local: true, address: None, build, boot: None };
+        let arrival =
+            Arrival { node: node.clone(), region: name.clone(), local: true, address: None, build, boot: None, clock_offset_us: None };
         let Seat { assignments, requests, .. } = self.membership.join(arrival);
         NodeEnd { deliveries: self.deliveries.clone(), assignments, requests, wake: Arc::default() }
     }

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::hub::membership::{Arrival, Membership, Seat};
-use crate::mesh::gateway::{GatewayMsg, Sessions, remote};
+use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote};
 use crate::mesh::identity::Identity;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, RegionName};
@@ -158,7 +158,7 @@ fn send<T: serde::Serialize>(gateway: &ActorRef<GatewayMsg>, version: u8, token:
 }
 
 /// The next message of the opening.
-async fn next<T: serde::de::DeserializeOwned>(received: &mut mpsc::Receiver<Vec<u8>>, version: u8) -> Result<T, String> {
+async fn next<T: serde::de::DeserializeOwned>(received: &mut Received, version: u8) -> Result<T, String> {
     let frame = match tokio::time::timeout(STEP_WITHIN, received.recv()).await {
         Ok(Some(frame)) => frame,
         Ok(None) => return Err("node sent more than it may".to_owned()),
@@ -179,7 +179,7 @@ impl Desk {
 }
 
 impl Session {
-    async fn work(&mut self, received: &mut mpsc::Receiver<Vec<u8>>, hello: Hello, address: String) -> String {
+    async fn work(&mut self, received: &mut Received, hello: Hello, address: String) -> String {
         let desk = self.desk.clone();
         let arrival = Arrival {
             node: self.node.clone(),
@@ -188,6 +188,7 @@ impl Session {
             address: Some(address),
             build: Some(hello.build),
             boot: Some(hello.boot),
+            clock_offset_us: Some(hello.now_us - desk.clock.now().0),
         };
         let mut seat = desk.membership.join(arrival);
         let (node, region) = (self.node.clone(), self.region.clone());
@@ -199,7 +200,7 @@ impl Session {
         reason
     }
 
-    async fn serve(&mut self, received: &mut mpsc::Receiver<Vec<u8>>, seat: &mut Seat) -> String {
+    async fn serve(&mut self, received: &mut Received, seat: &mut Seat) -> String {
         let desk = self.desk.clone();
         let clock = desk.clock.clone();
         let mut assembler = Assembler::default();

@@ -114,6 +114,8 @@ pub struct Arrival {
     pub address: Option<String>,
     pub build: Option<String>,
     pub boot: Option<u64>,
+    /// The node's clock minus the hub's, as its first words tell: late by what they took to come.
+    pub clock_offset_us: Option<i64>,
 }
 
 /// A session's own end of the membership.
@@ -166,6 +168,7 @@ impl Membership {
             address: arrival.address,
             build: arrival.build,
             boot: arrival.boot,
+            clock_offset_us: arrival.clock_offset_us,
             connected_since: Some(self.clock.now()),
             last_heard: Some(self.clock.now()),
             sessions: member.info.sessions + 1,

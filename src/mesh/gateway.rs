@@ -4,7 +4,7 @@
 //! session that does not keep up with its own frames is one that sends more than it may: it is ended.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -16,8 +16,10 @@ use crate::wire::envelope::{OPENING, SessionToken, session_of};
 
 /// The process group gateways are found by.
 pub const GROUP: &str = "probemesh.gateway";
-/// Frames a session may be behind with. What one side may have under way by the protocol is a fraction of it.
-const FRAMES: usize = 256;
+/// Frames a session may be behind with, and their bytes. What one side may have under way by the protocol is a fraction of
+/// it.
+const FRAMES: usize = 8192;
+const BYTES: usize = 32 << 20;
 
 pub struct Gateway;
 
@@ -29,7 +31,7 @@ pub enum GatewayMsg {
 /// The sessions of a process, by token.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    open: Mutex<HashMap<SessionToken, mpsc::Sender<Vec<u8>>>>,
+    open: Mutex<HashMap<SessionToken, Open>>,
     /// Where a hub's offer goes, which comes before its session is known here.
     offers: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     /// Frames that belonged to no session, or were none.
@@ -38,12 +40,35 @@ pub struct Sessions {
     pub floods: AtomicU64,
 }
 
+#[derive(Debug)]
+struct Open {
+    frames: mpsc::Sender<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// What a session receives.
+#[derive(Debug)]
+pub struct Received {
+    frames: mpsc::Receiver<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Received {
+    /// The next frame; `None` once the session is closed.
+    pub async fn recv(&mut self) -> Option<Vec<u8>> {
+        let frame = self.frames.recv().await?;
+        self.waiting.fetch_sub(frame.len(), Ordering::Relaxed);
+        Some(frame)
+    }
+}
+
 impl Sessions {
     /// Opens a session; what is received ends when it is closed, here or for flooding.
-    pub fn open(&self, token: SessionToken) -> mpsc::Receiver<Vec<u8>> {
+    pub fn open(&self, token: SessionToken) -> Received {
         let (frames, received) = mpsc::channel(FRAMES);
-        self.open.lock().expect("no holder panics").insert(token, frames);
-        received
+        let waiting = Arc::new(AtomicUsize::new(0));
+        self.open.lock().expect("no holder panics").insert(token, Open { frames, waiting: waiting.clone() });
+        Received { frames: received, waiting }
     }
 
     pub fn close(&self, token: &SessionToken) {
@@ -72,7 +97,12 @@ impl Sessions {
             }
             return;
         };
-        match session.try_send(frame) {
+        let size = frame.len();
+        let sent = match session.waiting.fetch_add(size, Ordering::Relaxed) + size > BYTES {
+            true => Err(mpsc::error::TrySendError::Full(frame)),
+            false => session.frames.try_send(frame),
+        };
+        match sent {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.floods.fetch_add(1, Ordering::Relaxed);
@@ -108,4 +138,50 @@ pub fn remote(node_id: u64) -> Option<ActorRef<GatewayMsg>> {
     let members = ractor::pg::get_members(&GROUP.to_owned());
     let far = members.into_iter().find(|cell| matches!(cell.get_id(), ractor::ActorId::Remote { node_id: of, .. } if of == node_id));
     far.map(ActorRef::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::envelope::{Up, frames};
+
+    #[tokio::test]
+    async fn a_session_that_is_flooded_is_closed_and_the_others_go_on() {
+        let sessions = Sessions::default();
+        let (mut flooded, mut quiet) = (sessions.open([1; 16]), sessions.open([2; 16]));
+        let frame = |token| frames(1, &[token; 16], &Up::Goodbye).remove(0);
+        for _ in 0..=FRAMES {
+            sessions.take(frame(1));
+        }
+        sessions.take(frame(2));
+        assert_eq!(sessions.floods.load(Ordering::Relaxed), 1);
+        let mut received = 0;
+        while flooded.recv().await.is_some() {
+            received += 1;
+        }
+        assert_eq!(received, FRAMES);
+        assert!(quiet.recv().await.is_some());
+        sessions.take(frame(1));
+        sessions.take(vec![1; 3]);
+        assert_eq!(sessions.stray.load(Ordering::Relaxed), 2, "frames of no session, and what is no frame");
+    }
+
+    #[tokio::test]
+    async fn a_session_is_bounded_by_bytes_and_room_comes_back_as_it_reads() {
+        let sessions = Sessions::default();
+        let mut session = sessions.open([1; 16]);
+        let large = || {
+            let mut frame = frames(1, &[1; 16], &Up::Goodbye).remove(0);
+            frame.resize(256 << 10, 0);
+            frame
+        };
+        for _ in 0..1000 {
+            sessions.take(large());
+            assert!(session.recv().await.is_some());
+        }
+        for _ in 0..=BYTES / (256 << 10) {
+            sessions.take(large());
+        }
+        assert_eq!(sessions.floods.load(Ordering::Relaxed), 1);
+    }
 }

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::mesh::cluster::{Link, LinkEvent};
-use crate::mesh::gateway::{GatewayMsg, Sessions, remote};
+use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote};
 use crate::mesh::private_file::write_private;
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, ServiceId};
@@ -34,6 +34,8 @@ const BACKLOG_FROM: Duration = Duration::from_secs(2);
 /// What a session says whose link the carrier has let go of.
 pub const BROKE: &str = "link broke";
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+/// How often a session looks whether the certificate is due.
+const RENEWAL_EVERY: Duration = Duration::from_secs(3600);
 /// Results a snapshot message holds at most.
 const SNAPSHOT_RESULTS: usize = 500;
 
@@ -160,7 +162,7 @@ impl Session<'_> {
     /// Until the session ends; `None` when the process does.
     async fn work(
         &mut self,
-        received: &mut mpsc::Receiver<Vec<u8>>,
+        received: &mut Received,
         assembler: &mut Assembler,
         links: &mut mpsc::UnboundedReceiver<LinkEvent>,
         link: &Link,
@@ -176,10 +178,9 @@ impl Session<'_> {
         }
         // Whoever waits to send need not wait longer.
         self.uplink.end.wake.notify_one();
-        if let Some(request) = self.uplink.renewal.request() {
-            self.send(&Up::Renew { request });
-        }
+        self.renew();
         let mut next_snapshot = clock.steady() + SNAPSHOT_EVERY;
+        let mut next_renewal = clock.steady() + RENEWAL_EVERY;
         let mut tick = std::pin::pin!(clock.sleep(look));
         loop {
             tokio::select! {
@@ -220,6 +221,10 @@ impl Session<'_> {
                         if self.backlog() {
                             self.send_snapshot();
                         }
+                    }
+                    if now >= next_renewal {
+                        next_renewal = now + RENEWAL_EVERY;
+                        self.renew();
                     }
                     tick.set(clock.sleep(look));
                 }
@@ -281,6 +286,13 @@ impl Session<'_> {
         });
     }
 
+    /// Asks for a new certificate, if it is time for one.
+    fn renew(&self) {
+        if let Some(request) = self.uplink.renewal.request() {
+            self.send(&Up::Renew { request });
+        }
+    }
+
     fn hello(&self) {
         let shared = &self.uplink.region.shared;
         self.send(&Up::Hello(Hello {
@@ -289,6 +301,7 @@ impl Session<'_> {
             boot: shared.file.boot().0,
             build: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.uplink.end.assignments.borrow().generation,
+            now_us: self.clock.now().0,
         }));
     }
 

@@ -155,6 +155,8 @@ pub struct Hello {
     pub build: String,
     /// The generation of assignments the node runs from its own disk.
     pub generation: u64,
+    /// What the node's clock says: how far it is off is known, roughly, before the first result comes.
+    pub now_us: i64,
 }
 
 /// How a node is doing, with each heartbeat.

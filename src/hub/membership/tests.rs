@@ -25,7 +25,7 @@ fn service(id: u32, regions: Option<&[&str]>) -> Assignable {
 impl World {
     fn join(&self, node: &str, region: &str) -> Seat {
         let (node, region) = (NodeName::from(node), RegionName::from(region));
-        self.membership.join(Arrival { node, region, local: false, address: None, build: None, boot: None })
+        self.membership.join(Arrival { node, region, local: false, address: None, build: None, boot: None, clock_offset_us: Some(7) })
     }
 
     fn told(&self) -> Vec<String> {
@@ -115,6 +115,7 @@ fn the_fastest_of_the_last_round_trips_tells_the_offset_of_a_clock() {
     let world = world(1);
     let seat = world.join("eu-1", "eu");
     let node = NodeName::from("eu-1");
+    assert_eq!(world.membership.clock_offset_us(&node), Some(7), "as its first words told");
     for (round_trip, offset) in [(900, 5_000), (200, 100), (5_000, -3_000)] {
         world.membership.heard_pong(&node, seat.session, round_trip, offset);
     }
