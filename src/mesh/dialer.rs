@@ -23,7 +23,7 @@ use crate::mesh::cluster::{Cluster, Link, LinkEvent};
 use crate::mesh::gateway::Sessions;
 use crate::mesh::node_files::NodeFiles;
 use crate::mesh::stream::{Carried, end_switch, introduce, prepare};
-use crate::mesh::uplink::{self, Ending, Uplink};
+use crate::mesh::uplink::{self, Ending, LINK_BROKE, Uplink};
 use crate::model::time::Timestamp;
 use crate::supervise::Task;
 use crate::wire::link::Answer;
@@ -182,11 +182,16 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
     let offers = args.sessions.await_offer();
     let (end, ended) = end_switch();
     args.cluster.hand_over(Box::new(Carried { head: Vec::new(), stream, label: label.clone(), ended }), false);
+    // Whether the carrier has let go of the link already.
+    let mut let_go = false;
     let ready = async {
         while let Some(event) = args.links.recv().await {
             match event {
                 LinkEvent::Ready(link) if link.label == label => return Ok(link),
-                LinkEvent::Gone(link) if link.label == label => return Err("hub closed the link before it was ready".to_owned()),
+                LinkEvent::Gone(link) if link.label == label => {
+                    let_go = true;
+                    return Err("hub closed the link before it was ready".to_owned());
+                }
                 _ => {}
             }
         }
@@ -195,6 +200,7 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
     let ready: Result<Link, String> = tokio::time::timeout(STEP_WITHIN, ready)
         .await
         .unwrap_or_else(|_| Err(format!("hub does not let this node in within {} s", STEP_WITHIN.as_secs())));
+    let carrier = ready.as_ref().ok().map(|link| link.session.clone());
     let ending = match ready {
         Err(reason) => Ending::NotWelcomed(reason),
         Ok(link) => {
@@ -216,7 +222,12 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
         }
     };
     let _ = end.send(true);
-    // The carrier lets go of it in its own time; a new session must not be taken for a second of the same node.
+    // On a line that passes nothing the carrier would not notice for long.
+    if let Some(carrier) = carrier {
+        carrier.stop(Some("ended by the node".to_owned()));
+    }
+    // It lets go of it in its own time; a new session must not be taken for a second of the same node.
+    let_go |= matches!(&ending, Ending::Welcomed(reason) if reason == LINK_BROKE);
     let gone = async {
         while let Some(event) = args.links.recv().await {
             if matches!(&event, LinkEvent::Gone(link) if link.label == label) {
@@ -224,6 +235,8 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
             }
         }
     };
-    let _ = tokio::time::timeout(STEP_WITHIN, gone).await;
+    if !let_go {
+        let _ = tokio::time::timeout(STEP_WITHIN, gone).await;
+    }
     ending
 }

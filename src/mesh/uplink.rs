@@ -35,6 +35,9 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// Results a snapshot message holds at most.
 const SNAPSHOT_RESULTS: usize = 500;
 
+/// Why a session ended whose link the carrier has let go of.
+pub const LINK_BROKE: &str = "link broke";
+
 /// What outlives the sessions of a node.
 pub struct Uplink {
     /// The far end of the region's link.
@@ -204,7 +207,7 @@ impl Session<'_> {
                 event = links.recv() => {
                     match event {
                         None => return Some("carrier ended".to_owned()),
-                        Some(LinkEvent::Gone(gone)) if gone.label == link.label => return Some("link broke".to_owned()),
+                        Some(LinkEvent::Gone(gone)) if gone.label == link.label => return Some(LINK_BROKE.to_owned()),
                         Some(_) => {}
                     }
                 }

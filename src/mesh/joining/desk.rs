@@ -208,7 +208,7 @@ fn told(desk: &JoinDesk, peer: Option<SocketAddr>, result: &Result<Joined, JoinE
         Ok(joined) => {
             desk.count("joined");
             let (node, region) = (&joined.identity.node, &joined.identity.region);
-            tracing::info!(peer, %node, %region, serial = joined.serial, by = ?joined.by, again = joined.again, "node joined");
+            tracing::info!(peer, %node, %region, serial = joined.serial, by = %joined.by, again = joined.again, "node joined");
         }
         Err(error) => {
             desk.count(error.label());
