@@ -172,6 +172,7 @@ impl Hub {
             clock: clock.clone(),
             group: Arc::default(),
             mesh: Arc::default(),
+            desk: Arc::default(),
             membership: membership.clone(),
             intake: intake.clone(),
             sealer: Arc::default(),
@@ -208,6 +209,9 @@ impl Hub {
             }
             _ => None,
         };
+        if let Some(mesh) = &mesh {
+            let _ = tree.desk.set(mesh.desk.clone());
+        }
 
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| keeper.stop(None))?;

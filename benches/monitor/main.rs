@@ -1,9 +1,10 @@
-//! Measures probemesh on this machine: `cargo bench --bench monitor -- checks`, `… -- kills`, `… -- parts`, `… -- store`.
+//! Measures probemesh on this machine: `cargo bench --bench monitor -- checks`, `… -- kills`, `… -- parts`, `… -- store`, `… -- mesh`.
 //!
 //! Everything runs on loopback, with the monitor as the process a user would start, its targets as processes of their
 //! own, and CPU read from /proc for each process apart. Every run ends by itself.
 
 mod checks;
+mod mesh;
 mod parts;
 mod process;
 mod store;
@@ -30,6 +31,8 @@ enum Command {
     Parts(parts::PartsArgs),
     /// Loads results through the real writer, then times the queries the dashboard and the API ask
     Store(store::StoreArgs),
+    /// A hub and many nodes: how soon they have joined, and what their results cost the hub
+    Mesh(mesh::MeshArgs),
     #[command(hide = true)]
     Target { certificate: Option<String>, key: Option<String> },
 }
@@ -44,9 +47,10 @@ fn main() -> anyhow::Result<()> {
             Some(Command::Kills(args)) => checks::run_kills(args).await,
             Some(Command::Parts(args)) => parts::run(args).await,
             Some(Command::Store(args)) => store::run(args).await,
+            Some(Command::Mesh(args)) => mesh::run(args).await,
             Some(Command::Target { certificate, key }) => target::run(certificate.zip(key)).await,
             None => {
-                println!("choose one: checks, kills, parts, store (see --help)");
+                println!("choose one: checks, kills, parts, store, mesh (see --help)");
                 Ok(())
             }
         }

@@ -71,8 +71,13 @@ pub struct Monitor {
 
 impl Monitor {
     pub async fn start(folder: &Path, port: u16, settings: &[(&str, &str)]) -> anyhow::Result<Monitor> {
+        Monitor::start_as(&[], folder, port, settings).await
+    }
+
+    pub async fn start_as(arguments: &[&str], folder: &Path, port: u16, settings: &[(&str, &str)]) -> anyhow::Result<Monitor> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("console.log"))?;
         let child = Command::new(env!("CARGO_BIN_EXE_probemesh"))
+            .args(arguments)
             .current_dir(folder)
             .env("ROCKET_PORT", port.to_string())
             .env("PROBEMESH_ADMIN_PASSWORD", PASSWORD)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::hub::aggregator::AggregatorStatus;
 use crate::hub::ingest::Intake;
+use crate::hub::member::Desk;
 use crate::hub::membership::{Membership, NodeInfo};
 use crate::hub::sealer::SealerStatus;
 use crate::model::id::NodeName;
@@ -26,6 +27,8 @@ pub struct Tree {
     pub group: Arc<Mutex<GroupStatus>>,
     /// Of the actors of the mesh; without members where no nodes are taken.
     pub mesh: Arc<Mutex<GroupStatus>>,
+    /// Set once nodes may come in.
+    pub desk: Arc<OnceLock<Arc<Desk>>>,
     pub intake: Arc<Intake>,
     pub sealer: Arc<Mutex<SealerStatus>>,
     pub aggregator: Arc<Mutex<AggregatorStatus>>,
@@ -90,10 +93,28 @@ impl Tree {
         let mut actors = vec![group_actor(&group, now, vec![ingest, sealer, aggregator])];
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
-            let member = |name: &String| ActorView { name: name.clone(), state: "running".to_owned(), ..ActorView::default() };
-            actors.push(group_actor(&mesh, now, mesh.members.iter().map(member).collect()));
+            actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
         }
         NodeView { name: "hub".to_owned(), connected: true, actors, ..NodeView::default() }
+    }
+
+    /// An actor of the mesh, with what it has let in, refused and let go of since the hub started.
+    fn mesh_actor(&self, name: &str) -> ActorView {
+        let desk = self.desk.get();
+        let figures = match (name, desk) {
+            ("doorman", Some(desk)) => figures([
+                ("admitted", json!(desk.counts.admitted.load(Ordering::Relaxed))),
+                ("refused", json!(desk.counts.refused.load(Ordering::Relaxed))),
+                ("violations", json!(desk.counts.violations.load(Ordering::Relaxed))),
+                ("silent", json!(desk.counts.silent.load(Ordering::Relaxed))),
+            ]),
+            ("gateway", Some(desk)) => figures([
+                ("stray_frames", json!(desk.sessions.stray.load(Ordering::Relaxed))),
+                ("floods", json!(desk.sessions.floods.load(Ordering::Relaxed))),
+            ]),
+            _ => figures([]),
+        };
+        ActorView { name: name.to_owned(), state: "running".to_owned(), figures, ..ActorView::default() }
     }
 }
 

@@ -23,15 +23,13 @@ use crate::mesh::cluster::{Cluster, Link, LinkEvent};
 use crate::mesh::gateway::Sessions;
 use crate::mesh::node_files::NodeFiles;
 use crate::mesh::stream::{Carried, REFUSED, end_switch, introduce, prepare};
-use crate::mesh::uplink::{self, Ending, Uplink};
+use crate::mesh::uplink::{self, Ending, LINK_BROKE, Uplink};
 use crate::model::time::Timestamp;
 use crate::supervise::Task;
 use crate::wire::link::Answer;
 
 /// For each step of a connection: the name, the address, TLS, the carrier's own handshake.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
-/// Reasons that say the carrier has let go of the link already.
-const GONE: [&str; 2] = ["hub closed the link before it was ready", uplink::BROKE];
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_AT_MOST: Duration = Duration::from_secs(5);
 /// For a hub that says why it does not let this node in: it takes a person to change that.
@@ -187,11 +185,16 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
     let offers = args.sessions.await_offer();
     let (end, ended) = end_switch();
     args.cluster.hand_over(Box::new(Carried { head: Vec::new(), stream, label: label.clone(), ended }), false);
+    // Whether the carrier has let go of the link already.
+    let mut let_go = false;
     let ready = async {
         while let Some(event) = args.links.recv().await {
             match event {
                 LinkEvent::Ready(link) if link.label == label => return Ok(link),
-                LinkEvent::Gone(link) if link.label == label => return Err(GONE[0].to_owned()),
+                LinkEvent::Gone(link) if link.label == label => {
+                    let_go = true;
+                    return Err("hub closed the link before it was ready".to_owned());
+                }
                 _ => {}
             }
         }
@@ -200,6 +203,7 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
     let ready: Result<Link, String> = tokio::time::timeout(STEP_WITHIN, ready)
         .await
         .unwrap_or_else(|_| Err(format!("hub does not let this node in within {} s", STEP_WITHIN.as_secs())));
+    let carrier = ready.as_ref().ok().map(|link| link.session.clone());
     let ending = match ready {
         Err(reason) => Ending::NotWelcomed(reason),
         Ok(link) => {
@@ -221,17 +225,21 @@ async fn session(args: &mut DialerArgs, uplink: &mut Uplink, stream: TlsStream<T
         }
     };
     let _ = end.send(true);
-    // The carrier lets go of it in its own time; a new session must not be taken for a second of the same node.
+    // On a line that passes nothing the carrier would not notice for long.
+    if let Some(carrier) = carrier {
+        carrier.stop(Some("ended by the node".to_owned()));
+    }
+    // It lets go of it in its own time; a new session must not be taken for a second of the same node.
+    let_go |= matches!(&ending, Ending::Welcomed(reason) if reason == LINK_BROKE);
     let gone = async {
-        if matches!(&ending, Ending::Welcomed(reason) | Ending::NotWelcomed(reason) if GONE.contains(&reason.as_str())) {
-            return;
-        }
         while let Some(event) = args.links.recv().await {
             if matches!(&event, LinkEvent::Gone(link) if link.label == label) {
                 return;
             }
         }
     };
-    let _ = tokio::time::timeout(STEP_WITHIN, gone).await;
+    if !let_go {
+        let _ = tokio::time::timeout(STEP_WITHIN, gone).await;
+    }
     ending
 }

@@ -31,13 +31,14 @@ use crate::wire::link::{Answer, Assignment, Assignments, CheckNow, HubEnd};
 const OPENING_WITHIN: Duration = Duration::from_secs(5);
 /// An outbox whose oldest batch is older works off what waited there.
 const BACKLOG_FROM: Duration = Duration::from_secs(2);
-/// What a session says whose link the carrier has let go of.
-pub const BROKE: &str = "link broke";
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// How often a session looks whether the certificate is due.
 const RENEWAL_EVERY: Duration = Duration::from_secs(3600);
 /// Results a snapshot message holds at most.
 const SNAPSHOT_RESULTS: usize = 500;
+
+/// Why a session ended whose link the carrier has let go of.
+pub const LINK_BROKE: &str = "link broke";
 
 /// What outlives the sessions of a node.
 pub struct Uplink {
@@ -207,7 +208,7 @@ impl Session<'_> {
                 event = links.recv() => {
                     match event {
                         None => return Some("carrier ended".to_owned()),
-                        Some(LinkEvent::Gone(gone)) if gone.label == link.label => return Some(BROKE.to_owned()),
+                        Some(LinkEvent::Gone(gone)) if gone.label == link.label => return Some(LINK_BROKE.to_owned()),
                         Some(_) => {}
                     }
                 }

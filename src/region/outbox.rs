@@ -95,8 +95,14 @@ pub struct OutboxState {
     /// One goes with each commit, and what was acknowledged behind them goes with the last.
     refused: VecDeque<(Boot, u64)>,
     flushes: Vec<RpcReplyPort<()>>,
-    timer: Option<Task>,
+    timer: Option<Timer>,
     failures: u32,
+}
+
+struct Timer {
+    /// By the steady clock.
+    due: Duration,
+    _task: Task,
 }
 
 /// A batch on its way to the disk.
@@ -180,9 +186,10 @@ impl OutboxState {
         self.answer_flushes();
     }
 
-    /// One timer at most, and a running one is never put off.
+    /// One timer at most; a running one is never put off, but brought forward.
     fn arm(&mut self, myself: &ActorRef<OutboxMsg>, wait: Duration) {
-        if self.timer.is_some() || self.writing.is_some() {
+        let due = self.shared.clock.steady() + wait;
+        if self.writing.is_some() || self.timer.as_ref().is_some_and(|timer| timer.due <= due) {
             return;
         }
         self.set_timer(myself, wait);
@@ -190,10 +197,12 @@ impl OutboxState {
 
     fn set_timer(&mut self, myself: &ActorRef<OutboxMsg>, wait: Duration) {
         let (clock, myself) = (self.shared.clock.clone(), myself.clone());
-        self.timer = Some(Task::spawn(async move {
+        let due = clock.steady() + wait;
+        let task = Task::spawn(async move {
             clock.sleep(wait).await;
             let _ = myself.cast(OutboxMsg::Tick);
-        }));
+        });
+        self.timer = Some(Timer { due, _task: task });
     }
 
     /// Begins a commit, unless one runs or has failed and its time has not come.

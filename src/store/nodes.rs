@@ -116,6 +116,15 @@ pub enum JoinedBy {
     Shared,
 }
 
+impl std::fmt::Display for JoinedBy {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            JoinedBy::Token(id) => write!(out, "token {}", hexadecimal(id)),
+            JoinedBy::Shared => out.write_str("join secret"),
+        }
+    }
+}
+
 pub struct Nodes {
     audit: Arc<Audit>,
     database: Arc<Database>,

@@ -20,6 +20,18 @@ pub fn program() -> Command {
         }
     }
     command.env("PROBEMESH_ADMIN_PASSWORD", PASSWORD);
+    // It ends with the thread that started it: a test that fails leaves nothing behind.
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::process::CommandExt;
+        // SAFETY: a plain system call, allowed between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            })
+        };
+    }
     command
 }
 
@@ -44,8 +56,12 @@ impl Binary {
     }
 
     pub fn launch(folder: &Path, port: u16, settings: &[(&str, &str)]) -> Binary {
+        Binary::launch_as(&[], folder, port, settings)
+    }
+
+    pub fn launch_as(arguments: &[&str], folder: &Path, port: u16, settings: &[(&str, &str)]) -> Binary {
         let mut command = program();
-        command.current_dir(folder).env("ROCKET_PORT", port.to_string()).envs(settings.iter().copied());
+        command.args(arguments).current_dir(folder).env("ROCKET_PORT", port.to_string()).envs(settings.iter().copied());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let console = Arc::new(Mutex::new(String::new()));
         let pipes: [Box<dyn Read + Send>; 2] = [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
@@ -72,6 +88,10 @@ impl Binary {
             assert!(began.elapsed() < Duration::from_secs(60), "it does not listen:\n{}", self.console());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn console(&self) -> String {

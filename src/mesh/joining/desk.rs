@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::clock::Clock;
 use crate::mesh::authority::{Authority, IssuedCertificate};
-use crate::mesh::identity::{Identity, hexadecimal};
+use crate::mesh::identity::Identity;
 use crate::mesh::joining::frames::{CredentialName, FromHub, FromNode, read, write};
 use crate::mesh::joining::proof::{EXPORTER_LABEL, JoinKey, Role, Session, nonce};
 use crate::mesh::joining::{JoinError, Refusal};
@@ -48,14 +48,6 @@ pub struct JoinDeskArgs {
     pub clock: Clock,
     /// How long each frame may take; `PATIENCE` but for tests.
     pub patience: Duration,
-}
-
-/// What a node joined by, in words.
-fn by(by: &JoinedBy) -> String {
-    match by {
-        JoinedBy::Token(id) => format!("token {}", hexadecimal(id)),
-        JoinedBy::Shared => "join secret".to_owned(),
-    }
 }
 
 /// The links there are, as far as joining must know them.
@@ -216,7 +208,7 @@ fn told(desk: &JoinDesk, peer: Option<SocketAddr>, result: &Result<Joined, JoinE
         Ok(joined) => {
             desk.count("joined");
             let (node, region) = (&joined.identity.node, &joined.identity.region);
-            tracing::info!(peer, %node, %region, serial = joined.serial, by = by(&joined.by), again = joined.again, "node joined");
+            tracing::info!(peer, %node, %region, serial = joined.serial, by = %joined.by, again = joined.again, "node joined");
         }
         Err(error) => {
             desk.count(error.label());
