@@ -20,6 +20,7 @@ pub mod sections;
 pub mod service;
 pub mod services_file;
 pub mod sources;
+pub mod watching;
 
 use figment::Figment;
 

@@ -7,6 +7,7 @@
 pub mod aggregator;
 pub mod assign;
 pub mod doorman;
+pub mod heartbeat;
 pub mod ingest;
 pub mod member;
 pub mod membership;
@@ -38,12 +39,14 @@ use crate::api;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
+use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
 use crate::config::services_file::read_services;
 use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::assign::Assigner;
+use crate::hub::heartbeat::{Heartbeat, HeartbeatArgs};
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
 use crate::hub::member::{Counts, Desk};
 use crate::hub::membership::{Arrival, Hooks, Membership, Seat};
@@ -53,7 +56,7 @@ use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
-use crate::region::{Drained, Region};
+use crate::region::{Drained, Region, RegionView};
 use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::incidents::Incidents;
@@ -91,6 +94,8 @@ pub struct Hub {
     config: Config,
     clock: Clock,
     _refresh: Option<Task>,
+    /// Of the region of this process.
+    sight: Option<Task>,
 }
 
 /// What the store keeps besides results, opened together.
@@ -146,7 +151,7 @@ impl Hub {
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
-        let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), clock.clone())));
+        let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
         let assigner = Arc::new(Assigner {
             services: records.services.clone(),
             board: board.clone(),
@@ -177,6 +182,7 @@ impl Hub {
             intake: intake.clone(),
             sealer: Arc::default(),
             aggregator: Arc::default(),
+            heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
             region: Arc::default(),
         };
         let uptimes = Arc::new(Uptimes::default());
@@ -193,7 +199,8 @@ impl Hub {
             status: tree.aggregator.clone(),
         };
         let ends = Arc::new(tokio::sync::Mutex::new(delivered));
-        let wiring = wiring(intake, ends, aggregator, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
+        let heartbeat = heartbeat(&config, &tree)?;
+        let wiring = wiring(intake, ends, aggregator, heartbeat, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
         let args =
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
@@ -265,6 +272,7 @@ impl Hub {
             config,
             clock,
             _refresh: refresh,
+            sight: None,
         })
     }
 
@@ -288,6 +296,7 @@ impl Hub {
         let link = self.seat_region();
         let region = Region::start(self.config.region.clone(), link, self.clock.clone()).await?;
         *self.tree.region.lock().expect("no holder panics") = Some(region.view());
+        self.sight = Some(watch_sight(region.view(), self.membership.clone()));
         Ok(region)
     }
 
@@ -346,10 +355,13 @@ async fn start_mesh(
 }
 
 /// What a change of membership means to the board.
-fn hooks(verdicts: Arc<Verdicts>, clock: Clock) -> Hooks {
+fn hooks(verdicts: Arc<Verdicts>, events: broadcast::Sender<Arc<Event>>, clock: Clock) -> Hooks {
     let board = verdicts.board.clone();
     Hooks {
         silence: Box::new(move |region, reason| verdicts.set_silent(region, reason.map(|reason| Silence { reason, since: clock.now() }))),
+        node: Box::new(move |change| {
+            let _ = events.send(Arc::new(Event::from(&change)));
+        }),
         last_round: Box::new(move |service, region| board.last_round(service, region)),
     }
 }
@@ -382,6 +394,7 @@ fn wiring(
     intake: Arc<Intake>,
     deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
     aggregator: AggregatorArgs,
+    heartbeat: Option<HeartbeatArgs>,
     uptimes: Arc<Uptimes>,
     tree: Tree,
     observe: Arc<dyn Fn() + Send + Sync>,
@@ -397,7 +410,7 @@ fn wiring(
             rolled: Arc::new(move |services| fresh.nudge(services.iter().copied())),
             observe: observe.clone(),
         };
-        Box::pin(wire(ingest, sealer, aggregator.clone(), keeper))
+        Box::pin(wire(ingest, sealer, aggregator.clone(), heartbeat.clone(), keeper))
     })
 }
 
@@ -405,16 +418,51 @@ async fn wire(
     ingest: IngestArgs,
     sealer: SealerArgs,
     aggregator: AggregatorArgs,
+    heartbeat: Option<HeartbeatArgs>,
     keeper: ActorCell,
 ) -> anyhow::Result<Vec<(String, ActorCell)>> {
     let (aggregator, _) = Actor::spawn_linked(None, Aggregator, aggregator, keeper.clone()).await?;
     let (sealer, _) = Actor::spawn_linked(None, Sealer, sealer, keeper.clone()).await?;
-    let (ingest, _) = Actor::spawn_linked(None, Ingest, ingest, keeper).await?;
-    Ok(vec![
+    let (ingest, _) = Actor::spawn_linked(None, Ingest, ingest, keeper.clone()).await?;
+    let mut members = vec![
         ("ingest".to_owned(), ingest.get_cell()),
         ("sealer".to_owned(), sealer.get_cell()),
         ("aggregator".to_owned(), aggregator.get_cell()),
-    ])
+    ];
+    if let Some(heartbeat) = heartbeat {
+        let (heartbeat, _) = Actor::spawn_linked(None, Heartbeat, heartbeat, keeper).await?;
+        members.push(("heartbeat".to_owned(), heartbeat.get_cell()));
+    }
+    Ok(members)
+}
+
+/// Where a dead-man service is to be told that this hub works.
+fn heartbeat(config: &Config, tree: &Tree) -> anyhow::Result<Option<HeartbeatArgs>> {
+    let settings = &config.hub.heartbeat;
+    let (Some(url), Some(status)) = (settings.url.clone(), tree.heartbeat.clone()) else { return Ok(None) };
+    Ok(Some(HeartbeatArgs {
+        url,
+        interval: settings.interval,
+        fail: settings.fail,
+        caller: Caller::new()?,
+        intake: tree.intake.clone(),
+        group: tree.group.clone(),
+        clock: tree.clock.clone(),
+        status,
+    }))
+}
+
+/// Tells the membership at once when the region of this process turns blind or sees again.
+fn watch_sight(region: RegionView, membership: Arc<Membership>) -> Task {
+    let mut sight = region.shared.sight.subscribe();
+    Task::spawn(async move {
+        while sight.changed().await.is_ok() {
+            let node = &region.shared.settings.node;
+            if let Some(session) = membership.session_of(node) {
+                membership.heard_status(node, session, region.node_status());
+            }
+        }
+    })
 }
 
 /// Asks every region of a service but the one that saw it fail.

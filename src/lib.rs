@@ -15,6 +15,7 @@
 //! | [`telemetry`] | the only logging set-up: `logs/monitor.log` and `logs/health.log` |
 //! | [`supervise`] | the restart policy, shared by region and hub |
 //! | [`probe`] | one check of one service → `CheckResult` |
+//! | [`caller`] | calls the addresses a person named for the monitor's own word |
 //! | [`wire`] | what crosses from region to hub, with its version |
 //! | [`mesh`] | the link between machines: ractor_cluster over mutual TLS, joining, one session a node |
 //! | [`region`] | wires a region's process: supervisor, probers, outbox, courier |
@@ -41,6 +42,8 @@ pub mod telemetry;
 pub mod supervise;
 
 pub mod probe;
+
+pub mod caller;
 
 pub mod wire;
 

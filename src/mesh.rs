@@ -16,6 +16,7 @@
 //! | [`stream`] | a connection as it is handed over, its name checked before |
 //! | [`dialer`] | a node's side: connects to the hub, again and again |
 //! | [`uplink`] | a node's side of one session |
+//! | [`hub_lost`] | a node's own alert when its hub is lost |
 //!
 //! **Invariants.** A process has one remotable actor, the gateway. No connection reaches ractor_cluster before its peer's
 //! certificate and the name it goes by there are known to be one. Every wait for a peer has an end.
@@ -36,4 +37,5 @@ pub mod gateway;
 pub mod stream;
 
 pub mod dialer;
+pub mod hub_lost;
 pub mod uplink;

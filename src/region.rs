@@ -11,6 +11,7 @@ pub mod prober;
 pub mod rhythm;
 pub mod shared;
 pub mod supervisor;
+pub mod witness;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,7 @@ use crate::region::outbox::{Outbox, OutboxArgs, OutboxMsg};
 use crate::region::outbox_file::{Depth, OutboxFile};
 use crate::region::shared::{Shared, quantile};
 use crate::region::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg, SupervisorStatus};
+use crate::region::witness::{Witness, WitnessArgs, WitnessStatus};
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
 use crate::wire::envelope::NodeStatus;
 use crate::wire::link::{Assignments, CheckNow, Delivery, NodeEnd};
@@ -51,6 +53,7 @@ pub struct RegionView {
     pub group: Arc<Mutex<GroupStatus>>,
     pub probers: Arc<Mutex<SupervisorStatus>>,
     pub courier: Arc<Mutex<CourierStatus>>,
+    pub witness: Arc<Mutex<WitnessStatus>>,
 }
 
 /// What a stop left behind.
@@ -104,7 +107,7 @@ impl Region {
         info!(region = %settings.name, node = %settings.node, boot = boot.0, waiting, "region starts");
         let restart = settings.restart.clone();
         let shared = Shared::new(settings, clock.clone(), probes, file);
-        let view = RegionView { shared, group: Arc::default(), probers: Arc::default(), courier: Arc::default() };
+        let view = RegionView { shared, group: Arc::default(), probers: Arc::default(), courier: Arc::default(), witness: Arc::default() };
         let members = Arc::new(Mutex::new(None));
         let requests = Arc::new(tokio::sync::Mutex::new(link.requests));
         let ends = Ends { deliveries: link.deliveries, assignments: link.assignments, requests, wake: link.wake };
@@ -167,7 +170,7 @@ impl RegionView {
             refused: counts.refused.load(Relaxed),
             lag_p99_ms: quantile(&counts.lag.read().0, 0.99),
             outbox_error: counts.outbox_error.lock().expect("no holder panics").clone(),
-            blind: None,
+            blind: shared.sight.borrow().clone(),
             rss_bytes: rss_bytes(),
         }
     }
@@ -197,6 +200,13 @@ async fn wire(
     let outbox_args = OutboxArgs { shared: view.shared.clone(), courier: courier.clone() };
     let (outbox, _) = Actor::spawn_linked(None, Outbox, outbox_args, keeper.clone()).await?;
     courier.cast(CourierMsg::Report(outbox.clone()))?;
+    let witness = match view.shared.settings.witness.places.is_empty() {
+        true => None,
+        false => {
+            let args = WitnessArgs { shared: view.shared.clone(), status: view.witness };
+            Some(Actor::spawn_linked(None, Witness, args, keeper.clone()).await?.0)
+        }
+    };
     let supervisor_args = SupervisorArgs {
         shared: view.shared,
         outbox: outbox.clone(),
@@ -205,7 +215,8 @@ async fn wire(
         status: view.probers,
     };
     let (supervisor, _) = Actor::spawn_linked(None, Supervisor, supervisor_args, keeper).await?;
-    let cells = [("courier", courier.get_cell()), ("outbox", outbox.get_cell()), ("supervisor", supervisor.get_cell())];
+    let mut cells = vec![("courier", courier.get_cell()), ("outbox", outbox.get_cell()), ("supervisor", supervisor.get_cell())];
+    cells.extend(witness.map(|witness| ("witness", witness.get_cell())));
     *members.lock().expect("no holder panics") = Some(Members { supervisor, outbox, courier });
     Ok(cells.into_iter().map(|(name, cell)| (name.to_owned(), cell)).collect())
 }

@@ -71,6 +71,11 @@ impl Store {
         }
     }
 
+    /// Succeeds where the database answers; the embedded one as well as a server.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.database.query("RETURN 1", Vec::new()).await.map(drop)
+    }
+
     /// Closes the database and waits until it is closed. Handles that others still hold fail from here on.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
         self.database.shutdown().await

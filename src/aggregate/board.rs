@@ -11,13 +11,13 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use crate::aggregate::board::entry::Entry;
-use crate::aggregate::change::{FirstFailure, Folded, RegionChange, Silence, VerdictChange};
+use crate::aggregate::change::{FirstFailure, Folded, RegionChange, Silence, SilenceReason, VerdictChange};
 use crate::aggregate::rollup::Rule;
 use crate::aggregate::verdict::{RegionStatus, Verdict};
 use crate::model::check::{Certificate, CheckResult};
 use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::service::Service;
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, micros};
 
 /// Microseconds of an hour.
 pub const HOUR: i64 = 3_600_000_000;
@@ -28,6 +28,8 @@ const GAP_GOOD_FOR: Duration = Duration::from_secs(60);
 /// So long after a service came to the board it is not told as down before every region there is has spoken: the first
 /// to be heard, after a start above all, must not pass for all of them.
 const YOUNG: Duration = Duration::from_secs(15);
+/// Nodes know that they are blind only after they are: a region that turned down this short before is not believed.
+const DOUBT: Duration = Duration::from_secs(30);
 /// What the uptime of the board speaks of.
 pub const UPTIME_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
@@ -124,14 +126,19 @@ impl Board {
         self.take(results, now, false).verdicts
     }
 
-    /// Takes a region's vote in all services, or gives it back, and says which verdicts that changed.
+    /// Takes a region's vote in all services, or gives it back, and says which verdicts that changed. What results say that a
+    /// region made blind, or turned down by just before it was known to be, is forgotten: it is unknown until its next check.
     pub fn set_silent(&self, region: &RegionName, silence: Option<Silence>, now: Timestamp) -> Vec<VerdictChange> {
         {
             let mut known = self.0.write().expect("no holder panics");
-            match silence {
+            let before = match silence {
                 Some(silence) => known.silent.insert(region.clone(), silence),
                 None => known.silent.remove(region),
             };
+            if let Some(Silence { reason: SilenceReason::Blind, since }) = before {
+                let doubted = Timestamp(since.0 - micros(DOUBT));
+                known.services.values_mut().for_each(|entry| entry.doubt(region, doubted));
+            }
         }
         self.expire(now)
     }
@@ -156,6 +163,13 @@ impl Board {
             let first = !result.ok() && !silent.contains_key(&result.region) && !entry.fails_anywhere(silent, now);
             if !regions.contains(&result.region) {
                 regions.insert(result.region.clone());
+            }
+            if silent.get(&result.region).is_some_and(|silence| silence.reason == SilenceReason::Blind) {
+                // It is a fact, but one about the node: it says nothing of how the service stands.
+                if counted {
+                    entry.count(result);
+                }
+                continue;
             }
             let before = entry.status_of(&result.region);
             let news = entry.hear(result, now);

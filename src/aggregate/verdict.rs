@@ -127,6 +127,11 @@ impl Streak {
         true
     }
 
+    /// Knows nothing of the status any more; the next result decides it. What is history stays history.
+    pub fn forget(&mut self) {
+        (self.status, self.against) = (RegionStatus::Unknown, 0);
+    }
+
     /// The status at `now`: unknown once nothing was heard for three gaps between checks.
     pub fn status_at(&self, now: Timestamp, gap: Duration) -> RegionStatus {
         if now.since(self.heard) > silence(gap) { RegionStatus::Unknown } else { self.status }

@@ -1,4 +1,4 @@
-//! Results, verdicts and incidents as they happen, as server-sent events.
+//! Results, verdicts, incidents and nodes as they happen, as server-sent events.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::api::error::{ApiError, Problem};
 use crate::api::query::Query;
 use crate::api::results::millis;
 use crate::api::state::ApiState;
+use crate::hub::membership::NodeChange;
 use crate::model::check::CheckResult;
 use crate::model::id::ServiceId;
 use crate::model::incident::Incident;
@@ -39,6 +40,7 @@ pub enum Event {
     Result(ResultEvent),
     Verdict(VerdictEvent),
     Incident(IncidentEvent),
+    Node(NodeEvent),
 }
 
 /// A check was stored.
@@ -79,12 +81,24 @@ pub struct IncidentEvent {
     pub closed_at: Option<String>,
 }
 
+/// A node came, was lost, turned blind or sees again. What that makes unknown of services is not told one by one.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct NodeEvent {
+    pub node: String,
+    pub region: String,
+    /// `joined`, `lost`, `blind` or `sees`
+    pub what: &'static str,
+    pub reason: Option<String>,
+    pub at: String,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
             Event::Result(_) => "result",
             Event::Verdict(_) => "verdict",
             Event::Incident(_) => "incident",
+            Event::Node(_) => "node",
         }
     }
 
@@ -101,11 +115,13 @@ impl Event {
         })
     }
 
-    fn service(&self) -> ServiceId {
+    /// `None`: it is about no service alone.
+    fn service(&self) -> Option<ServiceId> {
         match self {
-            Event::Result(event) => ServiceId(event.service_id),
-            Event::Verdict(event) => ServiceId(event.service_id),
-            Event::Incident(event) => ServiceId(event.service_id),
+            Event::Result(event) => Some(ServiceId(event.service_id)),
+            Event::Verdict(event) => Some(ServiceId(event.service_id)),
+            Event::Incident(event) => Some(ServiceId(event.service_id)),
+            Event::Node(_) => None,
         }
     }
 }
@@ -131,6 +147,18 @@ impl From<&Step> for Event {
     }
 }
 
+impl From<&NodeChange> for Event {
+    fn from(change: &NodeChange) -> Event {
+        Event::Node(NodeEvent {
+            node: change.node.to_string(),
+            region: change.region.to_string(),
+            what: change.what.name(),
+            reason: change.reason.clone(),
+            at: change.at.rfc3339(),
+        })
+    }
+}
+
 impl From<&VerdictChange> for Event {
     fn from(change: &VerdictChange) -> Event {
         Event::Verdict(VerdictEvent {
@@ -143,9 +171,10 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results, changes of verdict and incidents as they happen.
+/// Results, changes of verdict, incidents and nodes as they happen.
 ///
-/// Server-sent events named `result`, `verdict` and `incident`; `lagged`, with a count, when this client was too slow to be told all.
+/// Server-sent events named `result`, `verdict`, `incident` and `node`. When a node is lost or blind, or is back, that one event
+/// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
 /// The stream ends when the token does.
 #[utoipa::path(
     tag = "events",
@@ -185,7 +214,7 @@ pub async fn listen<'a>(
                 _ = &mut end => break,
                 _ = &mut expired => break,
             };
-            if only.is_none_or(|only| event.service() == ServiceId(only)) {
+            if only.is_none_or(|only| event.service() == Some(ServiceId(only))) {
                 yield SentEvent::json(event.as_ref()).event(event.name());
             }
         }

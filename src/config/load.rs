@@ -19,11 +19,12 @@ use crate::config::rocket_keys;
 use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
 use crate::config::service::parse_cron;
 use crate::config::sources::{Role, Sources, Variables};
+use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 8] = ["hub", "region", "probe", "store", "api", "log", "restart", "mesh"];
-const REGION_TABLES: [&str; 5] = ["region", "probe", "restart", "log", "mesh"];
+const HUB_TABLES: [&str; 9] = ["hub", "region", "probe", "store", "api", "log", "restart", "mesh", "witness"];
+const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let mut mistakes = Vec::new();
@@ -106,6 +107,7 @@ fn hub(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> HubSettings {
         schedule,
         services_json: reader.path("hub.services_json").unwrap_or_else(|| sources.resolve("services.json")),
         admin_password,
+        heartbeat: watching::heartbeat(reader),
     }
 }
 
@@ -125,6 +127,8 @@ fn region(reader: &mut Reader, sources: &Sources, data_dir: &Path, catch_up_byte
         catch_up_bytes_per_s,
         probe: probe(reader),
         restart: restart(reader),
+        witness: watching::witness(reader),
+        hub_lost: watching::hub_lost(reader, &sources.role),
     }
 }
 

@@ -17,7 +17,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    ApiSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings,
+    ApiSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings,
+    RestartSettings, StoreSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
 
@@ -131,12 +132,16 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
     let Config { hub, region, store, api, mesh, log, rocket } = config;
-    let HubSettings { data_dir, schedule, services_json, admin_password } = hub;
+    let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
+    let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
         fixed("hub.data_dir", data_dir),
         fixed("hub.schedule_cron", schedule),
         fixed("hub.services_json", services_json),
         fixed("hub.admin_password", admin_password),
+        fixed("hub.heartbeat_url", url),
+        fixed("hub.heartbeat_interval_s", interval),
+        fixed("hub.heartbeat_fail", fail),
     ];
     let RegionSettings {
         name,
@@ -149,6 +154,8 @@ fn values(config: &Config) -> Vec<Valued> {
         catch_up_bytes_per_s: _,
         probe,
         restart,
+        witness,
+        hub_lost,
     } = region;
     values.extend([
         fixed("region.name", name),
@@ -173,6 +180,16 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("restart.budget", budget),
         fixed("restart.window_s", window),
         fixed("restart.reset_after_s", reset_after),
+    ]);
+    let WitnessSettings { places, interval, timeout, blind_after } = witness;
+    let HubLostSettings { url, after } = hub_lost;
+    values.extend([
+        fixed("witness.urls", places),
+        fixed("witness.interval_s", interval),
+        fixed("witness.timeout_s", timeout),
+        fixed("witness.blind_after", blind_after),
+        fixed("hub_lost.url", url),
+        fixed("hub_lost.after_s", after),
     ]);
     let MeshSettings { listen, address, hub, join_secret, heartbeat, deadline, catch_up_bytes_per_s } = mesh;
     values.extend([

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
@@ -25,6 +27,39 @@ pub struct RegionSettings {
     pub catch_up_bytes_per_s: u64,
     pub probe: ProbeSettings,
     pub restart: RestartSettings,
+    pub witness: WitnessSettings,
+    pub hub_lost: HubLostSettings,
+}
+
+/// Whom a node looks at to know whether it sees anything itself.
+#[derive(Clone, Debug)]
+pub struct WitnessSettings {
+    /// `host:port` of each; with none nothing is watched.
+    pub places: Vec<String>,
+    pub interval: Duration,
+    /// For one connection.
+    pub timeout: Duration,
+    /// Rounds in a row in which none answers, before the node calls itself blind.
+    pub blind_after: u32,
+}
+
+/// What a node does when it has lost its hub.
+#[derive(Clone, Debug, Default)]
+pub struct HubLostSettings {
+    /// Where it posts its word; `None`: nowhere.
+    pub url: Option<Url>,
+    /// Away for so long, the hub is lost.
+    pub after: Duration,
+}
+
+/// How a hub tells a dead-man service that it works.
+#[derive(Clone, Debug)]
+pub struct HeartbeatSettings {
+    /// `None`: it tells nobody.
+    pub url: Option<Url>,
+    pub interval: Duration,
+    /// Calls `url` + `/fail` when it does not work, instead of keeping silent.
+    pub fail: bool,
 }
 
 /// What every check of a node is made with.
@@ -119,6 +154,7 @@ pub struct HubSettings {
     pub services_json: PathBuf,
     /// The first start gives `admin` this password; a random one if not set.
     pub admin_password: Option<String>,
+    pub heartbeat: HeartbeatSettings,
 }
 
 /// How hub and nodes find each other and keep in touch.

@@ -50,6 +50,8 @@ pub struct IngestStatus {
     pub refused: AtomicU64,
     pub delayed: AtomicU64,
     pub last_error: Mutex<Option<String>>,
+    /// Why the last delivery could not be stored; `None` once one was.
+    pub store_error: Mutex<Option<String>>,
 }
 
 pub struct IngestArgs {
@@ -105,6 +107,7 @@ impl Intake {
             Err(err) => return self.not_taken(err),
         };
         self.status.last_error.lock().expect("no holder panics").take();
+        self.status.store_error.lock().expect("no holder panics").take();
         let last = group.stored.last().map(|last| (last.head.boot(), last.through));
         for appended in group.stored {
             self.taken(appended);
@@ -143,6 +146,7 @@ impl Intake {
     fn not_taken(&self, err: StoreError) -> Answer {
         let reason = format!("{:#}", anyhow::Error::from(err));
         *self.status.last_error.lock().expect("no holder panics") = Some(reason.clone());
+        *self.status.store_error.lock().expect("no holder panics") = Some(reason.clone());
         if self.status.delayed.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
             warn!(reason, "store takes no results now, nodes keep them");
         }

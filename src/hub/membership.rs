@@ -40,8 +40,40 @@ pub struct Assignable {
 pub struct Hooks {
     /// A region fell silent, or speaks again.
     pub silence: Box<dyn Fn(&RegionName, Option<SilenceReason>) + Send + Sync>,
+    /// A node came, went, turned blind or sees again.
+    pub node: Box<dyn Fn(NodeChange) + Send + Sync>,
     /// Who checked a service last in a region, and which round.
     pub last_round: Box<dyn Fn(ServiceId, &RegionName) -> Option<(NodeName, Timestamp)> + Send + Sync>,
+}
+
+/// One event for a node, whatever number of services it checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeChange {
+    pub node: NodeName,
+    pub region: RegionName,
+    pub what: NodeTurn,
+    /// Why it is lost or blind.
+    pub reason: Option<String>,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeTurn {
+    Joined,
+    Lost,
+    Blind,
+    Sees,
+}
+
+impl NodeTurn {
+    pub fn name(self) -> &'static str {
+        match self {
+            NodeTurn::Joined => "joined",
+            NodeTurn::Lost => "lost",
+            NodeTurn::Blind => "blind",
+            NodeTurn::Sees => "sees",
+        }
+    }
 }
 
 pub struct Membership {
@@ -172,10 +204,13 @@ impl Membership {
             connected_since: Some(self.clock.now()),
             last_heard: Some(self.clock.now()),
             sessions: member.info.sessions + 1,
+            // As it last was, until it says how it is: one that was blind is not believed for having connected.
+            status: member.info.status.take(),
             ..NodeInfo::default()
         };
         inner.assign(&self.hooks);
         drop(inner);
+        self.tell(&arrival.node, &arrival.region, NodeTurn::Joined, None);
         self.settle();
         Seat { session, assignments: assigned, requests: asked, cut: cut_off }
     }
@@ -196,8 +231,10 @@ impl Membership {
         member.info.connected = false;
         member.info.lost_since = Some(self.clock.now());
         member.info.lost_reason = Some(reason.to_owned());
+        let region = member.region.clone();
         inner.assign(&self.hooks);
         drop(inner);
+        self.tell(node, &region, NodeTurn::Lost, Some(reason.to_owned()));
         self.settle();
     }
 
@@ -205,12 +242,16 @@ impl Membership {
     pub fn remove(&self, node: &NodeName, reason: &str) {
         let mut inner = self.inner.lock().expect("no holder panics");
         let Some(member) = inner.nodes.remove(node) else { return };
+        let was_live = member.live.is_some();
         if let Some(live) = member.live {
             let _ = live.cut.send(Some(reason.to_owned()));
         }
-        let region = (!inner.nodes.values().any(|other| other.region == member.region)).then_some(member.region);
+        let region = (!inner.nodes.values().any(|other| other.region == member.region)).then_some(member.region.clone());
         inner.assign(&self.hooks);
         drop(inner);
+        if was_live {
+            self.tell(node, &member.region, NodeTurn::Lost, Some(reason.to_owned()));
+        }
         self.settle();
         if let Some(region) = region {
             // Nobody speaks for it any more.
@@ -257,7 +298,7 @@ impl Membership {
 
     pub fn heard_status(&self, node: &NodeName, session: u64, status: NodeStatus) {
         let (now, steady) = (self.clock.now(), self.clock.steady());
-        let mut turned = false;
+        let (mut turned, blind, mut region) = (false, status.blind.clone(), String::new());
         self.with_live(node, session, |_, info| {
             let blind = |status: &NodeStatus| status.blind.is_some();
             turned = info.status.as_ref().is_some_and(blind) != blind(&status);
@@ -266,10 +307,17 @@ impl Membership {
                 info.checks_per_s = (span > 0.0).then(|| status.checks.saturating_sub(before.checks) as f64 / span);
             }
             info.status_at = Some(steady);
+            region.clone_from(&info.region);
             info.last_heard = Some(now);
             info.status = Some(status);
         });
         if turned {
+            let region = RegionName::from(region.as_str());
+            match &blind {
+                Some(reason) => warn!(node = %node, region = %region, reason, "node is blind"),
+                None => info!(node = %node, region = %region, "node sees again"),
+            }
+            self.tell(node, &region, if blind.is_some() { NodeTurn::Blind } else { NodeTurn::Sees }, blind);
             self.inner.lock().expect("no holder panics").assign(&self.hooks);
             self.settle();
         }
@@ -307,6 +355,10 @@ impl Membership {
 
     pub fn silent(&self) -> BTreeMap<RegionName, SilenceReason> {
         self.inner.lock().expect("no holder panics").silent.clone()
+    }
+
+    fn tell(&self, node: &NodeName, region: &RegionName, what: NodeTurn, reason: Option<String>) {
+        (self.hooks.node)(NodeChange { node: node.clone(), region: region.clone(), what, reason, at: self.clock.now() });
     }
 
     fn with_live(&self, node: &NodeName, session: u64, work: impl FnOnce(&mut Live, &mut NodeInfo)) {

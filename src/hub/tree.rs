@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::hub::aggregator::AggregatorStatus;
+use crate::hub::heartbeat::HeartbeatStatus;
 use crate::hub::ingest::Intake;
 use crate::hub::member::Desk;
 use crate::hub::membership::{Membership, NodeInfo};
@@ -32,6 +33,8 @@ pub struct Tree {
     pub intake: Arc<Intake>,
     pub sealer: Arc<Mutex<SealerStatus>>,
     pub aggregator: Arc<Mutex<AggregatorStatus>>,
+    /// Of a hub that tells a dead-man service that it works.
+    pub heartbeat: Option<Arc<Mutex<HeartbeatStatus>>>,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
@@ -90,7 +93,9 @@ impl Tree {
             ]),
             ..ActorView::default()
         };
-        let mut actors = vec![group_actor(&group, now, vec![ingest, sealer, aggregator])];
+        let mut members = vec![ingest, sealer, aggregator];
+        members.extend(self.heartbeat.as_ref().map(|status| heartbeat_actor(&status.lock().expect("no holder panics"))));
+        let mut actors = vec![group_actor(&group, now, members)];
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -115,6 +120,20 @@ impl Tree {
             _ => figures([]),
         };
         ActorView { name: name.to_owned(), state: "running".to_owned(), figures, ..ActorView::default() }
+    }
+}
+
+fn heartbeat_actor(status: &HeartbeatStatus) -> ActorView {
+    ActorView {
+        name: "heartbeat".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("beats", json!(status.beats)),
+            ("fails", json!(status.fails)),
+            ("last_beat", json!(status.last_beat.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
     }
 }
 
@@ -230,12 +249,35 @@ fn region_node(region: &RegionView, now: Timestamp) -> NodeView {
         ]),
         ..ActorView::default()
     };
+    let mut members = vec![supervisor, outbox, courier_actor];
+    if !shared.settings.witness.places.is_empty() {
+        members.push(witness_actor(region));
+    }
     NodeView {
         name: shared.settings.node.to_string(),
         region: Some(shared.settings.name.to_string()),
         connected: courier.connected,
         generation: Some(probers.generation),
-        actors: vec![group_actor(&group, now, vec![supervisor, outbox, courier_actor])],
+        actors: vec![group_actor(&group, now, members)],
+    }
+}
+
+fn witness_actor(region: &RegionView) -> ActorView {
+    let status = region.witness.lock().expect("no holder panics").clone();
+    let blind = region.shared.sight.borrow().clone();
+    ActorView {
+        name: "witness".to_owned(),
+        state: if blind.is_some() { "blind" } else { "running" }.to_owned(),
+        last_error: blind.or(status.last_error.filter(|_| status.failed_in_a_row > 0)),
+        figures: figures([
+            ("witnesses", json!(region.shared.settings.witness.places)),
+            ("rounds", json!(status.rounds)),
+            ("failed_in_a_row", json!(status.failed_in_a_row)),
+            ("last_look", json!(status.last_look.map(Timestamp::rfc3339))),
+            ("answered", json!(status.answered)),
+            ("blind_since", json!(status.blind_since.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
     }
 }
 

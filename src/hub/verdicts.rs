@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::aggregate::board::Board;
 use crate::aggregate::change::{Folded, Silence, VerdictChange};
+use crate::aggregate::verdict::Verdict;
 use crate::api::events::Event;
 use crate::clock::Clock;
 use crate::model::check::CheckResult;
@@ -44,10 +45,18 @@ impl Verdicts {
         self.hand_on(only(self.board.fold_snapshot(results, self.clock.now())));
     }
 
-    /// Takes a region's vote while its nodes are lost or blind, or gives it back.
+    /// Takes a region's vote while its nodes are lost or blind, or gives it back. What of it is only that services turn
+    /// unknown, or are up as before, is told by their number.
     pub fn set_silent(&self, region: &RegionName, silence: Option<Silence>) {
         let _turn = self.turn.lock().expect("no holder panics");
-        self.hand_on(only(self.board.set_silent(region, silence, self.clock.now())));
+        let verdicts = self.board.set_silent(region, silence, self.clock.now());
+        let (quiet, news): (Vec<&VerdictChange>, Vec<&VerdictChange>) = verdicts.iter().partition(|change| follows(change));
+        if !quiet.is_empty() {
+            let silent = silence.map(|silence| silence.reason.name());
+            info!(region = %region, silent, services = quiet.len(), "verdicts follow a region's silence or return");
+        }
+        news.into_iter().for_each(|change| self.announce(change));
+        self.pass_on(only(verdicts));
     }
 
     /// Looks for verdicts that time has changed.
@@ -57,15 +66,26 @@ impl Verdicts {
     }
 
     fn hand_on(&self, folded: Folded) {
-        for change in &folded.verdicts {
-            tell(change);
-            let _ = self.events.send(Arc::new(Event::from(change)));
-        }
+        folded.verdicts.iter().for_each(|change| self.announce(change));
+        self.pass_on(folded);
+    }
+
+    fn announce(&self, change: &VerdictChange) {
+        tell(change);
+        let _ = self.events.send(Arc::new(Event::from(change)));
+    }
+
+    fn pass_on(&self, folded: Folded) {
         if !folded.is_empty() {
             // The queue outlives the aggregator; it ends with the hub.
             let _ = self.changed.send(folded);
         }
     }
+}
+
+/// A change that says no more than that a region fell silent or speaks again.
+fn follows(change: &VerdictChange) -> bool {
+    matches!((change.from, change.to), (_, Verdict::Unknown) | (Verdict::Unknown, Verdict::Up))
 }
 
 fn only(verdicts: Vec<VerdictChange>) -> Folded {

@@ -174,6 +174,9 @@ impl Session<'_> {
         let clock = self.clock.clone();
         let mut heard = clock.steady();
         let mut leaving = self.uplink.leaving.clone();
+        let mut sight = self.uplink.region.shared.sight.subscribe();
+        // Ahead of all it has seen: whether it sees.
+        self.send(&Up::Status(self.status()));
         if self.backlog() {
             self.send_snapshot();
         }
@@ -205,6 +208,7 @@ impl Session<'_> {
                     let result = result.map(|result| Bytes(self.batch(&[result])));
                     self.send(&Up::Checked { request, result });
                 }
+                Ok(()) = sight.changed() => self.send(&Up::Status(self.status())),
                 event = links.recv() => {
                     match event {
                         None => return Some("carrier ended".to_owned()),

@@ -74,6 +74,8 @@ pub struct Tally {
     /// Microseconds of Unix time; 0 before the first.
     pub last_started: AtomicU64,
     pub last_lag_us: AtomicU64,
+    /// How the last check ended.
+    pub failing: AtomicBool,
 }
 
 pub struct ProberState {
@@ -347,6 +349,9 @@ impl Errand {
         if !result.ok() {
             self.tally.failures.fetch_add(1, Ordering::Relaxed);
             self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.tally.failing.swap(!result.ok(), Ordering::Relaxed) == result.ok() {
+            self.shared.look.notify_one();
         }
         self.tally.last_started.store(result.started_at.0.max(0) as u64, Ordering::Relaxed);
         let askers = self.gate.take_wanted();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::sections::RegionSettings;
@@ -29,6 +29,10 @@ pub struct Shared {
     pub counts: Counts,
     /// What a hub that was away hears first.
     pub latest: Latest,
+    /// Why this node sees nothing now, where it does not: a sentence for people.
+    pub sight: watch::Sender<Option<String>>,
+    /// Called when a service turned, good or bad: a look at the witnesses is due.
+    pub look: Notify,
     /// Both clocks at the start.
     began: (Timestamp, Duration),
     seq: AtomicU64,
@@ -59,6 +63,8 @@ impl Shared {
             room: Arc::new(Semaphore::new(UNCOMMITTED)),
             counts: Counts::default(),
             latest: Latest::default(),
+            sight: watch::Sender::new(None),
+            look: Notify::new(),
             began: (clock.now(), clock.steady()),
             seq: AtomicU64::new(0),
             batch: AtomicU64::new(0),

@@ -132,7 +132,7 @@ impl World {
         let (checks, requests) = mpsc::channel(64);
         let nudges = Arc::new(AtomicUsize::new(0));
         let nudged = nudges.clone();
-        let nobody = Hooks { silence: Box::new(|_, _| {}), last_round: Box::new(|_, _| None) };
+        let nobody = Hooks { silence: Box::new(|_, _| {}), node: Box::new(|_| {}), last_round: Box::new(|_, _| None) };
         let membership = Arc::new(Membership::new(clock.clone(), nobody));
         let state = ApiState {
             store: store.clone(),

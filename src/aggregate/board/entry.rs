@@ -83,6 +83,16 @@ impl Entry {
         news
     }
 
+    /// Forgets that a region is down, where it turned so after `since`.
+    pub fn doubt(&mut self, region: &RegionName, since: Timestamp) {
+        if let Some(place) = self.regions.get_mut(region)
+            && place.streak.status == RegionStatus::Down
+            && place.streak.since >= since
+        {
+            place.streak.forget();
+        }
+    }
+
     /// Whether every region that has a vote and checks this service was heard of it lately.
     pub fn all_have_spoken(&self, silent: &Silent, known: &BTreeSet<RegionName>, now: Timestamp) -> bool {
         let gap = self.gap();

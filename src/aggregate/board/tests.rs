@@ -45,6 +45,28 @@ fn a_silent_region_has_no_vote_until_it_is_back() {
 }
 
 #[test]
+fn what_a_blind_region_says_is_counted_and_moves_nothing() {
+    let board = board(json!({}));
+    heard(&board, &[good("a", 0), bad("b", 0)]);
+    let blind = |region: &str, on: bool, seconds: u64| {
+        let silence = on.then(|| Silence { reason: SilenceReason::Blind, since: at(seconds) });
+        turns(&board.set_silent(&region.into(), silence, at(seconds)))
+    };
+    // b is down since long before it was blind, a turned down just then.
+    assert_eq!(turns(&heard(&board, &[bad("a", 58)]).verdicts), [(Verdict::Degraded, Verdict::Down)]);
+    assert_eq!(blind("a", true, 60), []);
+    assert_eq!(blind("b", true, 61), [(Verdict::Down, Verdict::Unknown)]);
+    assert!(heard(&board, &[bad("a", 62), bad("b", 62)]).is_empty());
+    assert_eq!(board.fold_snapshot(&[bad("a", 63)], at(63)), []);
+    let ratio = |seconds| board.service(ID, at(seconds)).unwrap().uptime.ratio;
+    assert_eq!(ratio(63), Some(0.2), "all five are counted, one was good");
+    assert_eq!(blind("a", false, 64), [], "that it was down is not believed");
+    assert_eq!(blind("b", false, 65), [(Verdict::Unknown, Verdict::Down)], "this is");
+    assert_eq!(turns(&heard(&board, &[good("a", 66)]).verdicts), [(Verdict::Down, Verdict::Degraded)]);
+    assert_eq!(turns(&heard(&board, &[good("b", 67)]).verdicts), [(Verdict::Degraded, Verdict::Up)]);
+}
+
+#[test]
 fn after_three_intervals_without_a_result_a_region_is_unknown() {
     let board = board(json!({"interval_s": 10}));
     heard(&board, &[good("a", 0), bad("b", 0), bad("c", 0)]);

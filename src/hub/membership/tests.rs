@@ -3,18 +3,24 @@ use super::*;
 struct World {
     membership: Membership,
     silences: Arc<Mutex<Vec<String>>>,
+    nodes: Arc<Mutex<Vec<String>>>,
 }
 
 fn world(services: u32) -> World {
     let silences = Arc::new(Mutex::new(Vec::new()));
-    let told = silences.clone();
+    let nodes = Arc::new(Mutex::new(Vec::new()));
+    let (told, heard) = (silences.clone(), nodes.clone());
     let hooks = Hooks {
         silence: Box::new(move |region, silence| told.lock().unwrap().push(format!("{region} {silence:?}"))),
+        node: Box::new(move |change| {
+            let reason = change.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            heard.lock().unwrap().push(format!("{} {} {}{reason}", change.node, change.region, change.what.name()));
+        }),
         last_round: Box::new(|service, _| (service == ServiceId(1)).then(|| (NodeName::from("eu-1"), Timestamp(77)))),
     };
     let membership = Membership::new(Clock::manual(Timestamp(5_000_000)), hooks);
     membership.set_services((1..=services).map(|id| service(id, None)).collect());
-    World { membership, silences }
+    World { membership, silences, nodes }
 }
 
 fn service(id: u32, regions: Option<&[&str]>) -> Assignable {
@@ -96,6 +102,30 @@ fn a_region_is_silent_when_none_of_its_nodes_is_there_or_sees() {
     assert_eq!(world.told(), ["eu Some(Blind)"]);
     world.membership.leave(&NodeName::from("eu-2"), two.session, "cut");
     assert_eq!(world.told(), ["eu Some(Lost)"]);
+}
+
+#[test]
+fn one_event_is_told_of_a_node_whatever_it_checks() {
+    let world = world(50);
+    let told = || std::mem::take(&mut *world.nodes.lock().unwrap());
+    let one = world.join("eu-1", "eu");
+    assert_eq!(told(), ["eu-1 eu joined"]);
+    let name = NodeName::from("eu-1");
+    let blind = |blind: Option<&str>| NodeStatus { blind: blind.map(str::to_owned), ..NodeStatus::default() };
+    world.membership.heard_status(&name, one.session, blind(None));
+    assert!(told().is_empty(), "a first word that it sees is no news");
+    world.membership.heard_status(&name, one.session, blind(Some("no witness answers")));
+    world.membership.heard_status(&name, one.session, blind(Some("no witness answers yet")));
+    assert_eq!(told(), ["eu-1 eu blind: no witness answers"]);
+    world.membership.leave(&name, one.session, "silent for 8000 ms");
+    assert_eq!((told(), world.told().pop()), (vec!["eu-1 eu lost: silent for 8000 ms".to_owned()], Some("eu Some(Lost)".to_owned())));
+    // One that was blind has no vote for having connected again, before it has said that it sees.
+    let back = world.join("eu-1", "eu");
+    assert_eq!((told(), world.told()), (vec!["eu-1 eu joined".to_owned()], vec!["eu Some(Blind)".to_owned()]));
+    world.membership.heard_status(&name, back.session, blind(None));
+    assert_eq!((told(), world.told()), (vec!["eu-1 eu sees".to_owned()], vec!["eu None".to_owned()]));
+    world.membership.remove(&name, "the node was revoked");
+    assert_eq!(told(), ["eu-1 eu lost: the node was revoked"]);
 }
 
 #[test]
