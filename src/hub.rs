@@ -21,7 +21,7 @@ pub mod tree;
 pub mod verdicts;
 pub mod waiting;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,9 +48,8 @@ use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::{Heartbeat, HeartbeatArgs};
 use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
-use crate::hub::member::{Counts, Desk};
 use crate::hub::membership::{Arrival, Hooks, Membership, Seat};
-use crate::hub::mesh::{Mesh, Papers, gate};
+use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::sealer::{Sealer, SealerArgs};
 use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
@@ -66,7 +65,7 @@ use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
-use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
+use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
 use crate::telemetry::health::HealthLog;
 use crate::wire::link::{Delivery, NodeEnd};
 
@@ -207,12 +206,9 @@ impl Hub {
 
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
-                let join_secret = config.mesh.join_secret.clone();
-                let papers = Papers { authority, nodes: records.nodes.clone(), join_secret };
-                Some(
-                    start_mesh(&config, listen, papers, membership.clone(), &deliveries, verdicts.clone(), &clock, tree.mesh.clone())
-                        .await?,
-                )
+                let papers = Papers { authority, nodes: records.nodes.clone(), join_secret: config.mesh.join_secret.clone() };
+                let stages = Stages { membership: membership.clone(), deliveries: deliveries.clone(), verdicts: verdicts.clone() };
+                Some(Mesh::open(&config, listen, papers, stages, &clock, tree.mesh.clone()).await?)
             }
             _ => None,
         };
@@ -313,45 +309,6 @@ impl Hub {
         self.store.shutdown().await.context("store was not closed cleanly")?;
         Ok(drained)
     }
-}
-
-#[expect(clippy::too_many_arguments, reason = "it is one step of the start, in a function of its own for its length")]
-async fn start_mesh(
-    config: &Config,
-    listen: SocketAddr,
-    papers: Papers,
-    membership: Arc<Membership>,
-    deliveries: &mpsc::Sender<Delivery>,
-    verdicts: Arc<Verdicts>,
-    clock: &Clock,
-    status: Arc<Mutex<GroupStatus>>,
-) -> anyhow::Result<Mesh> {
-    let nodes = papers.nodes.clone();
-    for record in nodes.list().into_iter().filter(|record| record.revoked_at.is_none()) {
-        membership.expect(record.identity.node, record.identity.region);
-    }
-    let cookie = papers.authority.cookie().to_owned();
-    let (gate, joining) = gate(papers, membership.clone(), clock.clone());
-    let (seen, now) = (nodes.clone(), clock.clone());
-    let desk = Desk {
-        membership,
-        sessions: Arc::default(),
-        deliveries: deliveries.clone(),
-        snapshot: Box::new(move |results| verdicts.fold_snapshot(&results)),
-        renew: Box::new(move |peer, request| {
-            let joining = joining.clone();
-            Box::pin(async move {
-                let renewed = joining.renew(&peer.identity, &peer.serial, &request).await;
-                renewed.map(|issued| issued.pem).map_err(|err| err.to_string())
-            })
-        }),
-        seen: Box::new(move |node| seen.seen(node, now.now())),
-        heartbeat: config.mesh.heartbeat,
-        deadline: config.mesh.deadline,
-        clock: clock.clone(),
-        counts: Counts::default(),
-    };
-    Mesh::start(listen, gate, desk, cookie, nodes, config.region.restart.clone(), status).await
 }
 
 /// What a change of membership means to the board.

@@ -10,13 +10,16 @@ use std::time::Duration;
 use anyhow::Context;
 use ractor::{Actor, ActorCell, ActorRef};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::config::sections::RestartSettings;
 use crate::hub::doorman::{Doorman, DoormanArgs, Gate};
-use crate::hub::member::{Desk, Peer};
+use crate::hub::member::{Counts, Desk, Peer};
 use crate::hub::membership::Membership;
+use crate::hub::verdicts::Verdicts;
 use crate::mesh::authority::Authority;
 use crate::mesh::cluster::Cluster;
 use crate::mesh::gateway::Gateway;
@@ -25,6 +28,7 @@ use crate::mesh::joining::desk::{JoinDesk, JoinDeskArgs, Links, PATIENCE, answer
 use crate::model::id::NodeName;
 use crate::store::nodes::{Nodes, Standing};
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
+use crate::wire::link::Delivery;
 
 const REMEMBER_EVERY: Duration = Duration::from_secs(60);
 
@@ -39,7 +43,7 @@ pub struct Papers {
 }
 
 /// Who may come in, by the hub's authority and its list of nodes.
-pub fn gate(papers: Papers, membership: Arc<Membership>, clock: Clock) -> (Gate, Arc<JoinDesk>) {
+fn gate(papers: Papers, membership: Arc<Membership>, clock: Clock) -> (Gate, Arc<JoinDesk>) {
     let Papers { authority, nodes, join_secret } = papers;
     let links = Arc::new(Seats(membership));
     let reserved = vec![NodeName::from(HUB)];
@@ -89,8 +93,53 @@ pub struct Mesh {
     _remember: Task,
 }
 
+/// What the mesh of a hub hands on to.
+pub struct Stages {
+    pub membership: Arc<Membership>,
+    pub deliveries: mpsc::Sender<Delivery>,
+    pub verdicts: Arc<Verdicts>,
+}
+
 impl Mesh {
-    pub async fn start(
+    /// Takes nodes in, those that have joined before and those that will.
+    pub async fn open(
+        config: &Config,
+        listen: SocketAddr,
+        papers: Papers,
+        stages: Stages,
+        clock: &Clock,
+        status: Arc<Mutex<GroupStatus>>,
+    ) -> anyhow::Result<Mesh> {
+        let Stages { membership, deliveries, verdicts } = stages;
+        let nodes = papers.nodes.clone();
+        for record in nodes.list().into_iter().filter(|record| record.revoked_at.is_none()) {
+            membership.expect(record.identity.node, record.identity.region);
+        }
+        let cookie = papers.authority.cookie().to_owned();
+        let (gate, joining) = gate(papers, membership.clone(), clock.clone());
+        let (seen, now) = (nodes.clone(), clock.clone());
+        let desk = Desk {
+            membership,
+            sessions: Arc::default(),
+            deliveries,
+            snapshot: Box::new(move |results| verdicts.fold_snapshot(&results)),
+            renew: Box::new(move |peer, request| {
+                let joining = joining.clone();
+                Box::pin(async move {
+                    let renewed = joining.renew(&peer.identity, &peer.serial, &request).await;
+                    renewed.map(|issued| issued.pem).map_err(|err| err.to_string())
+                })
+            }),
+            seen: Box::new(move |node| seen.seen(node, now.now())),
+            heartbeat: config.mesh.heartbeat,
+            deadline: config.mesh.deadline,
+            clock: clock.clone(),
+            counts: Counts::default(),
+        };
+        Mesh::start(listen, gate, desk, cookie, nodes, config.region.restart.clone(), status).await
+    }
+
+    async fn start(
         listen: SocketAddr,
         gate: Gate,
         desk: Desk,

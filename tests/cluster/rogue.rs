@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use probemesh::mesh::cluster::{Cluster, LinkEvent};
-use probemesh::mesh::gateway::{Gateway, GatewayMsg, Sessions, remote};
+use probemesh::mesh::gateway::{Gateway, GatewayMsg, Received, Sessions, remote};
 use probemesh::mesh::node_files::NodeFiles;
 use probemesh::mesh::stream::{Carried, end_switch, introduce};
 use probemesh::wire::envelope::{Choice, Hello, OPENING, SessionToken, Up, frames, session_of};
@@ -33,7 +33,7 @@ pub async fn connect(port: u16, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpS
 pub struct Rogue {
     pub gateway: ActorRef<GatewayMsg>,
     pub token: SessionToken,
-    _received: mpsc::Receiver<Vec<u8>>,
+    _received: Received,
     supervisor: ActorRef<GatewayMsg>,
     events: mpsc::UnboundedReceiver<LinkEvent>,
     _cluster: Cluster,
@@ -69,7 +69,8 @@ impl Rogue {
 
     /// Says hello as whoever.
     pub fn hello(&self, node: &str, region: &str) {
-        let hello = Hello { node: node.to_owned(), region: region.to_owned(), boot: 1, build: "rogue".to_owned(), generation: 0 };
+        let hello =
+            Hello { node: node.to_owned(), region: region.to_owned(), boot: 1, build: "rogue".to_owned(), generation: 0, now_us: 0 };
         self.say(1, &Up::Hello(hello));
     }
 

@@ -100,12 +100,7 @@ fn unknown_keeps_it_open_and_says_so() {
     story.hear(good("a", 120));
     assert_eq!(
         story.told,
-        [
-            "60 opened opened status 503 in a",
-            "71 updated unknown unknown: a is blind",
-            "80 updated down down: status 503 in a",
-            "120 closed closed up again after 1 min",
-        ]
+        ["60 opened opened status 503 in a", "71 updated unknown unknown: a is blind", "120 closed closed up again after 1 min",]
     );
 }
 
