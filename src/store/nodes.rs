@@ -40,9 +40,9 @@ pub enum NodesError {
     Expired { id: String, at: Timestamp },
     #[error("join token {id} is for {wanted}, not for {found}")]
     Scope { id: String, wanted: String, found: String },
-    #[error("{name:?} is a living node of region {region}; {way_out}")]
+    #[error("{name} is a living node of region {region}; {way_out}")]
     Taken { name: NodeName, region: RegionName, way_out: &'static str },
-    #[error("node {name:?} was revoked at {at}; it takes a token to join again")]
+    #[error("node {name} was revoked at {at}; it takes a token to join again")]
     Revoked { name: NodeName, at: Timestamp },
     #[error("there is no node {name:?}")]
     NoNode { name: String },

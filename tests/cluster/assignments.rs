@@ -57,3 +57,28 @@ async fn a_node_that_is_started_while_the_hub_is_away_checks_what_it_was_last_to
     hold_against(&results, &world.target.asked(), &["eu-1"], 5);
     world.tell(&format!("{} results, each once", results.len()));
 }
+
+#[tokio::test]
+async fn nodes_that_are_started_before_their_hub_join_by_themselves_once_it_is_there() {
+    let mut world = World::start(&[]).await;
+    world.kill_hub();
+    for name in ["ap-1", "eu-1"] {
+        world.add_node(name);
+    }
+    let began = Instant::now();
+    while !["ap-1", "eu-1"].iter().all(|name| world.console(name).contains("cannot join yet")) {
+        assert!(began.elapsed() < PATIENCE, "{}", world.console("eu-1"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.start_hub().await;
+    let began = Instant::now();
+    for name in ["ap-1", "eu-1"] {
+        world.linked(name, "connected").await;
+    }
+    world.tell(&format!("both have joined {:.2?} after the hub was there", began.elapsed()));
+    let service = world.add_load(1, 1.0).await[0];
+    for region in ["ap", "eu"] {
+        world.region_status(service, region, "up").await;
+    }
+    world.end();
+}

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::binary::{free_port, run};
 use crate::rogue::{Rogue, connect, papers};
-use crate::world::{PATIENCE, World, count, node, write_region_file};
+use crate::world::{PATIENCE, World, count, node};
 
 /// Until the hub has said so.
 async fn hub_says(world: &World, words: &str) {
@@ -77,6 +77,15 @@ async fn a_wrong_or_revoked_token_and_a_wrong_secret_open_nothing_and_the_reason
     let joined = run(&place, free_port(), &["join", rejoined.lines().next().unwrap(), "--name", "us-1"]);
     assert!(!joined.status.success(), "a name that is taken, and lives, is not given twice: {}", text(&joined));
     world.tell(text(&joined).trim());
+    // A node with another secret tries on, and says why it is not let in.
+    world.add_node("ap-1");
+    world.linked("ap-1", "connected").await;
+    world.kill_node("ap-1");
+    std::fs::remove_dir_all(world.nodes["ap-1"].folder.join("data")).unwrap();
+    world.start_node_with("ap-1", "another-secret-than-the-hubs");
+    node_says(&world, "ap-1", "cannot join yet").await;
+    world.tell(world.console("ap-1").lines().find(|line| line.contains("cannot join yet")).unwrap());
+    world.kill_node("ap-1");
     undisturbed(&mut world, "us-1").await;
     world.end();
 }
@@ -97,7 +106,6 @@ async fn a_node_that_is_revoked_is_cut_off_at_once_and_not_let_in_again() {
     world.kill_node("eu-1");
     let place = world.nodes["eu-1"].folder.clone();
     let _ = std::fs::remove_dir_all(place.join("data"));
-    write_region_file(&place, "eu", "eu-1", &format!("127.0.0.1:{}", world.line("eu-1").port));
     world.start_node("eu-1");
     node_says(&world, "eu-1", "cannot join yet").await;
     world.kill_node("eu-1");

@@ -15,6 +15,7 @@ mod bad;
 #[path = "../it/binary.rs"]
 #[expect(dead_code, reason = "some of it is for the other test program")]
 mod binary;
+mod catch_up;
 mod cut;
 mod kills;
 mod ledger;

@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::ledger::{hold_against, stored};
 use crate::line::Mode;
-use crate::world::{World, count, node, signal};
+use crate::world::{PATIENCE, World, count, node, signal};
 
 /// How often a node has linked.
 async fn sessions(world: &mut World, name: &str) -> u64 {
@@ -35,6 +35,41 @@ async fn a_link_that_stalls_or_works_one_way_only_is_replaced_and_nobody_else_no
     let back = world.linked("eu-1", "connected").await;
     world.tell(&format!("stopped: lost after {lost:.2?}, back {back:.2?} after it went on"));
     assert_eq!(sessions(&mut world, "ap-1").await, 1, "the other node's link stood all the while");
+    world.end();
+    let results = stored(&world.hub_folder()).await;
+    hold_against(&results, &world.target.asked(), &[], 5);
+}
+
+#[tokio::test]
+async fn a_hub_that_stood_still_is_found_again_and_misses_nothing() {
+    let mut world = World::start(&["ap-1", "eu-1"]).await;
+    let ids = world.add_load(5, 1.0).await;
+    for region in ["ap", "eu"] {
+        world.region_status(ids[4], region, "up").await;
+    }
+    let hub = world.hub.as_ref().unwrap().pid() as i32;
+    signal(hub, libc::SIGSTOP);
+    for name in ["ap-1", "eu-1"] {
+        let began = std::time::Instant::now();
+        while !world.console(name).contains("no link to the hub") {
+            assert!(began.elapsed() < PATIENCE, "{}", world.console(name));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    world.tell("both nodes say that the hub is silent");
+    signal(hub, libc::SIGCONT);
+    let mut took = Duration::ZERO;
+    for name in ["ap-1", "eu-1"] {
+        took += world
+            .until(&format!("{name} has a new link"), "api/v1/nodes", |nodes| {
+                let node = node(nodes, name)?;
+                (node["link"] == "connected" && node["sessions"].as_u64()? >= 2).then_some(())
+            })
+            .await
+            .1;
+    }
+    world.tell(&format!("both are linked anew {took:.2?} after it went on"));
+    assert!(world.incidents().await.is_empty());
     world.end();
     let results = stored(&world.hub_folder()).await;
     hold_against(&results, &world.target.asked(), &[], 5);

@@ -89,11 +89,16 @@ impl World {
 
     /// Starts a node that joins by the secret.
     pub fn add_node(&mut self, name: &str) {
+        self.add_node_with(name, "");
+    }
+
+    /// `settings` are lines for the section of the mesh.
+    pub fn add_node_with(&mut self, name: &str, settings: &str) {
         let folder = self.make_place(name);
         let (region, line) = (region_of(name), Line::to(self.mesh_port));
         std::fs::create_dir_all(folder.join("regions")).unwrap();
         let hub = format!("127.0.0.1:{}", line.port);
-        write_region_file(&folder, &region, name, &hub);
+        write_region_file(&folder, &region, name, &hub, settings);
         self.nodes.insert(name.to_owned(), Node { folder, region, line, process: None });
         self.start_node(name);
     }
@@ -105,9 +110,13 @@ impl World {
     }
 
     pub fn start_node(&mut self, name: &str) {
+        self.start_node_with(name, JOIN_SECRET);
+    }
+
+    pub fn start_node_with(&mut self, name: &str, secret: &str) {
         let node = self.nodes.get_mut(name).unwrap();
         let file = format!("regions/{}.toml", node.region);
-        let settings = [("PROBEMESH_JOIN_SECRET", JOIN_SECRET)];
+        let settings = [("PROBEMESH_JOIN_SECRET", secret)];
         let process = Binary::launch_as(&["region", "--config", &file], &node.folder, free_port(), &settings);
         node.process = Some(process);
     }
@@ -234,8 +243,8 @@ pub fn region_of(node: &str) -> String {
     node.rsplit_once('-').unwrap().0.to_owned()
 }
 
-pub fn write_region_file(folder: &Path, region: &str, node: &str, hub: &str) {
-    let text = format!("[region]\nname = \"{region}\"\nnode = \"{node}\"\n\n[mesh]\nhub = \"{hub}\"\n");
+fn write_region_file(folder: &Path, region: &str, node: &str, hub: &str, settings: &str) {
+    let text = format!("[region]\nname = \"{region}\"\nnode = \"{node}\"\n\n[mesh]\nhub = \"{hub}\"\n{settings}\n");
     std::fs::write(folder.join(format!("regions/{region}.toml")), text).unwrap();
 }
 
