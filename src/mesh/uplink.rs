@@ -199,6 +199,11 @@ impl Session<'_> {
                     }
                 }
                 Some(delivery) = self.uplink.end.deliveries.recv() => {
+                    // Whether the node sees comes before what it saw.
+                    if sight.has_changed().unwrap_or(false) {
+                        sight.mark_unchanged();
+                        self.send(&Up::Status(self.status()));
+                    }
                     self.deliveries += 1;
                     self.pending.insert(self.deliveries, delivery.answer);
                     let batches = delivery.batches.iter().map(|batch| Bytes(batch.to_vec())).collect();
@@ -321,6 +326,10 @@ impl Session<'_> {
     }
 
     fn send_snapshot(&mut self) {
+        // Not before it is known whether what was seen is worth anything.
+        if *self.uplink.region.shared.doubt.borrow() {
+            return;
+        }
         let (results, stamp) = self.uplink.region.shared.latest.since(self.snapshot);
         self.snapshot = stamp;
         for some in results.chunks(SNAPSHOT_RESULTS) {

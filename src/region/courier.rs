@@ -252,6 +252,7 @@ async fn trip(shared: Arc<Shared>, deliveries: mpsc::Sender<Delivery>, position:
         let wait = pace.lock().expect("no holder panics").admit(&mut batches, rate, now);
         shared.clock.sleep(wait).await;
     }
+    shared.until_sure().await;
     let names = batches.iter().map(|batch| (batch.boot, batch.number)).collect();
     let (answer, answered) = oneshot::channel();
     let batches = batches.into_iter().map(|batch| batch.bytes.into()).collect();

@@ -351,7 +351,7 @@ impl Errand {
             self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
         }
         if self.tally.failing.swap(!result.ok(), Ordering::Relaxed) == result.ok() {
-            self.shared.look.notify_one();
+            self.shared.turned(result.ok());
         }
         self.tally.last_started.store(result.started_at.0.max(0) as u64, Ordering::Relaxed);
         let askers = self.gate.take_wanted();

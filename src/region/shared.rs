@@ -31,6 +31,8 @@ pub struct Shared {
     pub latest: Latest,
     /// Why this node sees nothing now, where it does not: a sentence for people.
     pub sight: watch::Sender<Option<String>>,
+    /// A service turned bad, and the witnesses have not answered since: what was seen is not sent before that is known.
+    pub doubt: watch::Sender<bool>,
     /// Called when a service turned, good or bad: a look at the witnesses is due.
     pub look: Notify,
     /// Both clocks at the start.
@@ -64,6 +66,7 @@ impl Shared {
             counts: Counts::default(),
             latest: Latest::default(),
             sight: watch::Sender::new(None),
+            doubt: watch::Sender::new(false),
             look: Notify::new(),
             began: (clock.now(), clock.steady()),
             seq: AtomicU64::new(0),
@@ -90,6 +93,23 @@ impl Shared {
     /// Checks begun or made whose results are not committed.
     pub fn uncommitted(&self) -> usize {
         UNCOMMITTED - self.room.available_permits().min(UNCOMMITTED)
+    }
+
+    /// Takes in that a service turned: whether that is about the service or about this node, the witnesses know.
+    pub fn turned(&self, ok: bool) {
+        if self.settings.witness.places.is_empty() {
+            return;
+        }
+        if !ok && self.sight.borrow().is_none() {
+            self.doubt.send_replace(true);
+        }
+        self.look.notify_one();
+    }
+
+    /// Waits until it is known whether this node sees.
+    pub async fn until_sure(&self) {
+        // The sender is a field beside it.
+        let _ = self.doubt.subscribe().wait_for(|doubt| !doubt).await;
     }
 
     /// Numbers the next batch of this boot.

@@ -5,8 +5,10 @@
 //! enough to see. A single round may fail by itself, so blindness takes a few in a row; they follow each other quickly.
 //!
 //! A node that sees again says so once what it made while it was blind has been delivered: until then the hub could not
-//! tell one from the other. What remains: a check that fails faster than the witnesses do is counted for that long, at
-//! most `blind_after` × `timeout`; and one that began blind and ends seeing is counted as any other.
+//! tell one from the other. And when a service turns bad, nothing is sent before a witness has answered or the node is known
+//! to be blind, so that the first failures of a blind node do not go ahead of that word. As a rule that takes one round
+//! trip, within the time a commit takes; where no witness answers, `blind_after` × `timeout` at most. What remains is a
+//! check that began blind and ends seeing: it is counted as any other.
 //!
 //! When this actor dies the sight stays as it was, and the rounds in a row are counted anew.
 
@@ -26,7 +28,7 @@ use crate::region::shared::Shared;
 use crate::supervise::Task;
 
 /// Between two looks, however often it is nudged: the witnesses are other people's.
-const LEAST_GAP: Duration = Duration::from_secs(1);
+const LEAST_GAP: Duration = Duration::from_millis(250);
 /// Between rounds that decide whether the node is blind.
 const CONFIRM_AFTER: Duration = Duration::from_millis(200);
 /// How often it looks whether what was made blind is delivered.
@@ -66,6 +68,8 @@ pub struct WitnessStatus {
 pub struct WitnessState {
     args: WitnessArgs,
     looking: Option<Task>,
+    /// The look under way began after the doubt there is.
+    decides: bool,
     /// A nudge came, and no look has begun since.
     again: bool,
     /// Steady times.
@@ -95,7 +99,18 @@ impl Actor for Witness {
         });
         myself.cast(WitnessMsg::Tick)?;
         let due = args.shared.clock.steady();
-        Ok(WitnessState { args, looking: None, again: false, looked: None, due, timer: None, failed: 0, regained: None, _nudges: nudges })
+        Ok(WitnessState {
+            args,
+            looking: None,
+            decides: false,
+            again: false,
+            looked: None,
+            due,
+            timer: None,
+            failed: 0,
+            regained: None,
+            _nudges: nudges,
+        })
     }
 
     async fn handle(&self, myself: ActorRef<WitnessMsg>, message: WitnessMsg, state: &mut WitnessState) -> Result<(), ActorProcessingErr> {
@@ -121,6 +136,7 @@ impl WitnessState {
             return;
         }
         self.again = false;
+        self.decides = *self.args.shared.doubt.borrow();
         let settings = &self.args.shared.settings.witness;
         let (places, timeout, myself) = (settings.places.clone(), settings.timeout, myself.clone());
         self.looking = Some(Task::spawn(async move {
@@ -149,9 +165,15 @@ impl WitnessState {
             }
             status.failed_in_a_row = if outcome.is_ok() { 0 } else { self.failed + 1 };
         }
+        let answered = outcome.is_ok();
         match outcome {
             Ok(_) => self.seen(),
             Err(reasons) => self.unseen(&reasons),
+        }
+        let shared = &self.args.shared;
+        // One that is blind is in no doubt either.
+        if (answered && self.decides) || shared.sight.borrow().is_some() {
+            shared.doubt.send_if_modified(|doubt| std::mem::take(doubt));
         }
         self.arm(myself);
     }
