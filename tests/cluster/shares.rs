@@ -64,7 +64,11 @@ async fn a_node_cut_off_from_its_region_goes_on_and_what_both_measured_is_kept_o
     tokio::time::sleep(Duration::from_secs(4)).await;
     // The region speaks on, by its other nodes.
     let regions = world.get("api/v1/regions").await;
-    assert_eq!((&regions["results"][0]["state"], &regions["results"][0]["nodes_connected"]), (&json!("connected"), &json!(2)), "{regions:#}");
+    assert_eq!(
+        (&regions["results"][0]["state"], &regions["results"][0]["nodes_connected"]),
+        (&json!("connected"), &json!(2)),
+        "{regions:#}"
+    );
     world.line("eu-2").set(Mode::Open);
     world.until("its share is back", "api/v1/nodes", |nodes| shares(nodes, SERVICES).filter(|shares| *shares == before)).await;
     assert!(world.incidents().await.is_empty());
