@@ -17,6 +17,7 @@ pub mod replay;
 pub mod restore;
 pub mod sealer;
 pub mod serve;
+pub mod sight;
 pub mod tree;
 pub mod verdicts;
 pub mod waiting;
@@ -39,7 +40,6 @@ use crate::api;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
-use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
@@ -55,7 +55,7 @@ use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
-use crate::region::{Drained, Region, RegionView};
+use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::incidents::Incidents;
@@ -198,7 +198,7 @@ impl Hub {
             status: tree.aggregator.clone(),
         };
         let ends = Arc::new(tokio::sync::Mutex::new(delivered));
-        let heartbeat = heartbeat(&config, &tree)?;
+        let heartbeat = HeartbeatArgs::of(&config, &tree)?;
         let wiring = wiring(intake, ends, aggregator, heartbeat, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
         let args =
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
@@ -292,7 +292,7 @@ impl Hub {
         let link = self.seat_region();
         let region = Region::start(self.config.region.clone(), link, self.clock.clone()).await?;
         *self.tree.region.lock().expect("no holder panics") = Some(region.view());
-        self.sight = Some(watch_sight(region.view(), self.membership.clone()));
+        self.sight = Some(sight::watch(region.view(), self.membership.clone()));
         Ok(region)
     }
 
@@ -391,35 +391,6 @@ async fn wire(
         members.push(("heartbeat".to_owned(), heartbeat.get_cell()));
     }
     Ok(members)
-}
-
-/// Where a dead-man service is to be told that this hub works.
-fn heartbeat(config: &Config, tree: &Tree) -> anyhow::Result<Option<HeartbeatArgs>> {
-    let settings = &config.hub.heartbeat;
-    let (Some(url), Some(status)) = (settings.url.clone(), tree.heartbeat.clone()) else { return Ok(None) };
-    Ok(Some(HeartbeatArgs {
-        url,
-        interval: settings.interval,
-        fail: settings.fail,
-        caller: Caller::new()?,
-        intake: tree.intake.clone(),
-        group: tree.group.clone(),
-        clock: tree.clock.clone(),
-        status,
-    }))
-}
-
-/// Tells the membership at once when the region of this process turns blind or sees again.
-fn watch_sight(region: RegionView, membership: Arc<Membership>) -> Task {
-    let mut sight = region.shared.sight.subscribe();
-    Task::spawn(async move {
-        while sight.changed().await.is_ok() {
-            let node = &region.shared.settings.node;
-            if let Some(session) = membership.session_of(node) {
-                membership.heard_status(node, session, region.node_status());
-            }
-        }
-    })
 }
 
 /// Asks every region of a service but the one that saw it fail.

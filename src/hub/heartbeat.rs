@@ -14,7 +14,9 @@ use url::Url;
 
 use crate::caller::Caller;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::hub::ingest::Intake;
+use crate::hub::tree::Tree;
 use crate::model::time::Timestamp;
 use crate::supervise::{GroupStatus, Task};
 
@@ -55,6 +57,24 @@ pub struct HeartbeatArgs {
     pub group: Arc<Mutex<GroupStatus>>,
     pub clock: Clock,
     pub status: Arc<Mutex<HeartbeatStatus>>,
+}
+
+impl HeartbeatArgs {
+    /// `None`: nobody is to be told that this hub works.
+    pub fn of(config: &Config, tree: &Tree) -> anyhow::Result<Option<HeartbeatArgs>> {
+        let settings = &config.hub.heartbeat;
+        let (Some(url), Some(status)) = (settings.url.clone(), tree.heartbeat.clone()) else { return Ok(None) };
+        Ok(Some(HeartbeatArgs {
+            url,
+            interval: settings.interval,
+            fail: settings.fail,
+            caller: Caller::new()?,
+            intake: tree.intake.clone(),
+            group: tree.group.clone(),
+            clock: tree.clock.clone(),
+            status,
+        }))
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

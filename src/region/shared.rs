@@ -17,6 +17,9 @@ use crate::region::outbox_file::OutboxFile;
 /// Results that may wait for their commit at once. When the disk stalls, checks stop here instead of filling the memory.
 const UNCOMMITTED: usize = 16_384;
 
+/// So long results wait at most for the witnesses.
+const DOUBT_AT_MOST: Duration = Duration::from_secs(10);
+
 pub struct Shared {
     pub settings: RegionSettings,
     pub clock: Clock,
@@ -106,10 +109,13 @@ impl Shared {
         self.look.notify_one();
     }
 
-    /// Waits until it is known whether this node sees.
+    /// Waits until it is known whether this node sees, and for no witness longer than anyone would wait for a verdict.
     pub async fn until_sure(&self) {
-        // The sender is a field beside it.
-        let _ = self.doubt.subscribe().wait_for(|doubt| !doubt).await;
+        let mut doubt = self.doubt.subscribe();
+        tokio::select! {
+            _ = doubt.wait_for(|doubt| !doubt) => {}
+            () = self.clock.sleep(DOUBT_AT_MOST) => {}
+        }
     }
 
     /// Numbers the next batch of this boot.

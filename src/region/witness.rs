@@ -7,7 +7,7 @@
 //! A node that sees again says so once what it made while it was blind has been delivered: until then the hub could not
 //! tell one from the other. And when a service turns bad, nothing is sent before a witness has answered or the node is known
 //! to be blind, so that the first failures of a blind node do not go ahead of that word. As a rule that takes one round
-//! trip, within the time a commit takes; where no witness answers, `blind_after` × `timeout` at most. What remains is a
+//! trip, within the time a commit takes; where no witness answers, `blind_after` × `timeout`, ten seconds at most. What remains is a
 //! check that began blind and ends seeing: it is counted as any other.
 //!
 //! When this actor dies the sight stays as it was, and the rounds in a row are counted anew.
@@ -173,7 +173,7 @@ impl WitnessState {
         let shared = &self.args.shared;
         // One that is blind is in no doubt either.
         if (answered && self.decides) || shared.sight.borrow().is_some() {
-            shared.doubt.send_if_modified(|doubt| std::mem::take(doubt));
+            shared.doubt.send_if_modified(std::mem::take);
         }
         self.arm(myself);
     }

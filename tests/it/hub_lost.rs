@@ -10,7 +10,7 @@ use probemesh::clock::Clock;
 use probemesh::mesh::dialer::DialerStatus;
 use probemesh::mesh::hub_lost::{HubLost, HubLostArgs, HubLostMsg, HubLostStatus, Who};
 use probemesh::model::time::Timestamp;
-use ractor::{Actor, ActorRef};
+use ractor::{Actor, ActorRef, ActorStatus};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -43,9 +43,16 @@ impl Alert {
 
     /// Ends the node's process and starts it again: it knows nothing of its link.
     async fn restart(&mut self) {
-        self.actor.stop_and_wait(None, None).await.unwrap();
+        self.end().await;
         self.lose("connection refused");
         self.actor = spawn(&self.receiver, &self.clock, &self.link, &self.status, self.folder.path().join("mesh/hub-lost.json")).await;
+    }
+
+    async fn end(&self) {
+        self.actor.stop(None);
+        while self.actor.get_status() != ActorStatus::Stopped {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn connect(&self) {
@@ -197,7 +204,7 @@ async fn a_node_that_was_off_tries_itself_before_it_tells() {
     let mut alert = Alert::start().await;
     alert.lose("broken");
     alert.pass(30).await;
-    alert.actor.stop_and_wait(None, None).await.unwrap();
+    alert.end().await;
     alert.clock.advance(Duration::from_secs(36_000)).await;
     alert.restart().await;
     alert.pass(5).await;
