@@ -1,12 +1,12 @@
 //! Lets nodes in: listens, finds out by certificate who connects, and hands only those to the carrier that may come.
 //!
-//! Each connection is a task with time limits of its own, and their number is bounded, over all and for one address: one
-//! that stalls holds up nobody. A machine without a certificate may only join. A node that connects anew takes the place
+//! Each connection is a task with time limits of its own, and their number is bounded, over all and for one address; beyond
+//! it the oldest makes way. So one that stalls holds up nobody. A machine without a certificate may only join. A node that connects anew takes the place
 //! of its old session, which is ended first, since the carrier would take the two for duplicates.
 //!
 //! When this actor dies its sessions end; nodes come again by themselves, and what was not acknowledged is sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
@@ -37,13 +38,16 @@ const JOIN_WITHIN: Duration = Duration::from_secs(20);
 /// From the hand-over until the carrier is through with its own handshake.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
+pub type Identify = Box<dyn Fn(&CertificateDer<'_>) -> Result<Peer, String> + Send + Sync>;
+pub type Join = Box<dyn Fn(TlsStream<TcpStream>, SocketAddr) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 /// Who knocks, and whether they may come in.
 pub struct Gate {
     pub tls: Box<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>,
     /// Whom a certificate was made for, or why it opens nothing.
-    pub identify: Box<dyn Fn(&CertificateDer<'_>) -> Result<Peer, String> + Send + Sync>,
+    pub identify: Identify,
     /// A machine without a certificate.
-    pub join: Box<dyn Fn(TlsStream<TcpStream>, SocketAddr) -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    pub join: Join,
 }
 
 pub struct Doorman;
@@ -216,9 +220,8 @@ impl Connection {
 }
 
 async fn accept(listener: Arc<TcpListener>, gate: Arc<Gate>, desk: Arc<Desk>, doorman: ActorRef<DoormanMsg>) {
-    let all = Arc::new(Semaphore::new(HANDSHAKES));
-    let each: Arc<Mutex<HashMap<IpAddr, usize>>> = Arc::default();
-    let turned_away = AtomicU64::new(0);
+    let openings: Arc<Openings> = Arc::default();
+    let gave_way = AtomicU64::new(0);
     loop {
         let (tcp, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -228,18 +231,14 @@ async fn accept(listener: Arc<TcpListener>, gate: Arc<Gate>, desk: Arc<Desk>, do
                 continue;
             }
         };
-        let room = all.clone().try_acquire_owned().ok();
-        let place = Place::take(&each, address.ip());
-        let (Some(room), Some(place)) = (room, place) else {
+        if openings.make_room(address.ip()) {
             desk.counts.refused.fetch_add(1, Ordering::Relaxed);
-            if turned_away.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
-                warn!(address = %address, "too many connections are being opened at once, this one is closed");
+            if gave_way.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
+                warn!(address = %address, "too many connections are being opened at once, the oldest of them is closed");
             }
-            continue;
-        };
+        }
         let (gate, desk, doorman) = (gate.clone(), desk.clone(), doorman.clone());
-        tokio::spawn(async move {
-            let _held = (room, place);
+        openings.run(address.ip(), async move {
             match knock(&gate, &desk, tcp, address).await {
                 Ok(Some(admitted)) => {
                     let _ = doorman.cast(DoormanMsg::Admitted(Box::new(admitted)));
@@ -254,33 +253,63 @@ async fn accept(listener: Arc<TcpListener>, gate: Arc<Gate>, desk: Arc<Desk>, do
     }
 }
 
-/// A place among the connections one address has in the opening.
-struct Place {
-    each: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
+/// The connections in the opening, oldest first. Where there is no room for another, the oldest makes way: a node is through
+/// within a moment, so that those that linger are not nodes.
+#[derive(Default)]
+struct Openings {
+    running: Mutex<VecDeque<Opening>>,
+    numbers: AtomicU64,
 }
 
-impl Place {
-    fn take(each: &Arc<Mutex<HashMap<IpAddr, usize>>>, address: IpAddr) -> Option<Place> {
-        let mut held = each.lock().expect("no holder panics");
-        let count = held.entry(address).or_default();
-        if *count >= HANDSHAKES_OF_ONE {
-            return None;
+struct Opening {
+    number: u64,
+    address: IpAddr,
+    /// Set once it is started.
+    task: Option<AbortHandle>,
+}
+
+impl Openings {
+    /// Whether one had to make way.
+    fn make_room(&self, address: IpAddr) -> bool {
+        let mut running = self.running.lock().expect("no holder panics");
+        let of_one = running.iter().filter(|opening| opening.address == address).count();
+        let oldest = match (of_one >= HANDSHAKES_OF_ONE, running.len() >= HANDSHAKES) {
+            (true, _) => running.iter().position(|opening| opening.address == address),
+            (false, true) => Some(0),
+            (false, false) => None,
+        };
+        let oldest = oldest.and_then(|place| running.remove(place));
+        drop(running);
+        if let Some(task) = oldest.as_ref().and_then(|opening| opening.task.as_ref()) {
+            task.abort();
         }
-        *count += 1;
-        Some(Place { each: each.clone(), address })
+        oldest.is_some()
+    }
+
+    fn run(self: &Arc<Self>, address: IpAddr, work: impl Future<Output = ()> + Send + 'static) {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        self.running.lock().expect("no holder panics").push_back(Opening { number, address, task: None });
+        let left = Left { openings: self.clone(), number };
+        let task = tokio::spawn(async move {
+            let _left = left;
+            work.await;
+        });
+        let mut running = self.running.lock().expect("no holder panics");
+        // One that was done at once is gone from the list.
+        if let Some(opening) = running.iter_mut().rev().find(|opening| opening.number == number) {
+            opening.task = Some(task.abort_handle());
+        }
     }
 }
 
-impl Drop for Place {
+struct Left {
+    openings: Arc<Openings>,
+    number: u64,
+}
+
+impl Drop for Left {
     fn drop(&mut self) {
-        let mut held = self.each.lock().expect("no holder panics");
-        if let Some(count) = held.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                held.remove(&self.address);
-            }
-        }
+        self.openings.running.lock().expect("no holder panics").retain(|opening| opening.number != self.number);
     }
 }
 

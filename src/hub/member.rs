@@ -33,6 +33,11 @@ const CREDIT: usize = 2;
 /// Checks asked for that are not answered.
 const REQUESTS: usize = 4096;
 
+/// Makes a certificate by a request.
+pub type Renew = Box<dyn Fn(Peer, String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+/// A delivery's number and what the hub says to it.
+type Answered = (u64, Answer);
+
 /// What sessions work with; the same for all.
 pub struct Desk {
     pub membership: Arc<Membership>,
@@ -41,7 +46,7 @@ pub struct Desk {
     /// States of services as a node saw them last, ahead of the record.
     pub snapshot: Box<dyn Fn(Vec<CheckResult>) + Send + Sync>,
     /// A new certificate for a node, by its request, or why not.
-    pub renew: Box<dyn Fn(Peer, String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
+    pub renew: Renew,
     /// A node was heard of.
     pub seen: Box<dyn Fn(&NodeName) + Send + Sync>,
     pub heartbeat: Duration,
@@ -77,7 +82,7 @@ struct Session {
     version: u8,
     token: SessionToken,
     under_way: usize,
-    answers: (mpsc::Sender<(u64, Answer)>, mpsc::Receiver<(u64, Answer)>),
+    answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     renewed: (mpsc::Sender<Down>, mpsc::Receiver<Down>),
     requests: HashMap<u64, oneshot::Sender<CheckResult>>,
     asked: u64,

@@ -36,14 +36,17 @@ pub struct Assignable {
     pub regions: Option<Vec<String>>,
 }
 
+pub type OnSilence = Box<dyn Fn(&RegionName, Option<SilenceReason>) + Send + Sync>;
+pub type LastRound = Box<dyn Fn(ServiceId, &RegionName) -> Option<(NodeName, Timestamp)> + Send + Sync>;
+
 /// What others do when something here changes.
 pub struct Hooks {
     /// A region fell silent, or speaks again.
-    pub silence: Box<dyn Fn(&RegionName, Option<SilenceReason>) + Send + Sync>,
+    pub silence: OnSilence,
     /// A node came, went, turned blind or sees again.
     pub node: Box<dyn Fn(NodeChange) + Send + Sync>,
     /// Who checked a service last in a region, and which round.
-    pub last_round: Box<dyn Fn(ServiceId, &RegionName) -> Option<(NodeName, Timestamp)> + Send + Sync>,
+    pub last_round: LastRound,
 }
 
 /// One event for a node, whatever number of services it checks.

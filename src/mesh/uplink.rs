@@ -70,6 +70,9 @@ pub enum Ending {
     NotWelcomed(String),
 }
 
+/// A request and what came of it.
+type Checked = (u64, Option<CheckResult>);
+
 struct Session<'a> {
     uplink: &'a mut Uplink,
     gateway: ActorRef<GatewayMsg>,
@@ -79,7 +82,7 @@ struct Session<'a> {
     /// Deliveries without an answer.
     pending: HashMap<u64, oneshot::Sender<Answer>>,
     deliveries: u64,
-    checked: (mpsc::Sender<(u64, Option<CheckResult>)>, mpsc::Receiver<(u64, Option<CheckResult>)>),
+    checked: (mpsc::Sender<Checked>, mpsc::Receiver<Checked>),
     /// States up to this stamp are known to the hub.
     snapshot: u64,
 }
