@@ -1,7 +1,7 @@
 //! Links that are there and do not work, and peers that are no nodes: others do not notice, and the link is replaced.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
