@@ -141,7 +141,7 @@ impl Binary {
     pub fn end(mut self) -> (ExitStatus, Duration, String) {
         let began = Instant::now();
         // SAFETY: a plain call; the process is ours and has not been waited for.
-        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
+        unsafe { libc::kill(self.pid() as i32, libc::SIGTERM) };
         let status = self.child.wait().unwrap();
         (status, began.elapsed(), self.console())
     }
