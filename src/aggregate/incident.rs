@@ -61,7 +61,9 @@ pub fn step(open: Option<&Incident>, change: &VerdictChange, known: impl Fn(&Inc
 
 /// What a region that turned, without the verdict, adds to an open incident.
 pub fn region_step(open: &Incident, change: &RegionChange) -> Option<Step> {
-    if change.at < open.opened_at {
+    // A check that began before the one which opened the incident may be heard of after it: its region was not counted yet.
+    let told = || open.regions.iter().any(|seen| seen.region == change.region && seen.status == change.to.name());
+    if change.at < open.opened_at && (change.to != RegionStatus::Down || told()) {
         return None;
     }
     let state = change.regions.iter().find(|state| state.region == change.region)?;
@@ -77,7 +79,7 @@ pub fn region_step(open: &Incident, change: &RegionChange) -> Option<Step> {
     if change.to == RegionStatus::Down && change.verdict == Verdict::Down {
         tell_where(&mut incident, &change.regions);
     }
-    Some(updated(incident, change.at, EntryKind::Region, text))
+    Some(updated(incident, change.at.max(open.opened_at), EntryKind::Region, text))
 }
 
 /// Ends an incident at `at`, and says why.
