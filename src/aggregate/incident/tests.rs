@@ -75,6 +75,16 @@ fn an_incident_goes_from_down_to_up() {
 }
 
 #[test]
+fn a_region_heard_of_late_is_told_though_its_check_began_before_the_incident() {
+    let mut story = Story::new(json!({}));
+    for result in [good("a", 0), good("b", 0), good("c", 0), bad("a", 60), bad("b", 62), bad("c", 61)] {
+        story.hear(result);
+    }
+    assert_eq!(story.open.as_ref().map(|open| open.first_line.as_str()), Some("status 503 in all 3 regions"));
+    assert_eq!(story.told, ["62 opened opened status 503 in 2 of 3 regions", "62 updated region c is down: status 503"]);
+}
+
+#[test]
 fn one_region_alone_opens_one_only_where_it_is_asked_for() {
     let mut story = Story::new(json!({}));
     [good("a", 0), good("b", 0), good("c", 0), bad("a", 60)].into_iter().for_each(|result| story.hear(result));
