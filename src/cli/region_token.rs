@@ -46,11 +46,12 @@ pub struct RegionTokenArgs {
 pub fn run(args: RegionTokenArgs) -> anyhow::Result<ExitCode> {
     let config = load_config()?;
     let order = args.region.as_deref().map(|region| order(region, &args)).transpose()?;
-    if order.is_some() && config.mesh.listen.is_none() {
-        bail!("this hub takes no nodes: set mesh.listen in Rocket.toml, such as listen = \"0.0.0.0:4697\" below [mesh]");
-    }
     runtime()?.block_on(async {
         let access = Access::open(&config).await?;
+        // A hub that runs knows best itself whether it takes nodes.
+        if order.is_some() && config.mesh.listen.is_none() && matches!(access, Access::Direct(_)) {
+            bail!("this hub takes no nodes: set mesh.listen in Rocket.toml, such as listen = \"0.0.0.0:4697\" below [mesh]");
+        }
         if let Some(order) = order {
             let token = make(&config, &access, &order).await?;
             show(&token, args.json);
