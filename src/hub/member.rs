@@ -15,14 +15,14 @@ use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::hub::membership::{Arrival, Membership, Seat};
-use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote};
+use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote, send};
 use crate::mesh::identity::Identity;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, RegionName};
 use crate::store::journal::LEAST_OFFSET;
 use crate::wire::batch::{decode, decode_head};
 use crate::wire::envelope::{
-    Assembler, Bytes, Choice, Down, Hello, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment, frames,
+    Assembler, Bytes, Choice, Down, Hello, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment,
 };
 use crate::wire::link::{Answer, Assignments, DELIVERY_BATCHES, Delivery};
 
@@ -155,13 +155,6 @@ async fn find_gateway(clock: &Clock, node_id: u64) -> Option<ActorRef<GatewayMsg
     None
 }
 
-fn send<T: serde::Serialize>(gateway: &ActorRef<GatewayMsg>, version: u8, token: &SessionToken, message: &T) {
-    for frame in frames(version, token, message) {
-        // A dead link is noticed by its silence.
-        let _ = gateway.cast(GatewayMsg::Frame(frame));
-    }
-}
-
 /// The next message of the opening.
 async fn next<T: serde::de::DeserializeOwned>(received: &mut Received, version: u8) -> Result<T, String> {
     let frame = match tokio::time::timeout(STEP_WITHIN, received.recv()).await {
@@ -197,7 +190,7 @@ impl Session {
         };
         let mut seat = desk.membership.join(arrival);
         let (node, region) = (self.node.clone(), self.region.clone());
-        info!(node = %node, region = %region, boot = hello.boot, runs = hello.generation, "node joined");
+        info!(node = %node, region = %region, boot = hello.boot, runs = hello.generation, "link of a node stands");
         let (heartbeat_ms, deadline_ms) = (desk.heartbeat.as_millis() as u32, desk.deadline.as_millis() as u32);
         self.send(&Down::Welcome(Welcome { heartbeat_ms, deadline_ms }));
         let reason = self.serve(received, &mut seat).await;

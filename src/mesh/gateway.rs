@@ -12,7 +12,7 @@ use ractor_cluster::RactorClusterMessage;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::wire::envelope::{OPENING, SessionToken, session_of};
+use crate::wire::envelope::{OPENING, SessionToken, frames, session_of};
 
 /// The process group gateways are found by.
 pub const GROUP: &str = "probemesh.gateway";
@@ -133,6 +133,14 @@ impl Actor for Gateway {
     }
 }
 
+/// Sends a message of a session to the gateway at its far end.
+pub fn send<T: serde::Serialize>(gateway: &ActorRef<GatewayMsg>, version: u8, token: &SessionToken, message: &T) {
+    for frame in frames(version, token, message) {
+        // A dead link is noticed by its silence.
+        let _ = gateway.cast(GatewayMsg::Frame(frame));
+    }
+}
+
 /// The gateway at the far end of a session.
 pub fn remote(node_id: u64) -> Option<ActorRef<GatewayMsg>> {
     let members = ractor::pg::get_members(&GROUP.to_owned());
@@ -143,7 +151,7 @@ pub fn remote(node_id: u64) -> Option<ActorRef<GatewayMsg>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::envelope::{Up, frames};
+    use crate::wire::envelope::Up;
 
     #[tokio::test]
     async fn a_session_that_is_flooded_is_closed_and_the_others_go_on() {

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::mesh::cluster::{Link, LinkEvent};
-use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote};
+use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote, send};
 use crate::mesh::private_file::write_private;
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, ServiceId};
@@ -23,7 +23,7 @@ use crate::region::RegionView;
 use crate::wire::batch::{BatchHead, encode};
 use crate::wire::envelope::{
     Assembler, Bytes, Choice, Down, Hello, NodeStatus, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment,
-    choose, frames, session_of,
+    choose, session_of,
 };
 use crate::wire::link::{Answer, Assignment, Assignments, CheckNow, HubEnd};
 
@@ -152,13 +152,6 @@ struct Closing<'a> {
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.sessions.close(&self.token);
-    }
-}
-
-fn send<T: serde::Serialize>(gateway: &ActorRef<GatewayMsg>, version: u8, token: &SessionToken, message: &T) {
-    for frame in frames(version, token, message) {
-        // A dead link is noticed by its silence.
-        let _ = gateway.cast(GatewayMsg::Frame(frame));
     }
 }
 
