@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod member;
 pub mod membership;
 pub mod mesh;
+pub mod records;
 pub mod refresh;
 pub mod replay;
 pub mod restore;
@@ -21,13 +22,14 @@ pub mod sight;
 pub mod tree;
 pub mod verdicts;
 pub mod waiting;
+pub mod wiring;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use ractor::{Actor, ActorCell, ActorRef};
+use ractor::{Actor, ActorRef};
 use rocket::response::Redirect;
 use rocket::{Build, Rocket};
 use tokio::sync::{broadcast, mpsc};
@@ -35,7 +37,6 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
-use crate::aggregate::change::Silence;
 use crate::api;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -44,28 +45,24 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
 use crate::config::services_file::read_services;
-use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
+use crate::hub::aggregator::AggregatorArgs;
 use crate::hub::assign::Assigner;
-use crate::hub::heartbeat::{Heartbeat, HeartbeatArgs};
-use crate::hub::ingest::{Ingest, IngestArgs, IngestStatus, Intake};
-use crate::hub::membership::{Arrival, Hooks, Membership, Seat};
+use crate::hub::heartbeat::HeartbeatArgs;
+use crate::hub::ingest::{IngestStatus, Intake};
+use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
-use crate::hub::sealer::{Sealer, SealerArgs};
+use crate::hub::records::Records;
 use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
+use crate::hub::wiring::{ask_others, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
-use crate::mesh::token_issuer::TokenIssuer;
 use crate::region::{Drained, Region};
 use crate::store::Store;
-use crate::store::audit::Audit;
-use crate::store::incidents::Incidents;
-use crate::store::nodes::Nodes;
-use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
-use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
+use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task};
 use crate::telemetry::health::HealthLog;
 use crate::wire::link::{Delivery, NodeEnd};
 
@@ -95,37 +92,6 @@ pub struct Hub {
     _refresh: Option<Task>,
     /// Of the region of this process.
     sight: Option<Task>,
-}
-
-/// What the store keeps besides results, opened together.
-pub struct Records {
-    pub store: Arc<Store>,
-    pub secrets: Arc<Secrets>,
-    pub audit: Arc<Audit>,
-    pub users: Arc<Users>,
-    pub services: Arc<Services>,
-    pub nodes: Arc<Nodes>,
-    pub incidents: Arc<Incidents>,
-}
-
-impl Records {
-    pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Records> {
-        std::fs::create_dir_all(&config.hub.data_dir)
-            .with_context(|| format!("data folder {} cannot be made", config.hub.data_dir.display()))?;
-        let store = Arc::new(Store::open(&config.store, clock.clone()).await?);
-        let secrets = Arc::new(Secrets::open(&config.hub.data_dir)?);
-        let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
-        let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
-        let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
-        let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
-        let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents })
-    }
-
-    /// Makes join tokens, where the hub of this configuration takes nodes.
-    pub fn token_issuer(&self, config: &Config, authority: Option<&Authority>) -> Option<TokenIssuer> {
-        TokenIssuer::new(&config.mesh, authority?, self.nodes.clone())
-    }
 }
 
 /// The certificate authority of a hub that takes nodes; the first start makes it.
@@ -311,18 +277,6 @@ impl Hub {
     }
 }
 
-/// What a change of membership means to the board.
-fn hooks(verdicts: Arc<Verdicts>, events: broadcast::Sender<Arc<Event>>, clock: Clock) -> Hooks {
-    let board = verdicts.board.clone();
-    Hooks {
-        silence: Box::new(move |region, reason| verdicts.set_silent(region, reason.map(|reason| Silence { reason, since: clock.now() }))),
-        node: Box::new(move |change| {
-            let _ = events.send(Arc::new(Event::from(&change)));
-        }),
-        last_round: Box::new(move |service, region| board.last_round(service, region)),
-    }
-}
-
 /// As long as no service was ever made, the services file is read. One that is broken is told and changes nothing.
 async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
     if !services.untouched().await? {
@@ -345,83 +299,6 @@ async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn wiring(
-    intake: Arc<Intake>,
-    deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
-    aggregator: AggregatorArgs,
-    heartbeat: Option<HeartbeatArgs>,
-    uptimes: Arc<Uptimes>,
-    tree: Tree,
-    observe: Arc<dyn Fn() + Send + Sync>,
-) -> Wiring {
-    Box::new(move |keeper| {
-        let ingest = IngestArgs { intake: intake.clone(), deliveries: deliveries.clone() };
-        let (board, fresh) = (intake.board.clone(), uptimes.clone());
-        let sealer = SealerArgs {
-            store: intake.store.clone(),
-            clock: tree.clock.clone(),
-            status: tree.sealer.clone(),
-            rules: Arc::new(move |service, at| board.rule(service, at)),
-            rolled: Arc::new(move |services| fresh.nudge(services.iter().copied())),
-            observe: observe.clone(),
-        };
-        Box::pin(wire(ingest, sealer, aggregator.clone(), heartbeat.clone(), keeper))
-    })
-}
-
-async fn wire(
-    ingest: IngestArgs,
-    sealer: SealerArgs,
-    aggregator: AggregatorArgs,
-    heartbeat: Option<HeartbeatArgs>,
-    keeper: ActorCell,
-) -> anyhow::Result<Vec<(String, ActorCell)>> {
-    let (aggregator, _) = Actor::spawn_linked(None, Aggregator, aggregator, keeper.clone()).await?;
-    let (sealer, _) = Actor::spawn_linked(None, Sealer, sealer, keeper.clone()).await?;
-    let (ingest, _) = Actor::spawn_linked(None, Ingest, ingest, keeper.clone()).await?;
-    let mut members = vec![
-        ("ingest".to_owned(), ingest.get_cell()),
-        ("sealer".to_owned(), sealer.get_cell()),
-        ("aggregator".to_owned(), aggregator.get_cell()),
-    ];
-    if let Some(heartbeat) = heartbeat {
-        let (heartbeat, _) = Actor::spawn_linked(None, Heartbeat, heartbeat, keeper).await?;
-        members.push(("heartbeat".to_owned(), heartbeat.get_cell()));
-    }
-    Ok(members)
-}
-
-/// Asks every region of a service but the one that saw it fail.
-fn ask_others(membership: Arc<Membership>) -> Recheck {
-    Arc::new(move |service, except| {
-        // The results come like any other.
-        drop(membership.check_now(service, Some(except)));
-    })
-}
-
-/// Copies what the actors count into the metrics.
-fn observer(tree: Tree, metrics: Arc<Metrics>) -> Arc<dyn Fn() + Send + Sync> {
-    use std::sync::atomic::Ordering::Relaxed;
-    let seen = Mutex::new(0u64);
-    Arc::new(move || {
-        metrics.journal(tree.intake.store.results.status().journal_bytes);
-        let Some(region) = tree.region.lock().expect("no holder panics").clone() else { return };
-        let (depth, counts) = (region.shared.file.depth(), &region.shared.counts);
-        metrics.outbox(&region.shared.settings.node.0, depth.batches, depth.bytes, counts.dropped.load(Relaxed));
-        metrics.quarantined(counts.quarantined.load(Relaxed));
-        let node = &region.shared.settings.node;
-        if let Some(session) = tree.membership.session_of(node) {
-            tree.membership.heard_status(node, session, region.node_status());
-        }
-        let restarts = counts.restarts.load(Relaxed)
-            + region.group.lock().expect("no holder panics").restarts
-            + tree.group.lock().expect("no holder panics").restarts;
-        let mut seen = seen.lock().expect("no holder panics");
-        (*seen..restarts).for_each(|_| metrics.restart());
-        *seen = restarts.max(*seen);
-    })
 }
 
 /// Whoever opens the address in a browser lands where there is something to see.

@@ -22,12 +22,13 @@
 //! | [`node`] | wires a region's process on a machine of its own: region and mesh |
 //! | [`store`] | the only SurrealQL: journal, blocks, rollups, details, incidents, services, users |
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
+//! | [`analysis`] | rollups → findings; what performance costs and why |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! Invariants, watched by `tests/it/tidy.rs` where a text search can see them:
-//! - `model`, `wire::batch` and `aggregate` do no I/O and read no clock.
+//! - `model`, `wire::batch`, `aggregate` and `analysis` (but for its actor) do no I/O and read no clock.
 //! - `probe` and `region` import nothing of `hub`, `store` or `api`, and build without them (`--no-default-features`).
 //! - Only `config` reads the environment, only `store` holds SurrealQL, only `clock` asks for the time or sets a timer.
 //! - A check is made when its result is committed to the outbox; the hub acknowledges what its store has committed.
@@ -57,6 +58,9 @@ pub mod node;
 pub mod store;
 
 pub mod aggregate;
+
+#[cfg(feature = "hub")]
+pub mod analysis;
 
 #[cfg(feature = "hub")]
 pub mod api;

@@ -14,7 +14,8 @@ use crate::api::auth::local_token;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sources::{Role, Sources};
-use crate::hub::{Records, own_url};
+use crate::hub::own_url;
+use crate::hub::records::Records;
 use crate::store::secrets::Secrets;
 
 /// The engine's query parser needs deep stacks; they cost address space, not memory.

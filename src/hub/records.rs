@@ -1,0 +1,48 @@
+//! What the store keeps besides results, opened together: by the hub, and by a command that works on the store of a hub that
+//! does not run.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::mesh::authority::Authority;
+use crate::mesh::token_issuer::TokenIssuer;
+use crate::store::Store;
+use crate::store::audit::Audit;
+use crate::store::incidents::Incidents;
+use crate::store::nodes::Nodes;
+use crate::store::secrets::Secrets;
+use crate::store::services::Services;
+use crate::store::users::Users;
+
+pub struct Records {
+    pub store: Arc<Store>,
+    pub secrets: Arc<Secrets>,
+    pub audit: Arc<Audit>,
+    pub users: Arc<Users>,
+    pub services: Arc<Services>,
+    pub nodes: Arc<Nodes>,
+    pub incidents: Arc<Incidents>,
+}
+
+impl Records {
+    pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Records> {
+        std::fs::create_dir_all(&config.hub.data_dir)
+            .with_context(|| format!("data folder {} cannot be made", config.hub.data_dir.display()))?;
+        let store = Arc::new(Store::open(&config.store, clock.clone()).await?);
+        let secrets = Arc::new(Secrets::open(&config.hub.data_dir)?);
+        let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
+        let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
+        let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
+        let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents })
+    }
+
+    /// Makes join tokens, where the hub of this configuration takes nodes.
+    pub fn token_issuer(&self, config: &Config, authority: Option<&Authority>) -> Option<TokenIssuer> {
+        TokenIssuer::new(&config.mesh, authority?, self.nodes.clone())
+    }
+}
