@@ -16,7 +16,7 @@ use probemesh::store::query::ResultQuery;
 use rand::Rng;
 use serde_json::json;
 
-use crate::process::{Asked, Monitor, Target, cpu_seconds, folder_bytes, free_port, load_average, rss_mib, stolen, write};
+use crate::process::{Asked, Monitor, Target, cpu_seconds, folder_bytes, free_port, load_average, rss_mib, stolen, stolen_since, write};
 
 #[derive(Debug, Args)]
 pub struct ChecksArgs {
@@ -67,7 +67,7 @@ pub async fn run(args: ChecksArgs) -> anyhow::Result<()> {
     let (cpu, target_cpu, began) = (cpu_seconds(monitor.pid()), cpu_seconds(target.pid()), Instant::now());
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let (cpu, target_cpu, took) = (cpu_seconds(monitor.pid()) - cpu, cpu_seconds(target.pid()) - target_cpu, began.elapsed().as_secs_f64());
-    let stolen_after = stolen();
+    let share = stolen_since(stolen_before);
     let after = figures(&mut monitor).await?;
     let (rss, peak) = rss_mib(monitor.pid());
     let checks = after.checks - before.checks;
@@ -85,7 +85,6 @@ pub async fn run(args: ChecksArgs) -> anyhow::Result<()> {
         lag(&before, &after, 0.99),
         lag(&before, &after, 0.999)
     );
-    let share = (stolen_after.0 - stolen_before.0) / (stolen_after.1 - stolen_before.1).max(1.0);
     println!("host            took away {:.0} % of the CPU time meanwhile; with more than a few, CPU and lag say little", 100.0 * share);
     let ended = monitor.end()?;
     let asked = target.finish()?;

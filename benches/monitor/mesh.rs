@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::process::{Monitor, Target, cpu_seconds, free_port, load_average, rss_mib, stolen, write};
+use crate::process::{Monitor, Target, cpu_seconds, free_port, load_average, rss_mib, stolen, stolen_since, write};
 
 const SECRET: &str = "the-join-secret-of-the-benchmark";
 
@@ -82,7 +82,7 @@ pub async fn run(args: MeshArgs) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let (taken, span) = (results(&mut hub).await? - before, measured.elapsed().as_secs_f64());
     let (cpu, cpu_nodes) = (cpu_seconds(hub.pid()) - cpu, cpu_of(&nodes) - cpu_nodes);
-    let now = stolen();
+    let taken_away = stolen_since(ticks);
     let thousands = taken as f64 / 1000.0;
     ensure!(taken > 0, "the hub took no results");
     println!("results taken                   {taken:8} in {span:.1} s, {:.0} a second", taken as f64 / span);
@@ -92,7 +92,7 @@ pub async fn run(args: MeshArgs) -> anyhow::Result<()> {
     println!("hub, memory                     {rss:8.1} MiB, at most {most:.1} MiB");
     let memory: Vec<f64> = nodes.iter().map(|node| rss_mib(node.child.id()).1).collect();
     println!("nodes, memory at most           {:8.1} to {:.1} MiB", least(&memory), memory.iter().copied().fold(0.0, f64::max));
-    println!("taken away by the host          {:8.1} %", 100.0 * (now.0 - ticks.0) / (now.1 - ticks.1).max(1.0));
+    println!("taken away by the host          {:8.1} %", 100.0 * taken_away);
 
     for node in &mut nodes {
         // SAFETY: a plain call; the process is ours and has not been waited for.

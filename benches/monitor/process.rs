@@ -186,6 +186,12 @@ pub fn stolen() -> (f64, f64) {
     (ticks.get(7).copied().unwrap_or(0.0), ticks.iter().sum())
 }
 
+/// The share of CPU time the host has taken away since.
+pub fn stolen_since((taken, whole): (f64, f64)) -> f64 {
+    let now = stolen();
+    (now.0 - taken) / (now.1 - whole).max(1.0)
+}
+
 /// A port nobody listens on.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())

@@ -16,7 +16,7 @@ use probemesh::wire::batch::{BatchHead, encode};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::process::{cpu_seconds, folder_bytes, load_average, rss_mib};
+use crate::process::{cpu_seconds, folder_bytes, load_average, rss_mib, stolen, stolen_since};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -119,6 +119,7 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
         ResultQuery { ok: Some(false), since: Some(since), until: Some(Timestamp(since.0 + 10 * MINUTE)), ..base.clone() }
     });
     many("time-outs of all, newest", &mut |_| ResultQuery { reason: Some(Reason::Timeout), ..base.clone() });
+    let ticks = stolen();
     for (what, queries) in queries {
         let mut times = Vec::new();
         let mut found = 0;
@@ -137,6 +138,7 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
             found / times.len()
         );
     }
+    println!("{:<42} {:.0} %", "taken away by the host over these pages", 100.0 * stolen_since(ticks));
     let began = Instant::now();
     let statistics = store.results.statistics(Timestamp(clock.now().0 - 24 * 60 * MINUTE), clock.now()).await?;
     println!(

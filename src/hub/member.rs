@@ -92,7 +92,6 @@ struct Session {
 pub async fn run(desk: Arc<Desk>, peer: Peer, address: String, node_id: u64) -> String {
     let token: SessionToken = rand::random();
     let mut received = desk.sessions.open(token);
-    let _close = Closing { sessions: desk.sessions.clone(), token };
     let Some(gateway) = find_gateway(&desk.clock, node_id).await else { return "node has no gateway".to_owned() };
     let offer = Offer { lowest: VERSIONS.0, highest: VERSIONS.1, build: env!("CARGO_PKG_VERSION").to_owned() };
     send(&gateway, OPENING, &token, &offer);
@@ -131,17 +130,6 @@ pub async fn run(desk: Arc<Desk>, peer: Peer, address: String, node_id: u64) -> 
         return session.refuse(format!("node says it is {} of region {}, its certificate says {certified}", claimed.0, claimed.1));
     }
     session.work(&mut received, hello, address).await
-}
-
-struct Closing {
-    sessions: Arc<Sessions>,
-    token: SessionToken,
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.sessions.close(&self.token);
-    }
 }
 
 /// The far gateway is known once the first exchange of the carrier is through.

@@ -46,11 +46,18 @@ struct Open {
     waiting: Arc<AtomicUsize>,
 }
 
-/// What a session receives.
-#[derive(Debug)]
+/// What a session receives; dropping it closes the session.
 pub struct Received {
     frames: mpsc::Receiver<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
+    sessions: Arc<Sessions>,
+    token: SessionToken,
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.sessions.open.lock().expect("no holder panics").remove(&self.token);
+    }
 }
 
 impl Received {
@@ -63,16 +70,12 @@ impl Received {
 }
 
 impl Sessions {
-    /// Opens a session; what is received ends when it is closed, here or for flooding.
-    pub fn open(&self, token: SessionToken) -> Received {
+    /// Opens a session; what is received ends when it is closed for flooding.
+    pub fn open(self: &Arc<Self>, token: SessionToken) -> Received {
         let (frames, received) = mpsc::channel(FRAMES);
         let waiting = Arc::new(AtomicUsize::new(0));
         self.open.lock().expect("no holder panics").insert(token, Open { frames, waiting: waiting.clone() });
-        Received { frames: received, waiting }
-    }
-
-    pub fn close(&self, token: &SessionToken) {
-        self.open.lock().expect("no holder panics").remove(token);
+        Received { frames: received, waiting, sessions: self.clone(), token }
     }
 
     /// From here on frames of the opening go to the receiver that is returned.
@@ -155,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_that_is_flooded_is_closed_and_the_others_go_on() {
-        let sessions = Sessions::default();
+        let sessions = Arc::new(Sessions::default());
         let (mut flooded, mut quiet) = (sessions.open([1; 16]), sessions.open([2; 16]));
         let frame = |token| frames(1, &[token; 16], &Up::Goodbye).remove(0);
         for _ in 0..=FRAMES {
@@ -176,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_is_bounded_by_bytes_and_room_comes_back_as_it_reads() {
-        let sessions = Sessions::default();
+        let sessions = Arc::new(Sessions::default());
         let mut session = sessions.open([1; 16]);
         let large = || {
             let mut frame = frames(1, &[1; 16], &Up::Goodbye).remove(0);

@@ -89,7 +89,7 @@ struct Session<'a> {
 
 pub async fn run(
     uplink: &mut Uplink,
-    sessions: &Sessions,
+    sessions: &Arc<Sessions>,
     link: &Link,
     mut offers: mpsc::Receiver<Vec<u8>>,
     links: &mut mpsc::UnboundedReceiver<LinkEvent>,
@@ -108,7 +108,6 @@ pub async fn run(
     };
     let Some(gateway) = remote(link.node_id) else { return not("hub has no gateway".to_owned()) };
     let mut received = sessions.open(token);
-    let _close = Closing { sessions, token };
     let Some(version) = choose(&offer, VERSIONS) else {
         let (lowest, highest) = VERSIONS;
         let build = env!("CARGO_PKG_VERSION").to_owned();
@@ -141,17 +140,6 @@ pub async fn run(
 impl Ending {
     fn from_session(reason: Option<String>) -> Ending {
         reason.map_or(Ending::Leaving, Ending::Welcomed)
-    }
-}
-
-struct Closing<'a> {
-    sessions: &'a Sessions,
-    token: SessionToken,
-}
-
-impl Drop for Closing<'_> {
-    fn drop(&mut self) {
-        self.sessions.close(&self.token);
     }
 }
 

@@ -260,7 +260,7 @@ impl<'a> Scan<'a> {
                 // Rows come about in order of time: from the near end few are kept only to be pushed out again.
                 let row = if self.descending { tail.rows().len() - 1 - step } else { step };
                 let known = tail.rows()[row];
-                let wanted = self.query.ok.is_none_or(|ok| ok != known.failed);
+                let wanted = if self.query.wants_failures() { known.failed } else { self.query.ok.is_none() || !known.failed };
                 if wanted && self.in_time(known.started) {
                     self.offer(tail.result(service, &region, row).result);
                 }
