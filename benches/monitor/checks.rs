@@ -34,6 +34,9 @@ pub struct ChecksArgs {
     /// How many of a hundred services answer 503
     #[arg(long, default_value_t = 0)]
     failing: u32,
+    /// Digests and analyses of everything, one after the other without a pause, while it is measured
+    #[arg(long)]
+    digests: bool,
 }
 
 #[derive(Debug, Args)]
@@ -65,7 +68,10 @@ pub async fn run(args: ChecksArgs) -> anyhow::Result<()> {
     let before = figures(&mut monitor).await?;
     let stolen_before = stolen();
     let (cpu, target_cpu, began) = (cpu_seconds(monitor.pid()), cpu_seconds(target.pid()), Instant::now());
-    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    match args.digests {
+        true => analyse(&mut monitor, Duration::from_secs(args.seconds)).await?,
+        false => tokio::time::sleep(Duration::from_secs(args.seconds)).await,
+    }
     let (cpu, target_cpu, took) = (cpu_seconds(monitor.pid()) - cpu, cpu_seconds(target.pid()) - target_cpu, began.elapsed().as_secs_f64());
     let share = stolen_since(stolen_before);
     let after = figures(&mut monitor).await?;
@@ -99,10 +105,26 @@ pub async fn run(args: ChecksArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Has digests written and performance analysed until the time is up.
+async fn analyse(monitor: &mut Monitor, time: Duration) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut took = Vec::new();
+    while began.elapsed() < time {
+        let round = Instant::now();
+        monitor.post("api/monitor/digests/run/", &json!({"period_hours": 24})).await?;
+        monitor.get_text("api/v1/maintenance/performance/analysis?hours=24").await?;
+        took.push(round.elapsed().as_secs_f64() * 1e3);
+    }
+    took.sort_by(f64::total_cmp);
+    let (middle, most) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("analysed        {} times meanwhile, digest and performance together p50 {middle:.0} ms, at most {most:.0} ms", took.len());
+    Ok(())
+}
+
 pub async fn run_kills(args: KillsArgs) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let target = Target::start(None)?;
-    let checks = ChecksArgs { services: args.services, interval: args.interval, seconds: 0, tls: false, failing: 10 };
+    let checks = ChecksArgs { services: args.services, interval: args.interval, seconds: 0, tls: false, failing: 10, digests: false };
     write_services(folder.path(), &target, &checks)?;
     let port = free_port()?;
     for kill in 1..=args.kills {

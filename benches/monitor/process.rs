@@ -120,6 +120,16 @@ impl Monitor {
     }
 
     pub async fn get_text(&mut self, path: &str) -> anyhow::Result<String> {
+        let request = self.client.get(self.url(path));
+        self.send(path, request).await
+    }
+
+    pub async fn post(&mut self, path: &str, body: &Value) -> anyhow::Result<String> {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json").body(body.to_string());
+        self.send(path, request).await
+    }
+
+    async fn send(&mut self, path: &str, request: reqwest::RequestBuilder) -> anyhow::Result<String> {
         if self.token.is_none() {
             let body = json!({"username": "admin", "password": PASSWORD}).to_string();
             let answer = self.client.post(self.url("api/token/")).header("content-type", "application/json").body(body).send().await?;
@@ -127,7 +137,7 @@ impl Monitor {
             self.token = Some(tokens["access"].as_str().context("no token")?.to_owned());
         }
         let token = self.token.as_deref().unwrap_or_default();
-        let answer = self.client.get(self.url(path)).bearer_auth(token).send().await?;
+        let answer = request.bearer_auth(token).send().await?;
         let status = answer.status();
         let text = answer.text().await?;
         if !status.is_success() {
