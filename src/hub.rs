@@ -196,6 +196,7 @@ impl Hub {
             store: records.store.clone(),
             services: records.services.clone(),
             incidents: records.incidents,
+            findings: records.findings,
             uptimes,
             users: records.users.clone(),
             audit: records.audit,

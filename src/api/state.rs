@@ -20,6 +20,7 @@ use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
@@ -34,6 +35,7 @@ pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
+    pub findings: Arc<Findings>,
     pub uptimes: Arc<Uptimes>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
