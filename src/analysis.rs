@@ -6,3 +6,5 @@
 pub mod detector;
 pub mod errors;
 pub mod samples;
+pub mod forest;
+pub mod regions;
