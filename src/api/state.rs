@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
@@ -36,6 +37,8 @@ pub struct ApiState {
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
     pub findings: Arc<Findings>,
+    /// What the analyst knows of each service in each region.
+    pub habits: Arc<Habits>,
     pub uptimes: Arc<Uptimes>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,

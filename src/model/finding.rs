@@ -216,6 +216,7 @@ pub struct Feedback {
 /// What a person does not want to be told of again, until it is larger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dismissal {
+    pub finding: FindingId,
     /// `None`: wherever.
     pub region: Option<RegionName>,
     pub signal: Signal,

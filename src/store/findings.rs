@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use surrealdb::types::{SurrealValue, Value};
+use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::model::finding::{DISMISSED_FOR, Dismissal, Feedback, Finding, FindingId, Shape, Signal, size};
@@ -77,6 +78,8 @@ pub struct Findings {
     clock: Clock,
     /// By beginning, so that a list is a walk.
     known: RwLock<BTreeMap<(Timestamp, FindingId), Figures>>,
+    /// Writers take turns.
+    turn: Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,7 +106,7 @@ impl Findings {
             let (key, figures) = Figures::read(row)?;
             known.insert(key, figures);
         }
-        Ok(Findings { database, audit, clock, known: RwLock::new(known) })
+        Ok(Findings { database, audit, clock, known: RwLock::new(known), turn: Mutex::new(()) })
     }
 
     /// Whether there is, or was, a finding of this name.
@@ -111,15 +114,19 @@ impl Findings {
         self.known.read().expect("no holder panics").keys().any(|(_, known)| known == id)
     }
 
-    /// Writes what the analyst says of some findings. Twice is the same as once; what people said stays.
+    /// Writes what the analyst says of some findings. Twice is the same as once; what people said stays, and of what they have
+    /// called none nothing more is written.
     pub async fn save(&self, findings: &[Finding]) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
         for finding in findings {
+            let key = (finding.since, finding.id.clone());
+            let feedback = self.known.read().expect("no holder panics").get(&key).and_then(|figures| figures.feedback);
+            if feedback.is_some_and(|(anomaly, _)| !anomaly) {
+                continue;
+            }
             let values = vec![("id", record_named("finding", &finding.id.0)), ("fields", Fields::of(finding)?.into_value())];
             self.database.query("UPSERT $id MERGE $fields RETURN NONE", values).await?;
-            let key = (finding.since, finding.id.clone());
-            let mut known = self.known.write().expect("no holder panics");
-            let feedback = known.get(&key).and_then(|figures| figures.feedback);
-            known.insert(key, Figures { feedback, ..Figures::of(finding) });
+            self.known.write().expect("no holder panics").insert(key, Figures { feedback, ..Figures::of(finding) });
         }
         Ok(())
     }
@@ -154,6 +161,7 @@ impl Findings {
         note: Option<String>,
         author: &Author,
     ) -> Result<Option<Finding>, StoreError> {
+        let _turn = self.turn.lock().await;
         let Some(mut finding) = self.one(id).await? else { return Ok(None) };
         let at = self.clock.now();
         if !anomaly && finding.ended.is_none() {
@@ -182,17 +190,17 @@ impl Findings {
         Ok(Some(finding))
     }
 
-    /// What people said of a service's findings that still holds.
-    pub fn dismissals(&self, service: ServiceId) -> Vec<Dismissal> {
+    /// What people do not want to be told of again, by service.
+    pub fn dismissals(&self) -> BTreeMap<ServiceId, Vec<Dismissal>> {
         let now = self.clock.now();
+        let mut dismissals: BTreeMap<ServiceId, Vec<Dismissal>> = BTreeMap::new();
         let known = self.known.read().expect("no holder panics");
-        let said = known.values().filter(|figures| figures.service == service);
-        said.filter_map(|figures| {
-            let (_, at) = figures.feedback.filter(|(anomaly, at)| !anomaly && now < at.plus(DISMISSED_FOR))?;
-            let Figures { region, signal, shape, size, .. } = figures.clone();
-            Some(Dismissal { region, signal, shape, size, at })
-        })
-        .collect()
+        for ((_, id), figures) in known.iter() {
+            let Some((_, at)) = figures.feedback.filter(|(anomaly, at)| !anomaly && now < at.plus(DISMISSED_FOR)) else { continue };
+            let Figures { service, region, signal, shape, size, .. } = figures.clone();
+            dismissals.entry(service).or_default().push(Dismissal { finding: id.clone(), region, signal, shape, size, at });
+        }
+        dismissals
     }
 
     /// Lets go of those that ended before an instant.

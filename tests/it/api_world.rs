@@ -142,6 +142,7 @@ impl World {
             services: services.clone(),
             incidents,
             findings: findings.clone(),
+            habits: Arc::default(),
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,

@@ -5,6 +5,7 @@ mod api_world;
 mod binary;
 mod blocks;
 mod config;
+mod findings;
 mod heartbeat;
 mod hub_lost;
 mod incidents;
