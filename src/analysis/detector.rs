@@ -2,7 +2,8 @@
 //!
 //! Work in progress; the method is argued here once it stands.
 
-pub mod record;
+pub mod frontier;
+pub mod novelty;
 pub mod rhythm;
 pub mod running;
 pub mod told;
@@ -12,7 +13,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::detector::record::Record;
+use crate::analysis::detector::novelty::Novelty;
 use crate::analysis::detector::rhythm::{Pace, Profile};
 use crate::analysis::detector::running::{Level, Mean};
 use crate::analysis::detector::told::Told;
@@ -20,6 +21,11 @@ use crate::model::time::Timestamp;
 
 /// Samples before a word is said.
 const NEEDED: u32 = 20;
+
+/// The novelty that is worth a word.
+const NOVEL: f64 = 0.75;
+/// The jump that is worth as much: ln(1 + steps) + 0.3 ln(1 + departures).
+const SUDDEN: f64 = 9.0;
 
 /// What a person may turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,14 +84,9 @@ pub struct Detector {
     pace: Pace,
     profile: Profile,
     level: Level,
-    short: Mean,
-    base: Mean,
-    /// Usual distance from `base`.
-    reach: Mean,
     /// Usual step from one sample to the next.
     step: Mean,
-    value_record: Record,
-    short_record: Record,
+    novelty: Novelty,
     told_novelty: Told,
     told_jump: Told,
 }
@@ -98,13 +99,9 @@ impl Detector {
             pace: Pace::default(),
             profile: Profile::default(),
             level: Level::new(100.0),
-            short: Mean::new(12.0),
-            base: Mean::new(1000.0),
-            reach: Mean::new(2000.0),
             step: Mean::new(2000.0),
-            value_record: Record::default(),
-            short_record: Record::default(),
-            told_novelty: Told::new(6.0, 1.5),
+            novelty: Novelty::default(),
+            told_novelty: Told::new(12.0, 1.2),
             told_jump: Told::new(6.0, 1.2),
         }
     }
@@ -120,19 +117,12 @@ impl Detector {
             self.last = value;
         }
         let step = value - self.last;
-        let from_base = value - if self.seen == 0 { value } else { self.base.value() };
         let departure = self.level.departure(self.last, value);
-        let (reach, usual_step) = (self.reach.value(), self.step.value());
-        self.short.learn(value);
-        let value_excess = self.value_record.excess(value) / nonzero(reach);
-        let short_excess = self.short_record.excess(self.short.value()) / nonzero(reach);
-        let jump = (step.abs() / nonzero(usual_step)).ln_1p() + 0.3 * (departure / nonzero(usual_step)).ln_1p();
-        let known = f64::from(self.seen);
-        let novelty = value_excess.ln_1p().max(8.0 * short_excess.ln_1p()) * known / (known + 500.0);
+        let usual_step = nonzero(self.step.value());
+        let jump = (step.abs() / usual_step).ln_1p() + 0.3 * (departure / usual_step).ln_1p();
+        let news = self.novelty.observe(value, self.pace.seconds());
 
         self.step.learn(step.abs());
-        self.reach.learn(from_base.abs());
-        self.base.learn(value);
         self.level.learn(value);
         self.profile.learn(at.0, value, self.pace.seconds());
         let up = value >= self.level.value();
@@ -141,17 +131,17 @@ impl Detector {
         if self.seen <= NEEDED {
             return self.assessment(0.0, None, expected);
         }
-        let novelty = self.told_novelty.news(hours, novelty);
-        let jump = 0.1 * self.told_jump.news(hours, jump);
+        let novelty = (self.told_novelty.news(hours, news.loudest()) / NOVEL).powi(3);
+        let jump = self.told_jump.news(hours, jump) / SUDDEN;
         let surprise = novelty.max(jump);
         let kind = if surprise <= 0.0 {
             None
-        } else if novelty > jump && 8.0 * short_excess.ln_1p() > value_excess.ln_1p() {
+        } else if novelty > jump && news.level >= news.loudest() {
             Some(if up { Kind::LevelUp } else { Kind::LevelDown })
         } else {
             Some(if up { Kind::Spike } else { Kind::Dip })
         };
-        self.assessment(surprise / (surprise + 2.0), kind, expected)
+        self.assessment(surprise / (surprise + 1.0), kind, expected)
     }
 
     fn assessment(&self, score: f64, kind: Option<Kind>, expected: Option<f64>) -> Assessment {
@@ -163,7 +153,7 @@ impl Detector {
 
 /// Whether a score is worth telling a person.
 pub fn is_anomaly(score: f64, settings: &DetectorSettings) -> bool {
-    score >= (0.25 / settings.sensitivity.max(0.01)).min(1.0)
+    score >= (0.5 / settings.sensitivity.max(0.01)).min(1.0)
 }
 
 /// A divisor that makes nothing of nothing and much of anything beside nothing.
