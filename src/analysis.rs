@@ -3,5 +3,7 @@
 //! **Invariant.** But for the analyzer nothing here does I/O or reads a clock: what is found depends on the samples and their
 //! times alone, so that the same samples give the same findings, live, in a benchmark and in a test.
 
+pub mod batch;
+pub mod features;
 pub mod forest;
 pub mod regions;

@@ -5,6 +5,7 @@ mod api_world;
 mod binary;
 mod blocks;
 mod config;
+mod forest;
 mod heartbeat;
 mod hub_lost;
 mod incidents;
