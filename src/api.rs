@@ -14,6 +14,7 @@ pub mod checks;
 pub mod cluster;
 pub mod error;
 pub mod events;
+pub mod findings;
 pub mod health;
 pub mod incidents;
 pub mod joining;
@@ -68,6 +69,10 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 incidents::read,
                 incidents::acknowledge,
                 incidents::note,
+                findings::list,
+                findings::habits,
+                findings::read,
+                findings::feedback,
                 cluster::read,
                 regions::regions,
                 regions::nodes,

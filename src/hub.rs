@@ -37,6 +37,9 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::analysis::analyzer::gatherer::Gatherer;
+use crate::analysis::analyzer::{AnalyzerArgs, Habits};
+use crate::analysis::batch_runner::BatchRunnerArgs;
 use crate::api;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -54,7 +57,7 @@ use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
 use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
-use crate::hub::wiring::{ask_others, hooks, observer, wiring};
+use crate::hub::wiring::{analyst_wiring, ask_others, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
 use crate::region::{Drained, Region};
 use crate::store::Store;
@@ -84,6 +87,7 @@ pub struct Hub {
     pub tree: Tree,
     rocket: Option<Rocket<Build>>,
     keeper: ActorRef<KeeperMsg>,
+    analyst: Option<ActorRef<KeeperMsg>>,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -129,6 +133,7 @@ impl Hub {
         assigner.assign();
         restore::board(&records.store, &board, &clock).await?;
 
+        let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone())));
         let intake = Arc::new(Intake {
             store: records.store.clone(),
             board: board.clone(),
@@ -136,6 +141,7 @@ impl Hub {
             events: events.clone(),
             metrics: metrics.clone(),
             verdicts: verdicts.clone(),
+            gatherer: gatherer.clone(),
             status: IngestStatus::default(),
         });
         let tree = Tree {
@@ -147,6 +153,9 @@ impl Hub {
             intake: intake.clone(),
             sealer: Arc::default(),
             aggregator: Arc::default(),
+            analyst: Arc::default(),
+            analyzer: Arc::default(),
+            batch_runner: Arc::default(),
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
             region: Arc::default(),
         };
@@ -170,6 +179,44 @@ impl Hub {
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
 
+        let habits = Arc::new(Habits::default());
+        let analyst = match gatherer {
+            Some(gatherer) => {
+                let analyzer = AnalyzerArgs {
+                    settings: config.analysis.clone(),
+                    store: records.store.clone(),
+                    findings: records.findings.clone(),
+                    states: records.analyst_states.clone(),
+                    board: board.clone(),
+                    gatherer,
+                    habits: habits.clone(),
+                    events: events.clone(),
+                    metrics: metrics.clone(),
+                    clock: clock.clone(),
+                    status: tree.analyzer.clone(),
+                };
+                let batch_runner = BatchRunnerArgs {
+                    settings: config.analysis.forest.clone(),
+                    store: records.store.clone(),
+                    findings: records.findings.clone(),
+                    board: board.clone(),
+                    events: events.clone(),
+                    metrics: metrics.clone(),
+                    clock: clock.clone(),
+                    status: tree.batch_runner.clone(),
+                };
+                let args = KeeperArgs {
+                    name: "analyst",
+                    wiring: analyst_wiring(analyzer, batch_runner),
+                    restart: config.region.restart.clone(),
+                    clock: clock.clone(),
+                    status: tree.analyst.clone(),
+                };
+                Some(Actor::spawn(None, Keeper, args).await.context("analyst's keeper cannot be started")?.0)
+            }
+            None => None,
+        };
+
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
                 let papers = Papers { authority, nodes: records.nodes.clone(), join_secret: config.mesh.join_secret.clone() };
@@ -183,7 +230,10 @@ impl Hub {
         }
 
         // Last of all that may fail: a password that is made must be shown.
-        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| keeper.stop(None))?;
+        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
+            keeper.stop(None);
+            analyst.iter().for_each(|analyst| analyst.stop(None));
+        })?;
         let refresh = {
             let assigner = assigner.clone();
             refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
@@ -196,6 +246,8 @@ impl Hub {
             store: records.store.clone(),
             services: records.services.clone(),
             incidents: records.incidents,
+            findings: records.findings,
+            habits,
             uptimes,
             users: records.users.clone(),
             audit: records.audit,
@@ -228,6 +280,7 @@ impl Hub {
             tree,
             rocket: Some(rocket),
             keeper,
+            analyst,
             membership,
             deliveries,
             mesh,
@@ -270,6 +323,9 @@ impl Hub {
         };
         if let Some(mesh) = self.mesh {
             mesh.stop(limit.mul_f64(0.05)).await;
+        }
+        if let Some(analyst) = self.analyst {
+            let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }
         let _ = self.keeper.stop_and_wait(None, Some(limit.mul_f64(0.1))).await;
         self.store.shutdown().await.context("store was not closed cleanly")?;

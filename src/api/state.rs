@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
@@ -20,6 +21,7 @@ use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
@@ -34,6 +36,9 @@ pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
+    pub findings: Arc<Findings>,
+    /// What the analyst knows of each service in each region.
+    pub habits: Arc<Habits>,
     pub uptimes: Arc<Uptimes>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,

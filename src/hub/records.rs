@@ -10,7 +10,9 @@ use crate::config::Config;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
+use crate::store::analyst::AnalystStates;
 use crate::store::audit::Audit;
+use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
@@ -25,6 +27,8 @@ pub struct Records {
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
+    pub findings: Arc<Findings>,
+    pub analyst_states: AnalystStates,
 }
 
 impl Records {
@@ -38,7 +42,9 @@ impl Records {
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents })
+        let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let analyst_states = AnalystStates::new(store.database.clone());
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

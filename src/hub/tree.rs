@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
+use crate::analysis::analyzer::AnalyzerStatus;
+use crate::analysis::batch_runner::BatchRunnerStatus;
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::hub::aggregator::AggregatorStatus;
@@ -33,6 +35,10 @@ pub struct Tree {
     pub intake: Arc<Intake>,
     pub sealer: Arc<Mutex<SealerStatus>>,
     pub aggregator: Arc<Mutex<AggregatorStatus>>,
+    /// Of the analyst; without members where nobody looks for anomalies.
+    pub analyst: Arc<Mutex<GroupStatus>>,
+    pub analyzer: Arc<Mutex<AnalyzerStatus>>,
+    pub batch_runner: Arc<Mutex<BatchRunnerStatus>>,
     /// Of a hub that tells a dead-man service that it works.
     pub heartbeat: Option<Arc<Mutex<HeartbeatStatus>>>,
     pub membership: Arc<Membership>,
@@ -96,6 +102,12 @@ impl Tree {
         let mut members = vec![ingest, sealer, aggregator];
         members.extend(self.heartbeat.as_ref().map(|status| heartbeat_actor(&status.lock().expect("no holder panics"))));
         let mut actors = vec![group_actor(&group, now, members)];
+        let analyst = self.analyst.lock().expect("no holder panics").clone();
+        if !analyst.name.is_empty() {
+            let analyzer = analyzer_actor(&self.analyzer.lock().expect("no holder panics"));
+            let batch_runner = batch_runner_actor(&self.batch_runner.lock().expect("no holder panics"));
+            actors.push(group_actor(&analyst, now, vec![analyzer, batch_runner]));
+        }
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -120,6 +132,42 @@ impl Tree {
             _ => figures([]),
         };
         ActorView { name: name.to_owned(), state: "running".to_owned(), figures, ..ActorView::default() }
+    }
+}
+
+fn analyzer_actor(status: &AnalyzerStatus) -> ActorView {
+    ActorView {
+        name: "analyzer".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("services", json!(status.services)),
+            ("samples", json!(status.samples)),
+            ("findings_open", json!(status.open)),
+            ("unsaved", json!(status.unsaved)),
+            ("late_results", json!(status.late)),
+            ("results_of_the_future", json!(status.ahead)),
+            ("failed_services", json!(status.failed)),
+            ("busy_s", json!(status.busy.as_secs_f64())),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
+fn batch_runner_actor(status: &BatchRunnerStatus) -> ActorView {
+    ActorView {
+        name: "batch_runner".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("passes", json!(status.passes)),
+            ("found", json!(status.found)),
+            ("services_learning", json!(status.learning)),
+            ("busy_s", json!(status.busy.as_secs_f64())),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
     }
 }
 

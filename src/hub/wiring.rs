@@ -6,6 +6,8 @@ use ractor::{Actor, ActorCell};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::aggregate::change::Silence;
+use crate::analysis::analyzer::{Analyzer, AnalyzerArgs};
+use crate::analysis::batch_runner::{BatchRunner, BatchRunnerArgs};
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
@@ -66,6 +68,18 @@ async fn wire(
     Ok(members)
 }
 
+/// The analyst is a group of its own: whatever becomes of it, results are taken in and verdicts fall.
+pub fn analyst_wiring(analyzer: AnalyzerArgs, batch_runner: BatchRunnerArgs) -> Wiring {
+    Box::new(move |keeper| {
+        let (analyzer, batch_runner) = (analyzer.clone(), batch_runner.clone());
+        Box::pin(async move {
+            let (analyzer, _) = Actor::spawn_linked(None, Analyzer, analyzer, keeper.clone()).await?;
+            let (batch_runner, _) = Actor::spawn_linked(None, BatchRunner, batch_runner, keeper).await?;
+            Ok(vec![("analyzer".to_owned(), analyzer.get_cell()), ("batch_runner".to_owned(), batch_runner.get_cell())])
+        })
+    })
+}
+
 /// Asks every region of a service but the one that saw it fail.
 pub fn ask_others(membership: Arc<Membership>) -> Recheck {
     Arc::new(move |service, except| {
@@ -90,7 +104,8 @@ pub fn observer(tree: Tree, metrics: Arc<Metrics>) -> Arc<dyn Fn() + Send + Sync
         }
         let restarts = counts.restarts.load(Relaxed)
             + region.group.lock().expect("no holder panics").restarts
-            + tree.group.lock().expect("no holder panics").restarts;
+            + tree.group.lock().expect("no holder panics").restarts
+            + tree.analyst.lock().expect("no holder panics").restarts;
         let mut seen = seen.lock().expect("no holder panics");
         (*seen..restarts).for_each(|_| metrics.restart());
         *seen = restarts.max(*seen);

@@ -20,6 +20,7 @@ use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
+use probemesh::store::findings::Findings;
 use probemesh::store::incidents::Incidents;
 use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
@@ -48,6 +49,7 @@ pub struct World {
     /// Requests for a check arrive here; who takes them is a node.
     pub requests: Option<mpsc::Receiver<CheckNow>>,
     pub nodes: Arc<Nodes>,
+    pub findings: Arc<Findings>,
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
@@ -114,6 +116,7 @@ impl World {
         let noted = revoked.clone();
         let incidents = Incidents::open(database.clone(), audit.clone(), clock.clone()).await;
         let incidents = Arc::new(incidents.expect("incidents open"));
+        let findings = Arc::new(Findings::open(database.clone(), audit.clone(), clock.clone()).await.expect("findings open"));
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -138,6 +141,8 @@ impl World {
             store: store.clone(),
             services: services.clone(),
             incidents,
+            findings: findings.clone(),
+            habits: Arc::default(),
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,
@@ -183,6 +188,7 @@ impl World {
             nudges,
             requests: Some(requests),
             nodes,
+            findings,
             authority,
             revoked,
             batches,

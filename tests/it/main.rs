@@ -6,6 +6,7 @@ mod binary;
 mod blocks;
 mod config;
 mod forest;
+mod findings;
 mod heartbeat;
 mod hub_lost;
 mod incidents;
