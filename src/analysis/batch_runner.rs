@@ -164,7 +164,13 @@ impl BatchRunnerState {
 
     /// What was found, once it is written.
     fn tell(&self, service: ServiceId, pass: &Pass) {
-        debug!(service = service.0, buckets = pass.buckets, found = pass.findings.len(), took_ms = pass.took.as_millis() as u64, "history judged");
+        debug!(
+            service = service.0,
+            buckets = pass.buckets,
+            found = pass.findings.len(),
+            took_ms = pass.took.as_millis() as u64,
+            "history judged"
+        );
         for (index, finding) in pass.findings.iter().enumerate() {
             let (id, name, line, score) = (&*finding.id.0, &*finding.name, finding.summary.as_str(), finding.score);
             let new = index < pass.new;

@@ -79,10 +79,20 @@ impl Feature {
         }
     }
 
-    /// From the scale it is worked in to the unit it is shown in: microseconds, shares from 0 to 1, ratios and counts.
+    /// With its unit, where that is not plain.
+    pub fn title(self) -> String {
+        if self.is_time() { format!("{} in ms", self.name()) } else { self.name().to_owned() }
+    }
+
+    fn is_time(self) -> bool {
+        matches!(self, Feature::P50 | Feature::P95 | Feature::P99)
+    }
+
+    /// From the scale it is worked in to the unit it is shown in: milliseconds, shares from 0 to 1, ratios and counts.
     fn shown(self, value: f64) -> f64 {
         match self {
-            Feature::P50 | Feature::P95 | Feature::P99 | Feature::ErrorMix | Feature::RegionSpread => value.exp(),
+            Feature::P50 | Feature::P95 | Feature::P99 => value.exp() / 1e3,
+            Feature::ErrorMix | Feature::RegionSpread => value.exp(),
             Feature::Errors => 1.0 / (1.0 + (-value).exp()),
             _ => value,
         }
@@ -91,8 +101,8 @@ impl Feature {
     /// The value as a person reads it.
     pub fn written(self, shown: f64) -> String {
         match self {
-            Feature::P50 | Feature::P95 | Feature::P99 if shown < 10_000.0 => format!("{:.2} ms", shown / 1e3),
-            Feature::P50 | Feature::P95 | Feature::P99 => format!("{:.0} ms", shown / 1e3),
+            time if time.is_time() && shown < 10.0 => format!("{shown:.2} ms"),
+            time if time.is_time() => format!("{shown:.0} ms"),
             Feature::ErrorMix => format!("{shown:.1}"),
             Feature::RegionSpread => format!("{shown:.2} ×"),
             Feature::Attempts => format!("{shown:.2}"),

@@ -146,7 +146,10 @@ impl Samples {
 /// Where a result belongs.
 enum Place {
     /// With the bucket that had to be closed to make room.
-    Open { index: usize, closed: Option<Bucket> },
+    Open {
+        index: usize,
+        closed: Option<Bucket>,
+    },
     Late,
     Gone,
 }

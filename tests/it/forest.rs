@@ -11,7 +11,7 @@ use probemesh::analysis::forest::IsolationForest;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 30;
 const TREES: usize = 100;
 const SAMPLE_SIZE: usize = 256;
 /// Where Debian's packages are installed for; another Python before it in the path knows nothing of them.

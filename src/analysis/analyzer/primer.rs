@@ -87,5 +87,7 @@ pub async fn prime(args: &AnalyzerArgs, service: ServiceId) -> Result<Option<Pri
 
 /// Whether a live sample was already taken from the rollups. Where the clock went back it was not.
 pub fn was_missed(sample: &Sample, through: &BTreeMap<RegionName, Timestamp>, now: Timestamp) -> bool {
-    through.get(&sample.region).is_some_and(|through| sample.start <= *through && through.0 <= now.0.saturating_add(micros(PAST)) && *through <= now)
+    through
+        .get(&sample.region)
+        .is_some_and(|through| sample.start <= *through && through.0 <= now.0.saturating_add(micros(PAST)) && *through <= now)
 }

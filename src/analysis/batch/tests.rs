@@ -126,45 +126,76 @@ fn findings(observations: &[Observation], from: usize, covered: &[Span], seed: u
     }
 }
 
-#[test]
-fn healthy_services_are_seldom_called_odd() {
-    let (mut months, mut called) = (0.0, 0);
-    for seed in 0..40 {
-        let observations = Synthetic::history(1000 + seed, 2016, Trouble::None, 0..0);
-        // As it runs: every six hours over what came since, on three weeks of history at most.
-        let found = findings(&observations, 0, &[], seed);
-        months += 2016.0 * LENGTH as f64 / MONTH;
-        called += found.len();
-        for finding in &found {
-            let names: Vec<String> =
-                finding.features.iter().map(|of| format!("{} {:.3}/{:.3}", of.feature.name(), of.observed, of.expected)).collect();
-            println!(
-                "  of {seed}: {} buckets, score {:.3}, confidence {:.3}: {}",
-                finding.buckets,
-                finding.score,
-                finding.confidence,
-                names.join(", ")
-            );
+/// How many findings there are in the healthy histories of some services, in how many months.
+fn healthy(seeds: std::ops::Range<u64>) -> (usize, f64) {
+    let mut called = 0;
+    let months = (seeds.end - seeds.start) as f64 * 2016.0 * LENGTH as f64 / MONTH;
+    for seed in seeds {
+        for finding in findings(&Synthetic::history(1000 + seed, 2016, Trouble::None, 0..0), 0, &[], seed) {
+            called += 1;
+            println!("of {seed}: {finding:?}");
         }
     }
-    println!("{called} findings in {months:.1} healthy service-months: {:.2} a month", f64::from(called as u32) / months);
-    assert!(f64::from(called as u32) <= 1.0 * months);
+    (called, months)
 }
 
 #[test]
-fn together_odd_is_found_where_no_figure_alone_is() {
-    for (trouble, name) in
-        [(Trouble::PhasesSwap, "phases swap"), (Trouble::Stretched, "stretched"), (Trouble::LittleOfAll, "a little of all")]
-    {
-        let (mut hits, mut others, runs) = (0, 0, 24);
+fn healthy_services_are_seldom_called_odd() {
+    let (called, months) = healthy(0..10);
+    println!("{called} findings in {months:.1} healthy service-months");
+    assert!(called as f64 <= months, "{called} findings in {months:.1} months");
+}
+
+#[test]
+fn what_is_odd_together_is_found_and_its_features_are_named() {
+    use Feature::{Attempts, ConnectShare, Errors, FirstByteShare, P50, P95, P99, RegionSpread, TlsShare};
+    let cases: [(Trouble, &str, &[Feature], usize); 3] = [
+        (Trouble::PhasesSwap, "phases swap", &[ConnectShare, FirstByteShare], 3),
+        (Trouble::Stretched, "stretched", &[ConnectShare, FirstByteShare, TlsShare], 5),
+        (Trouble::LittleOfAll, "a little of all", &[P50, P95, P99, RegionSpread, Attempts, Errors], 2),
+    ];
+    for (trouble, name, named, least) in cases {
+        let (mut hits, mut others, runs) = (0, 0, 6);
         for seed in 0..runs {
             let observations = Synthetic::history(2000 + seed, 1440, trouble, 1400..1408);
-            let found = findings(&observations, 1400 - 24, &[], seed);
             let span = Span { from: observations[1400].start, to: Timestamp(observations[1407].start.0 + LENGTH) };
-            let hit = found.iter().filter(|finding| finding.span.from < span.to && finding.span.to > span.from).count();
-            hits += usize::from(hit > 0);
-            others += found.len() - hit;
+            for finding in findings(&observations, 1400 - 24, &[], seed) {
+                let hit = finding.span.from < span.to && finding.span.to > span.from;
+                (hits, others) = (hits + usize::from(hit), others + usize::from(!hit));
+                assert!(!hit || finding.features.iter().any(|of| named.contains(&of.feature)), "{name} of {seed}: {finding:?}");
+            }
         }
         println!("{name}: {hits} of {runs} found, {others} others");
+        assert!(hits >= least && others == 0, "{name}: {hits} of {runs} found, {others} others");
     }
+}
+
+#[test]
+fn what_a_finding_covers_is_not_found_again_and_teaches_nothing() {
+    let observations = Synthetic::history(2002, 1440, Trouble::Stretched, 1400..1408);
+    let found = findings(&observations, 1376, &[], 1);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let covered = Span { from: observations[1398].start, to: Timestamp(observations[1407].start.0 + LENGTH) };
+    assert_eq!(findings(&observations, 1376, &[covered], 1), Vec::new());
+}
+
+#[test]
+fn the_same_history_gives_the_same_findings_and_the_share_that_may_be_odd_is_kept_to() {
+    let observations = Synthetic::history(2002, 1440, Trouble::Stretched, 1400..1408);
+    assert_eq!(findings(&observations, 0, &[], 5), findings(&observations, 0, &[], 5));
+    let none = BatchSettings { contamination: 0.0, ..SETTINGS };
+    let judged = judge(&observations, LENGTH, observations[0].start, &[], &none).unwrap();
+    assert_eq!(judged, Outcome::Judged { buckets: 1440, findings: Vec::new() });
+}
+
+#[test]
+fn a_short_history_is_said_to_be_one_and_a_constant_one_is_as_usual() {
+    let short = Synthetic::history(2000, 120, Trouble::Stretched, 100..108);
+    let outcome = judge(&short, LENGTH, short[0].start, &[], &SETTINGS).unwrap();
+    assert_eq!(outcome, Outcome::Learning(Learning { have: 120, need: 500 }));
+    assert_eq!(judge(&[], LENGTH, Timestamp(0), &[], &SETTINGS).unwrap(), Outcome::Learning(Learning { have: 0, need: 500 }));
+    let one = Synthetic::history(2000, 1, Trouble::None, 0..0).remove(0);
+    let constant: Vec<Observation> =
+        (0..600).map(|index| Observation { start: Timestamp(START + index * LENGTH), ..one.clone() }).collect();
+    assert_eq!(findings(&constant, 0, &[], 1), Vec::new());
 }

@@ -57,9 +57,10 @@ pub async fn pass(args: &BatchRunnerArgs, service: ServiceId, through: Option<Ti
     let since = Timestamp(until.0.saturating_sub(length.saturating_mul(MOST_BUCKETS as i64)));
     let observations = history.observations(since, until, length).await?;
     let from = through.map_or(now.minus(FIRST), |through| Timestamp(through.0.saturating_sub(OVERLAP * length)));
-    let known = args.findings.list(&FindingQuery { service: Some(service), since: Some(since), dismissed: None, ..FindingQuery::default() });
-    let known = known.await?.findings;
-    let covered: Vec<Span> = known.iter().filter(|finding| finding.signal != Signal::Pattern && !finding.dismissed()).map(|of| span(of, now)).collect();
+    let query = FindingQuery { service: Some(service), since: Some(since), dismissed: None, ..FindingQuery::default() };
+    let known = args.findings.list(&query).await?.findings;
+    let covered: Vec<Span> =
+        known.iter().filter(|finding| finding.signal != Signal::Pattern && !finding.dismissed()).map(|of| span(of, now)).collect();
     let settings = BatchSettings {
         trees: args.settings.trees,
         sample_size: args.settings.sample_size,
@@ -173,7 +174,7 @@ fn grow(known: &Finding, found: Finding) -> Option<Finding> {
 fn finding(service: ServiceId, name: &std::sync::Arc<str>, regions: &[RegionName], found: &BatchFinding) -> Finding {
     let evidence = found.features.iter().map(|of| Evidence {
         at: of.at,
-        what: of.feature.name().to_owned(),
+        what: of.feature.title(),
         observed: of.observed,
         expected: Some(of.expected),
     });
@@ -225,7 +226,7 @@ mod tests {
             buckets: 3,
             score: 0.71,
             confidence: 0.97,
-            features: vec![feature(Feature::ConnectShare, 0.45, 0.2), feature(Feature::P95, 412_300.0, 180_000.0)],
+            features: vec![feature(Feature::ConnectShare, 0.45, 0.2), feature(Feature::P95, 412.3, 180.0)],
         }
     }
 
