@@ -18,6 +18,7 @@ mod probe;
 mod process;
 mod readme;
 mod region;
+mod regions_world;
 mod rollups;
 mod server;
 mod server_faults;
