@@ -1,6 +1,6 @@
-//! Rollups → findings, and what performance costs: the thinking is pure, the analyzer alone is an actor.
+//! Rollups → findings, and what performance costs: the thinking is pure, the analyzer and the batch runner alone are actors.
 //!
-//! **Invariant.** But for the analyzer nothing here does I/O or reads a clock: what is found depends on the samples and their
+//! **Invariant.** But for these two nothing here does I/O or reads a clock: what is found depends on the samples and their
 //! times alone, so that the same samples give the same findings, live, in a benchmark and in a test.
 
 pub mod samples;
@@ -16,7 +16,12 @@ pub mod wording;
 pub mod forest;
 pub mod regions;
 
+pub mod features;
+
+pub mod batch;
+
 pub mod analyzer;
+pub mod batch_runner;
 
 #[cfg(test)]
 mod sample;

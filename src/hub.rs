@@ -39,6 +39,7 @@ use url::Url;
 use crate::aggregate::board::Board;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
+use crate::analysis::batch_runner::BatchRunnerArgs;
 use crate::api;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -154,6 +155,7 @@ impl Hub {
             aggregator: Arc::default(),
             analyst: Arc::default(),
             analyzer: Arc::default(),
+            batch_runner: Arc::default(),
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
             region: Arc::default(),
         };
@@ -193,9 +195,19 @@ impl Hub {
                     clock: clock.clone(),
                     status: tree.analyzer.clone(),
                 };
+                let batch_runner = BatchRunnerArgs {
+                    settings: config.analysis.forest.clone(),
+                    store: records.store.clone(),
+                    findings: records.findings.clone(),
+                    board: board.clone(),
+                    events: events.clone(),
+                    metrics: metrics.clone(),
+                    clock: clock.clone(),
+                    status: tree.batch_runner.clone(),
+                };
                 let args = KeeperArgs {
                     name: "analyst",
-                    wiring: analyst_wiring(analyzer),
+                    wiring: analyst_wiring(analyzer, batch_runner),
                     restart: config.region.restart.clone(),
                     clock: clock.clone(),
                     status: tree.analyst.clone(),

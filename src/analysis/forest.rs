@@ -12,7 +12,7 @@
 //!
 //! **Invariant.** Rows, parameters and seed give the same forest, whatever else ran before.
 
-mod calibration;
+pub mod calibration;
 mod tree;
 
 use linfa::ParamGuard;

@@ -14,6 +14,8 @@ pub fn analysis(reader: &mut Reader) -> AnalysisSettings {
             trees: reader.whole("analysis.forest_trees", 100, 1..=10_000) as usize,
             sample_size: reader.whole("analysis.forest_sample_size", 256, 2..=65_536) as usize,
             contamination: reader.number("analysis.forest_contamination", 0.01, 0.0..=0.5),
+            every: reader.span("analysis.forest_hours", Unit::Hours, 6.0, 0.1..=720.0),
+            seed: reader.whole("analysis.forest_seed", 1, 0..=u64::from(u32::MAX)),
         },
     }
 }

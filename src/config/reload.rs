@@ -254,7 +254,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("api.public_url", public_url),
     ]);
     let AnalysisSettings { enabled, sensitivity, quiet_samples, least_change, retain, forest } = analysis;
-    let ForestSettings { trees, sample_size, contamination } = forest;
+    let ForestSettings { trees, sample_size, contamination, every, seed } = forest;
     values.extend([
         fixed("analysis.enabled", enabled),
         fixed("analysis.sensitivity", sensitivity),
@@ -264,6 +264,8 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("analysis.forest_trees", trees),
         fixed("analysis.forest_sample_size", sample_size),
         fixed("analysis.forest_contamination", contamination),
+        fixed("analysis.forest_hours", every),
+        fixed("analysis.forest_seed", seed),
     ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([

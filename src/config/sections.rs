@@ -198,4 +198,7 @@ pub struct ForestSettings {
     pub sample_size: usize,
     /// The share of all rows that may be findings at most.
     pub contamination: f64,
+    /// Between two passes over a service.
+    pub every: Duration,
+    pub seed: u64,
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use serde_json::{Value, json};
 
 use crate::analysis::analyzer::AnalyzerStatus;
+use crate::analysis::batch_runner::BatchRunnerStatus;
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::hub::aggregator::AggregatorStatus;
@@ -37,6 +38,7 @@ pub struct Tree {
     /// Of the analyst; without members where nobody looks for anomalies.
     pub analyst: Arc<Mutex<GroupStatus>>,
     pub analyzer: Arc<Mutex<AnalyzerStatus>>,
+    pub batch_runner: Arc<Mutex<BatchRunnerStatus>>,
     /// Of a hub that tells a dead-man service that it works.
     pub heartbeat: Option<Arc<Mutex<HeartbeatStatus>>>,
     pub membership: Arc<Membership>,
@@ -103,7 +105,8 @@ impl Tree {
         let analyst = self.analyst.lock().expect("no holder panics").clone();
         if !analyst.name.is_empty() {
             let analyzer = analyzer_actor(&self.analyzer.lock().expect("no holder panics"));
-            actors.push(group_actor(&analyst, now, vec![analyzer]));
+            let batch_runner = batch_runner_actor(&self.batch_runner.lock().expect("no holder panics"));
+            actors.push(group_actor(&analyst, now, vec![analyzer, batch_runner]));
         }
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
@@ -145,6 +148,22 @@ fn analyzer_actor(status: &AnalyzerStatus) -> ActorView {
             ("late_results", json!(status.late)),
             ("results_of_the_future", json!(status.ahead)),
             ("failed_services", json!(status.failed)),
+            ("busy_s", json!(status.busy.as_secs_f64())),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
+fn batch_runner_actor(status: &BatchRunnerStatus) -> ActorView {
+    ActorView {
+        name: "batch_runner".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("passes", json!(status.passes)),
+            ("found", json!(status.found)),
+            ("services_learning", json!(status.learning)),
             ("busy_s", json!(status.busy.as_secs_f64())),
             ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
         ]),

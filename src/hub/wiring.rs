@@ -7,6 +7,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::aggregate::change::Silence;
 use crate::analysis::analyzer::{Analyzer, AnalyzerArgs};
+use crate::analysis::batch_runner::{BatchRunner, BatchRunnerArgs};
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
@@ -68,12 +69,13 @@ async fn wire(
 }
 
 /// The analyst is a group of its own: whatever becomes of it, results are taken in and verdicts fall.
-pub fn analyst_wiring(analyzer: AnalyzerArgs) -> Wiring {
+pub fn analyst_wiring(analyzer: AnalyzerArgs, batch_runner: BatchRunnerArgs) -> Wiring {
     Box::new(move |keeper| {
-        let analyzer = analyzer.clone();
+        let (analyzer, batch_runner) = (analyzer.clone(), batch_runner.clone());
         Box::pin(async move {
-            let (analyzer, _) = Actor::spawn_linked(None, Analyzer, analyzer, keeper).await?;
-            Ok(vec![("analyzer".to_owned(), analyzer.get_cell())])
+            let (analyzer, _) = Actor::spawn_linked(None, Analyzer, analyzer, keeper.clone()).await?;
+            let (batch_runner, _) = Actor::spawn_linked(None, BatchRunner, batch_runner, keeper).await?;
+            Ok(vec![("analyzer".to_owned(), analyzer.get_cell()), ("batch_runner".to_owned(), batch_runner.get_cell())])
         })
     })
 }

@@ -2,10 +2,12 @@
 
 mod api;
 mod api_world;
+mod batch;
 mod binary;
 mod blocks;
 mod config;
 mod findings;
+mod forest;
 mod heartbeat;
 mod hub_lost;
 mod incidents;
