@@ -39,6 +39,7 @@ pub mod uptimes;
 pub mod values;
 
 pub mod audit;
+pub mod digests;
 pub mod incidents;
 pub mod nodes;
 pub mod secrets;
