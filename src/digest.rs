@@ -28,3 +28,6 @@ pub mod openai;
 pub mod writing;
 
 pub mod digester;
+
+#[cfg(test)]
+mod scenes;

@@ -45,6 +45,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
 use crate::config::services_file::read_services;
+use crate::digest::digester::{DigesterArgs, ORDERS};
+use crate::digest::gather::Sources;
+use crate::digest::writing::Desk;
 use crate::hub::aggregator::AggregatorArgs;
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::HeartbeatArgs;
@@ -148,6 +151,7 @@ impl Hub {
             sealer: Arc::default(),
             aggregator: Arc::default(),
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
+            digester: Arc::default(),
             region: Arc::default(),
         };
         let uptimes = Arc::new(Uptimes::default());
@@ -165,7 +169,14 @@ impl Hub {
         };
         let ends = Arc::new(tokio::sync::Mutex::new(delivered));
         let heartbeat = HeartbeatArgs::of(&config, &tree)?;
-        let wiring = wiring(intake, ends, aggregator, heartbeat, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
+        let (digest_orders, orders) = mpsc::channel(ORDERS);
+        let digester = DigesterArgs {
+            desk: Arc::new(Desk::new(Sources::of(&records, board.clone(), &config, &clock), records.digests.clone(), config.digest.clone())?),
+            orders: Arc::new(tokio::sync::Mutex::new(orders)),
+            clock: clock.clone(),
+            status: tree.digester.clone(),
+        };
+        let wiring = wiring(intake, ends, aggregator, heartbeat, digester, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
         let args =
             KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
         let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
@@ -196,6 +207,9 @@ impl Hub {
             store: records.store.clone(),
             services: records.services.clone(),
             incidents: records.incidents,
+            digests: records.digests,
+            digest_orders,
+            digest_hours: config.digest.hours,
             uptimes,
             users: records.users.clone(),
             audit: records.audit,

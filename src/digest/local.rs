@@ -149,3 +149,6 @@ fn figures(facts: &Facts) -> String {
     text.push('.');
     text
 }
+
+#[cfg(test)]
+mod tests;

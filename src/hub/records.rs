@@ -11,6 +11,7 @@ use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::digests::Digests;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
@@ -25,6 +26,7 @@ pub struct Records {
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
+    pub digests: Arc<Digests>,
 }
 
 impl Records {
@@ -38,7 +40,8 @@ impl Records {
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents })
+        let digests = Arc::new(Digests::open(store.database.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, digests })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

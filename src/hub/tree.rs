@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
+use crate::digest::digester::DigesterStatus;
 use crate::hub::aggregator::AggregatorStatus;
 use crate::hub::heartbeat::HeartbeatStatus;
 use crate::hub::ingest::Intake;
@@ -35,6 +36,7 @@ pub struct Tree {
     pub aggregator: Arc<Mutex<AggregatorStatus>>,
     /// Of a hub that tells a dead-man service that it works.
     pub heartbeat: Option<Arc<Mutex<HeartbeatStatus>>>,
+    pub digester: Arc<Mutex<DigesterStatus>>,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
@@ -93,7 +95,8 @@ impl Tree {
             ]),
             ..ActorView::default()
         };
-        let mut members = vec![ingest, sealer, aggregator];
+        let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
+        let mut members = vec![ingest, sealer, aggregator, digester];
         members.extend(self.heartbeat.as_ref().map(|status| heartbeat_actor(&status.lock().expect("no holder panics"))));
         let mut actors = vec![group_actor(&group, now, members)];
         let mesh = self.mesh.lock().expect("no holder panics").clone();
@@ -120,6 +123,20 @@ impl Tree {
             _ => figures([]),
         };
         ActorView { name: name.to_owned(), state: "running".to_owned(), figures, ..ActorView::default() }
+    }
+}
+
+fn digester_actor(status: &DigesterStatus) -> ActorView {
+    ActorView {
+        name: "digester".to_owned(),
+        state: if status.writing { "writing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("written", json!(status.written)),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+            ("next", json!(status.next.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::aggregate::change::Silence;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
+use crate::digest::digester::{Digester, DigesterArgs};
 use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::heartbeat::{Heartbeat, HeartbeatArgs};
 use crate::hub::ingest::{Ingest, IngestArgs, Intake};
@@ -25,6 +26,7 @@ pub fn wiring(
     deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
     aggregator: AggregatorArgs,
     heartbeat: Option<HeartbeatArgs>,
+    digester: DigesterArgs,
     uptimes: Arc<Uptimes>,
     tree: Tree,
     observe: Arc<dyn Fn() + Send + Sync>,
@@ -40,7 +42,7 @@ pub fn wiring(
             rolled: Arc::new(move |services| fresh.nudge(services.iter().copied())),
             observe: observe.clone(),
         };
-        Box::pin(wire(ingest, sealer, aggregator.clone(), heartbeat.clone(), keeper))
+        Box::pin(wire(ingest, sealer, aggregator.clone(), heartbeat.clone(), digester.clone(), keeper))
     })
 }
 
@@ -49,8 +51,10 @@ async fn wire(
     sealer: SealerArgs,
     aggregator: AggregatorArgs,
     heartbeat: Option<HeartbeatArgs>,
+    digester: DigesterArgs,
     keeper: ActorCell,
 ) -> anyhow::Result<Vec<(String, ActorCell)>> {
+    let (digester, _) = Actor::spawn_linked(None, Digester, digester, keeper.clone()).await?;
     let (aggregator, _) = Actor::spawn_linked(None, Aggregator, aggregator, keeper.clone()).await?;
     let (sealer, _) = Actor::spawn_linked(None, Sealer, sealer, keeper.clone()).await?;
     let (ingest, _) = Actor::spawn_linked(None, Ingest, ingest, keeper.clone()).await?;
@@ -58,6 +62,7 @@ async fn wire(
         ("ingest".to_owned(), ingest.get_cell()),
         ("sealer".to_owned(), sealer.get_cell()),
         ("aggregator".to_owned(), aggregator.get_cell()),
+        ("digester".to_owned(), digester.get_cell()),
     ];
     if let Some(heartbeat) = heartbeat {
         let (heartbeat, _) = Actor::spawn_linked(None, Heartbeat, heartbeat, keeper).await?;

@@ -20,6 +20,7 @@ use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
+use probemesh::store::digests::Digests;
 use probemesh::store::incidents::Incidents;
 use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
@@ -138,6 +139,10 @@ impl World {
             store: store.clone(),
             services: services.clone(),
             incidents,
+            digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
+            // Nobody takes them: the API says so.
+            digest_orders: mpsc::channel(1).0,
+            digest_hours: 24,
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,
