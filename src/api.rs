@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod digests;
 pub mod error;
 pub mod events;
+pub mod findings;
 pub mod health;
 pub mod incidents;
 pub mod joining;
@@ -73,6 +74,10 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 digests::latest,
                 digests::read,
                 digests::run,
+                findings::list,
+                findings::habits,
+                findings::read,
+                findings::feedback,
                 cluster::read,
                 regions::regions,
                 regions::nodes,

@@ -37,6 +37,8 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::analysis::analyzer::gatherer::Gatherer;
+use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::api;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -57,7 +59,7 @@ use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
 use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
-use crate::hub::wiring::{ask_others, hooks, observer, wiring};
+use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
 use crate::region::{Drained, Region};
 use crate::store::Store;
@@ -87,6 +89,8 @@ pub struct Hub {
     pub tree: Tree,
     rocket: Option<Rocket<Build>>,
     keeper: ActorRef<KeeperMsg>,
+    analyst: Option<ActorRef<KeeperMsg>>,
+    digests: ActorRef<KeeperMsg>,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -132,6 +136,7 @@ impl Hub {
         assigner.assign();
         restore::board(&records.store, &board, &clock).await?;
 
+        let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone())));
         let intake = Arc::new(Intake {
             store: records.store.clone(),
             board: board.clone(),
@@ -139,6 +144,7 @@ impl Hub {
             events: events.clone(),
             metrics: metrics.clone(),
             verdicts: verdicts.clone(),
+            gatherer: gatherer.clone(),
             status: IngestStatus::default(),
         });
         let tree = Tree {
@@ -150,7 +156,10 @@ impl Hub {
             intake: intake.clone(),
             sealer: Arc::default(),
             aggregator: Arc::default(),
+            analyst: Arc::default(),
+            analyzer: Arc::default(),
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
+            digests: Arc::default(),
             digester: Arc::default(),
             region: Arc::default(),
         };
@@ -169,6 +178,39 @@ impl Hub {
         };
         let ends = Arc::new(tokio::sync::Mutex::new(delivered));
         let heartbeat = HeartbeatArgs::of(&config, &tree)?;
+        let wiring = wiring(intake, ends, aggregator, heartbeat, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
+        let args =
+            KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
+        let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
+
+        let habits = Arc::new(Habits::default());
+        let analyst = match gatherer {
+            Some(gatherer) => {
+                let analyzer = AnalyzerArgs {
+                    settings: config.analysis.clone(),
+                    store: records.store.clone(),
+                    findings: records.findings.clone(),
+                    states: records.analyst_states.clone(),
+                    board: board.clone(),
+                    gatherer,
+                    habits: habits.clone(),
+                    events: events.clone(),
+                    metrics: metrics.clone(),
+                    clock: clock.clone(),
+                    status: tree.analyzer.clone(),
+                };
+                let args = KeeperArgs {
+                    name: "analyst",
+                    wiring: analyst_wiring(analyzer),
+                    restart: config.region.restart.clone(),
+                    clock: clock.clone(),
+                    status: tree.analyst.clone(),
+                };
+                Some(Actor::spawn(None, Keeper, args).await.context("analyst's keeper cannot be started")?.0)
+            }
+            None => None,
+        };
+
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
             desk: Arc::new(Desk::new(Sources::of(&records, board.clone(), &config, &clock), records.digests.clone(), config.digest.clone())?),
@@ -176,10 +218,14 @@ impl Hub {
             clock: clock.clone(),
             status: tree.digester.clone(),
         };
-        let wiring = wiring(intake, ends, aggregator, heartbeat, digester, uptimes.clone(), tree.clone(), observer(tree.clone(), metrics.clone()));
-        let args =
-            KeeperArgs { name: "hub", wiring, restart: config.region.restart.clone(), clock: clock.clone(), status: tree.group.clone() };
-        let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("hub's keeper cannot be started")?;
+        let args = KeeperArgs {
+            name: "digests",
+            wiring: digest_wiring(digester),
+            restart: config.region.restart.clone(),
+            clock: clock.clone(),
+            status: tree.digests.clone(),
+        };
+        let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
@@ -194,7 +240,11 @@ impl Hub {
         }
 
         // Last of all that may fail: a password that is made must be shown.
-        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| keeper.stop(None))?;
+        let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
+            keeper.stop(None);
+            digests.stop(None);
+            analyst.iter().for_each(|analyst| analyst.stop(None));
+        })?;
         let refresh = {
             let assigner = assigner.clone();
             refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
@@ -210,6 +260,8 @@ impl Hub {
             digests: records.digests,
             digest_orders,
             digest_hours: config.digest.hours,
+            findings: records.findings,
+            habits,
             uptimes,
             users: records.users.clone(),
             audit: records.audit,
@@ -242,6 +294,8 @@ impl Hub {
             tree,
             rocket: Some(rocket),
             keeper,
+            analyst,
+            digests,
             membership,
             deliveries,
             mesh,
@@ -284,6 +338,10 @@ impl Hub {
         };
         if let Some(mesh) = self.mesh {
             mesh.stop(limit.mul_f64(0.05)).await;
+        }
+        let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        if let Some(analyst) = self.analyst {
+            let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }
         let _ = self.keeper.stop_and_wait(None, Some(limit.mul_f64(0.1))).await;
         self.store.shutdown().await.context("store was not closed cleanly")?;

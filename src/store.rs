@@ -38,8 +38,10 @@ pub mod tail;
 pub mod uptimes;
 pub mod values;
 
+pub mod analyst;
 pub mod audit;
 pub mod digests;
+pub mod findings;
 pub mod incidents;
 pub mod nodes;
 pub mod secrets;

@@ -1,4 +1,4 @@
-//! Results, verdicts, incidents and nodes as they happen, as server-sent events.
+//! Results, verdicts, incidents, findings and nodes as they happen, as server-sent events.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::api::results::millis;
 use crate::api::state::ApiState;
 use crate::hub::membership::NodeChange;
 use crate::model::check::CheckResult;
+use crate::model::finding::Finding;
 use crate::model::id::ServiceId;
 use crate::model::incident::Incident;
 
@@ -41,6 +42,7 @@ pub enum Event {
     Verdict(VerdictEvent),
     Incident(IncidentEvent),
     Node(NodeEvent),
+    Finding(FindingEvent),
 }
 
 /// A check was stored.
@@ -92,6 +94,24 @@ pub struct NodeEvent {
     pub at: String,
 }
 
+/// An anomaly was found, goes on, has ended, or a person had a word on it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FindingEvent {
+    pub id: String,
+    /// `opened`, `updated`, `ended` or `feedback`
+    pub what: &'static str,
+    pub service_id: u32,
+    pub service_name: String,
+    /// Null where it was seen in several.
+    pub region: Option<String>,
+    pub signal: &'static str,
+    pub shape: &'static str,
+    pub score: f64,
+    pub summary: String,
+    pub since: String,
+    pub ended: Option<String>,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
@@ -99,6 +119,7 @@ impl Event {
             Event::Verdict(_) => "verdict",
             Event::Incident(_) => "incident",
             Event::Node(_) => "node",
+            Event::Finding(_) => "finding",
         }
     }
 
@@ -115,12 +136,29 @@ impl Event {
         })
     }
 
+    pub fn finding(what: &'static str, finding: &Finding) -> Event {
+        Event::Finding(FindingEvent {
+            id: finding.id.to_string(),
+            what,
+            service_id: finding.service.0,
+            service_name: finding.name.to_string(),
+            region: finding.region.as_ref().map(ToString::to_string),
+            signal: finding.signal.name(),
+            shape: finding.shape.name(),
+            score: finding.score,
+            summary: finding.summary.clone(),
+            since: finding.since.rfc3339(),
+            ended: finding.ended.map(|at| at.rfc3339()),
+        })
+    }
+
     /// `None`: it is about no service alone.
     fn service(&self) -> Option<ServiceId> {
         match self {
             Event::Result(event) => Some(ServiceId(event.service_id)),
             Event::Verdict(event) => Some(ServiceId(event.service_id)),
             Event::Incident(event) => Some(ServiceId(event.service_id)),
+            Event::Finding(event) => Some(ServiceId(event.service_id)),
             Event::Node(_) => None,
         }
     }
@@ -171,9 +209,9 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results, changes of verdict, incidents and nodes as they happen.
+/// Results, changes of verdict, incidents, findings and nodes as they happen.
 ///
-/// Server-sent events named `result`, `verdict`, `incident` and `node`. When a node is lost or blind, or is back, that one event
+/// Server-sent events named `result`, `verdict`, `incident`, `finding` and `node`. When a node is lost or blind, or is back, that one event
 /// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
 /// The stream ends when the token does.
 #[utoipa::path(

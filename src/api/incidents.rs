@@ -12,17 +12,21 @@ use crate::api::auth::{Operator, Viewer};
 use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Problem};
 use crate::api::events::Event;
+use crate::api::findings::{FindingView, NEAR};
 use crate::api::query::{Page, Query};
 use crate::api::results::{PhasesView, ResultView, millis, span};
 use crate::api::state::ApiState;
 use crate::model::id::ServiceId;
 use crate::model::incident::{IncidentId, Severity, Sighting, TimelineEntry};
 use crate::model::time::Timestamp;
+use crate::store::findings::FindingQuery;
 use crate::store::incidents::{IncidentFilter, StoredIncident};
 use crate::store::query::ResultId;
 
 /// Characters of a note.
 const LONGEST_NOTE: usize = 10_000;
+/// Findings shown with an incident.
+const MOST_FINDINGS: usize = 50;
 
 #[derive(Serialize, ToSchema)]
 pub struct IncidentView {
@@ -53,6 +57,8 @@ pub struct IncidentDetail {
     regions: Vec<SightingView>,
     /// Oldest first.
     timeline: Vec<EntryView>,
+    /// What was odd of this service at about that time, newest first.
+    findings: Vec<FindingView>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -206,7 +212,21 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
         let result = result.map(|result| ResultView::full(&result, Some(&stored.incident.name), now));
         regions.push(SightingView::new(seen, result));
     }
-    Ok(IncidentDetail { incident: IncidentView::new(&stored, now), regions, timeline: timeline.into_iter().map(EntryView::from).collect() })
+    let incident = &stored.incident;
+    let near = FindingQuery {
+        service: Some(incident.service),
+        since: Some(incident.opened_at.minus(NEAR)),
+        until: incident.closed_at.map(|closed| closed.plus(NEAR)),
+        size: MOST_FINDINGS,
+        ..FindingQuery::default()
+    };
+    let findings = state.findings.list(&near).await?.findings;
+    Ok(IncidentDetail {
+        incident: IncidentView::new(&stored, now),
+        regions,
+        timeline: timeline.into_iter().map(EntryView::from).collect(),
+        findings: findings.iter().map(|finding| FindingView::new(finding, state)).collect(),
+    })
 }
 
 impl IncidentView {

@@ -19,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::aggregate::board::ServiceState;
 use crate::aggregate::verdict::{RegionStatus, Verdict};
 use crate::model::check::CheckResult;
+use crate::model::finding::Signal;
 use crate::model::time::Timestamp;
 
 /// All counters. Shared by `Arc`; every method may be called from anywhere.
@@ -36,6 +37,9 @@ pub struct Metrics {
     journal_bytes: Gauge,
     restarts: Counter,
     quarantined: Gauge,
+    findings: Family<SignalLabels, Counter>,
+    findings_open: Gauge,
+    analyst_busy: Counter<f64, AtomicU64>,
     requests: Family<RouteLabels, Counter>,
     request_durations: Family<RouteOnly, Histogram, fn() -> Histogram>,
 }
@@ -56,6 +60,11 @@ struct RegionLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeLabels {
     node: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignalLabels {
+    signal: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -106,6 +115,9 @@ impl Metrics {
             journal_bytes: Gauge::default(),
             restarts: Counter::default(),
             quarantined: Gauge::default(),
+            findings: Family::default(),
+            findings_open: Gauge::default(),
+            analyst_busy: Counter::default(),
             requests: Family::default(),
             request_durations: Family::new_with_constructor(request_histogram),
         };
@@ -126,6 +138,9 @@ impl Metrics {
         registry.register_with_unit("journal_size", "Journal not yet sealed into blocks", Unit::Bytes, self.journal_bytes.clone());
         registry.register("actor_restarts", "Actors started again after a failure", self.restarts.clone());
         registry.register("actors_quarantined", "Actors that spent their restarts", self.quarantined.clone());
+        registry.register("findings", "Anomalies found", self.findings.clone());
+        registry.register("findings_open", "Anomalies that go on", self.findings_open.clone());
+        registry.register_with_unit("analyst_busy", "Time the analyst spent judging samples", Unit::Seconds, self.analyst_busy.clone());
         registry.register("api_requests", "Requests answered", self.requests.clone());
         registry.register_with_unit("api_request_duration", "Time to the answer's head", Unit::Seconds, self.request_durations.clone());
     }
@@ -171,6 +186,21 @@ impl Metrics {
     /// How many actors are quarantined now.
     pub fn quarantined(&self, actors: u64) {
         self.quarantined.set(actors as i64);
+    }
+
+    /// Counts an anomaly that was found.
+    pub fn found(&self, signal: Signal) {
+        self.findings.get_or_create(&SignalLabels { signal: signal.name() }).inc();
+    }
+
+    /// How many anomalies go on now.
+    pub fn findings_open(&self, findings: u64) {
+        self.findings_open.set(findings as i64);
+    }
+
+    /// Adds time the analyst spent.
+    pub fn analysed(&self, took: Duration) {
+        self.analyst_busy.inc_by(took.as_secs_f64());
     }
 
     /// Counts an answered request.

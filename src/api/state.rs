@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
@@ -22,6 +23,7 @@ use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::digests::Digests;
+use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
@@ -41,6 +43,9 @@ pub struct ApiState {
     pub digest_orders: mpsc::Sender<Order>,
     /// The period of a digest for which none is named.
     pub digest_hours: u32,
+    pub findings: Arc<Findings>,
+    /// What the analyst knows of each service in each region.
+    pub habits: Arc<Habits>,
     pub uptimes: Arc<Uptimes>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,

@@ -89,22 +89,28 @@ impl<'a> Reader<'a> {
 
     /// A span, written as a number of `unit`; the range is in that unit too.
     pub fn span(&mut self, path: &'static str, unit: Unit, default: f64, range: RangeInclusive<f64>) -> Duration {
-        let number = match self.value(path) {
-            None => default,
-            Some(value) => match value.to_f64().or_else(|| whole_number(&value).map(|number| number as f64)) {
-                Some(number) if range.contains(&number) => number,
-                Some(number) => {
-                    let unit = path.rsplit('_').next().unwrap_or_default();
-                    self.wrong(path, outside(&range, unit_name(unit), number));
-                    default
-                }
-                None => {
-                    self.wrong(path, format!("must be a number, not {}", written(&value)));
-                    default
-                }
-            },
-        };
-        Duration::from_secs_f64(number * unit.seconds())
+        let name = unit_name(path.rsplit('_').next().unwrap_or_default());
+        Duration::from_secs_f64(self.number_of(path, name, default, range) * unit.seconds())
+    }
+
+    /// A number that counts nothing.
+    pub fn number(&mut self, path: &'static str, default: f64, range: RangeInclusive<f64>) -> f64 {
+        self.number_of(path, "", default, range)
+    }
+
+    fn number_of(&mut self, path: &'static str, unit: &str, default: f64, range: RangeInclusive<f64>) -> f64 {
+        let Some(value) = self.value(path) else { return default };
+        match value.to_f64().or_else(|| whole_number(&value).map(|number| number as f64)) {
+            Some(number) if range.contains(&number) => number,
+            Some(number) => {
+                self.wrong(path, outside(&range, unit, number));
+                default
+            }
+            None => {
+                self.wrong(path, format!("must be a number, not {}", written(&value)));
+                default
+            }
+        }
     }
 
     pub fn flag(&mut self, path: &'static str, default: bool) -> bool {

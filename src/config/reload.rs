@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    ApiSettings, DigestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings,
-    RestartSettings, StoreSettings, WitnessSettings,
+    AnalysisSettings, ApiSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings, MeshSettings,
+    ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
 
@@ -131,7 +131,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, digest, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -252,6 +252,18 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("api.allow_plain_http", allow_plain_http),
         fixed("api.proxy_header", proxy_header),
         fixed("api.public_url", public_url),
+    ]);
+    let AnalysisSettings { enabled, sensitivity, quiet_samples, least_change, retain, forest } = analysis;
+    let ForestSettings { trees, sample_size, contamination } = forest;
+    values.extend([
+        fixed("analysis.enabled", enabled),
+        fixed("analysis.sensitivity", sensitivity),
+        fixed("analysis.quiet_samples", quiet_samples),
+        fixed("analysis.least_change", least_change),
+        fixed("analysis.retain_days", retain),
+        fixed("analysis.forest_trees", trees),
+        fixed("analysis.forest_sample_size", sample_size),
+        fixed("analysis.forest_contamination", contamination),
     ]);
     let DigestSettings { schedule, hours, of_services, retain, prompt_file, prompt_file_named, model } = digest;
     values.extend([

@@ -236,3 +236,28 @@ pub struct MeshSettings {
     /// What a node may send a second while it works off what waited in its outbox.
     pub catch_up_bytes_per_s: u64,
 }
+
+/// How the analyst looks for anomalies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnalysisSettings {
+    pub enabled: bool,
+    /// 1 is the usual; more finds more, and more that is none.
+    pub sensitivity: f64,
+    /// Samples in a row that are as usual end a finding.
+    pub quiet_samples: u32,
+    /// A time that is off by less than this share of what is usual is never a finding.
+    pub least_change: f64,
+    /// How long findings are kept that have ended.
+    pub retain: Duration,
+    pub forest: ForestSettings,
+}
+
+/// The isolation forest of the batch pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForestSettings {
+    pub trees: usize,
+    /// Rows each tree is made of.
+    pub sample_size: usize,
+    /// The share of all rows that may be findings at most.
+    pub contamination: f64,
+}

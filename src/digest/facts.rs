@@ -140,7 +140,7 @@ impl Facts {
         let of_mine = |id: ServiceId| service.is_none_or(|service| id == service);
         let incidents: Vec<&Incident> = inputs.incidents.iter().filter(|incident| of_mine(incident.service)).collect();
         let (findings, dismissed): (Vec<&Finding>, Vec<&Finding>) =
-            inputs.findings.iter().filter(|finding| of_mine(finding.service)).partition(|finding| !is_dismissed(finding));
+            inputs.findings.iter().filter(|finding| of_mine(finding.service)).partition(|finding| !finding.dismissed());
         let mut findings: Vec<Finding> = findings.into_iter().cloned().collect();
         findings.sort_by(|one, other| other.confidence.total_cmp(&one.confidence).then_with(|| one.id.cmp(&other.id)));
         let period = inputs.period;
@@ -218,11 +218,6 @@ impl Facts {
     pub fn length(&self) -> Duration {
         self.period.until.since(self.period.since)
     }
-}
-
-/// Whether a person said that it is none.
-pub fn is_dismissed(finding: &Finding) -> bool {
-    finding.feedback.as_ref().is_some_and(|feedback| !feedback.anomaly)
 }
 
 fn flapping(incidents: &[&Incident], period: Period) -> Vec<Flapping> {

@@ -22,6 +22,7 @@ use crate::model::time::Timestamp;
 use crate::probe::redact::Secrets;
 use crate::store::Store;
 use crate::store::connection::StoreError;
+use crate::store::findings::{FindingQuery, Findings};
 use crate::store::incidents::{IncidentFilter, Incidents};
 use crate::store::rollups::{Resolution, RollupQuery};
 use crate::store::services::{Services, StoredService};
@@ -36,6 +37,7 @@ pub struct Sources {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
+    pub findings: Arc<Findings>,
     pub board: Arc<Board>,
     pub default_schedule: Schedule,
     pub clock: Clock,
@@ -63,6 +65,7 @@ impl Sources {
             store: records.store.clone(),
             services: records.services.clone(),
             incidents: records.incidents.clone(),
+            findings: records.findings.clone(),
             board,
             default_schedule: config.hub.schedule.clone(),
             clock: clock.clone(),
@@ -81,7 +84,9 @@ impl Sources {
         }
         let incidents = self.incidents(period, service).await?;
         let said = incidents.iter().filter_map(|incident| Some((incident.id.0.clone(), self.said(incident)?))).collect();
-        Ok(Inputs { period, before, services, incidents, findings: Vec::new(), said })
+        let asked = FindingQuery { service, since: Some(period.since), until: Some(period.until), dismissed: None, ..FindingQuery::default() };
+        let findings = self.findings.list(&asked).await?.findings;
+        Ok(Inputs { period, before, services, incidents, findings, said })
     }
 
     async fn watched(

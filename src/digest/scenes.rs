@@ -112,6 +112,7 @@ impl Day {
             service,
             name: watched.name.clone(),
             region: None,
+            regions: Vec::new(),
             signal,
             shape,
             since: at(since),

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::{error, warn};
 
 use crate::aggregate::board::Board;
+use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::hub::verdicts::Verdicts;
@@ -39,6 +40,8 @@ pub struct Intake {
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
     pub verdicts: Arc<Verdicts>,
+    /// `None`: nobody looks for anomalies.
+    pub gatherer: Option<Arc<Gatherer>>,
     pub status: IngestStatus,
 }
 
@@ -131,6 +134,9 @@ impl Intake {
                 self.metrics.stored(&results);
                 self.tell(&results);
                 self.verdicts.fold(&results);
+                if let Some(gatherer) = &self.gatherer {
+                    gatherer.add(&results);
+                }
                 self.health.write_all(results.iter(), |id| self.board.name(id).unwrap_or_else(|| "".into()));
             }
         }

@@ -10,8 +10,10 @@ use crate::config::Config;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
+use crate::store::analyst::AnalystStates;
 use crate::store::audit::Audit;
 use crate::store::digests::Digests;
+use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
@@ -27,6 +29,8 @@ pub struct Records {
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
     pub digests: Arc<Digests>,
+    pub findings: Arc<Findings>,
+    pub analyst_states: AnalystStates,
 }
 
 impl Records {
@@ -40,8 +44,10 @@ impl Records {
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, digests })
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
+use crate::analysis::analyzer::AnalyzerStatus;
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::digest::digester::DigesterStatus;
@@ -34,8 +35,13 @@ pub struct Tree {
     pub intake: Arc<Intake>,
     pub sealer: Arc<Mutex<SealerStatus>>,
     pub aggregator: Arc<Mutex<AggregatorStatus>>,
+    /// Of the analyst; without members where nobody looks for anomalies.
+    pub analyst: Arc<Mutex<GroupStatus>>,
+    pub analyzer: Arc<Mutex<AnalyzerStatus>>,
     /// Of a hub that tells a dead-man service that it works.
     pub heartbeat: Option<Arc<Mutex<HeartbeatStatus>>>,
+    /// Of whoever writes digests.
+    pub digests: Arc<Mutex<GroupStatus>>,
     pub digester: Arc<Mutex<DigesterStatus>>,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
@@ -95,10 +101,17 @@ impl Tree {
             ]),
             ..ActorView::default()
         };
-        let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
-        let mut members = vec![ingest, sealer, aggregator, digester];
+        let mut members = vec![ingest, sealer, aggregator];
         members.extend(self.heartbeat.as_ref().map(|status| heartbeat_actor(&status.lock().expect("no holder panics"))));
         let mut actors = vec![group_actor(&group, now, members)];
+        let analyst = self.analyst.lock().expect("no holder panics").clone();
+        if !analyst.name.is_empty() {
+            let analyzer = analyzer_actor(&self.analyzer.lock().expect("no holder panics"));
+            actors.push(group_actor(&analyst, now, vec![analyzer]));
+        }
+        let digests = self.digests.lock().expect("no holder panics").clone();
+        let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
+        actors.push(group_actor(&digests, now, vec![digester]));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -123,6 +136,26 @@ impl Tree {
             _ => figures([]),
         };
         ActorView { name: name.to_owned(), state: "running".to_owned(), figures, ..ActorView::default() }
+    }
+}
+
+fn analyzer_actor(status: &AnalyzerStatus) -> ActorView {
+    ActorView {
+        name: "analyzer".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("services", json!(status.services)),
+            ("samples", json!(status.samples)),
+            ("findings_open", json!(status.open)),
+            ("unsaved", json!(status.unsaved)),
+            ("late_results", json!(status.late)),
+            ("results_of_the_future", json!(status.ahead)),
+            ("failed_services", json!(status.failed)),
+            ("busy_s", json!(status.busy.as_secs_f64())),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
     }
 }
 

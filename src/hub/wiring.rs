@@ -6,6 +6,7 @@ use ractor::{Actor, ActorCell};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::aggregate::change::Silence;
+use crate::analysis::analyzer::{Analyzer, AnalyzerArgs};
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
@@ -26,7 +27,6 @@ pub fn wiring(
     deliveries: Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>,
     aggregator: AggregatorArgs,
     heartbeat: Option<HeartbeatArgs>,
-    digester: DigesterArgs,
     uptimes: Arc<Uptimes>,
     tree: Tree,
     observe: Arc<dyn Fn() + Send + Sync>,
@@ -42,7 +42,7 @@ pub fn wiring(
             rolled: Arc::new(move |services| fresh.nudge(services.iter().copied())),
             observe: observe.clone(),
         };
-        Box::pin(wire(ingest, sealer, aggregator.clone(), heartbeat.clone(), digester.clone(), keeper))
+        Box::pin(wire(ingest, sealer, aggregator.clone(), heartbeat.clone(), keeper))
     })
 }
 
@@ -51,10 +51,8 @@ async fn wire(
     sealer: SealerArgs,
     aggregator: AggregatorArgs,
     heartbeat: Option<HeartbeatArgs>,
-    digester: DigesterArgs,
     keeper: ActorCell,
 ) -> anyhow::Result<Vec<(String, ActorCell)>> {
-    let (digester, _) = Actor::spawn_linked(None, Digester, digester, keeper.clone()).await?;
     let (aggregator, _) = Actor::spawn_linked(None, Aggregator, aggregator, keeper.clone()).await?;
     let (sealer, _) = Actor::spawn_linked(None, Sealer, sealer, keeper.clone()).await?;
     let (ingest, _) = Actor::spawn_linked(None, Ingest, ingest, keeper.clone()).await?;
@@ -62,13 +60,34 @@ async fn wire(
         ("ingest".to_owned(), ingest.get_cell()),
         ("sealer".to_owned(), sealer.get_cell()),
         ("aggregator".to_owned(), aggregator.get_cell()),
-        ("digester".to_owned(), digester.get_cell()),
     ];
     if let Some(heartbeat) = heartbeat {
         let (heartbeat, _) = Actor::spawn_linked(None, Heartbeat, heartbeat, keeper).await?;
         members.push(("heartbeat".to_owned(), heartbeat.get_cell()));
     }
     Ok(members)
+}
+
+/// The analyst is a group of its own: whatever becomes of it, results are taken in and verdicts fall.
+pub fn analyst_wiring(analyzer: AnalyzerArgs) -> Wiring {
+    Box::new(move |keeper| {
+        let analyzer = analyzer.clone();
+        Box::pin(async move {
+            let (analyzer, _) = Actor::spawn_linked(None, Analyzer, analyzer, keeper).await?;
+            Ok(vec![("analyzer".to_owned(), analyzer.get_cell())])
+        })
+    })
+}
+
+/// So is whoever writes digests.
+pub fn digest_wiring(digester: DigesterArgs) -> Wiring {
+    Box::new(move |keeper| {
+        let digester = digester.clone();
+        Box::pin(async move {
+            let (digester, _) = Actor::spawn_linked(None, Digester, digester, keeper).await?;
+            Ok(vec![("digester".to_owned(), digester.get_cell())])
+        })
+    })
 }
 
 /// Asks every region of a service but the one that saw it fail.
@@ -95,7 +114,8 @@ pub fn observer(tree: Tree, metrics: Arc<Metrics>) -> Arc<dyn Fn() + Send + Sync
         }
         let restarts = counts.restarts.load(Relaxed)
             + region.group.lock().expect("no holder panics").restarts
-            + tree.group.lock().expect("no holder panics").restarts;
+            + tree.group.lock().expect("no holder panics").restarts
+            + tree.analyst.lock().expect("no holder panics").restarts;
         let mut seen = seen.lock().expect("no holder panics");
         (*seen..restarts).for_each(|_| metrics.restart());
         *seen = restarts.max(*seen);

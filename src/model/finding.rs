@@ -3,9 +3,15 @@
 //! A finding is an episode: samples that are odd for the same cause in a row are one finding that grows, not one each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
+
+/// So long after a person said "not an anomaly" the like of it is not told again…
+pub const DISMISSED_FOR: Duration = Duration::from_secs(30 * 86_400);
+/// …unless it is so many times as large.
+pub const DISMISSED_UP_TO: f64 = 1.25;
 
 /// The name of what caused it: series and first odd sample, so that the same anomaly found twice is one. Opaque, safe in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +115,16 @@ impl Shape {
     pub fn from_name(name: &str) -> Option<Shape> {
         Shape::ALL.into_iter().find(|shape| shape.name() == name)
     }
+
+    /// Whether two shapes may be told of the same trouble: what begins as a spike may stay as a new level.
+    pub fn is_like(self, other: Shape) -> bool {
+        let kind = |shape: Shape| match shape {
+            Shape::Spike | Shape::LevelUp => Shape::LevelUp,
+            Shape::Dip | Shape::LevelDown => Shape::LevelDown,
+            other => other,
+        };
+        kind(self) == kind(other)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -117,8 +133,10 @@ pub struct Finding {
     pub service: ServiceId,
     /// As the service was called when it was found.
     pub name: Arc<str>,
-    /// `None`: in all regions, or of the service as a whole.
+    /// The only region it was seen in; `None`: in several or all of them, or of the service as a whole.
     pub region: Option<RegionName>,
+    /// Every region it was seen in, in order of name.
+    pub regions: Vec<RegionName>,
     pub signal: Signal,
     pub shape: Shape,
     /// The first odd sample.
@@ -146,6 +164,30 @@ pub struct Finding {
     pub feedback: Option<Feedback>,
 }
 
+impl Finding {
+    /// How large it is, so that two of one kind can be compared: for times how many times what was expected, or how many times
+    /// less; for everything else what was observed.
+    pub fn size(&self) -> f64 {
+        size(self.signal, self.observed, self.expected)
+    }
+
+    /// A person said that it is none.
+    pub fn dismissed(&self) -> bool {
+        self.feedback.as_ref().is_some_and(|feedback| !feedback.anomaly)
+    }
+}
+
+/// See [`Finding::size`].
+pub fn size(signal: Signal, observed: f64, expected: Option<f64>) -> f64 {
+    match (signal, expected) {
+        (Signal::Errors | Signal::Pattern, _) | (_, None) => observed,
+        (_, Some(expected)) => {
+            let (observed, expected) = (observed.max(1.0), expected.max(1.0));
+            (observed / expected).max(expected / observed)
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Learning {
     pub have: u32,
@@ -169,4 +211,27 @@ pub struct Feedback {
     pub who: String,
     pub at: Timestamp,
     pub note: Option<String>,
+}
+
+/// What a person does not want to be told of again, until it is larger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dismissal {
+    pub finding: FindingId,
+    /// `None`: wherever.
+    pub region: Option<RegionName>,
+    pub signal: Signal,
+    pub shape: Shape,
+    pub size: f64,
+    pub at: Timestamp,
+}
+
+impl Dismissal {
+    /// Whether something of this kind and size is covered by it at an instant.
+    pub fn covers(&self, region: Option<&RegionName>, signal: Signal, shape: Shape, size: f64, at: Timestamp) -> bool {
+        self.signal == signal
+            && self.shape.is_like(shape)
+            && (self.region.is_none() || self.region.as_ref() == region)
+            && size < self.size * DISMISSED_UP_TO
+            && at < self.at.plus(DISMISSED_FOR)
+    }
 }

@@ -182,6 +182,13 @@ impl Incidents {
         Ok((fitting.len() as u64, self.read(&page).await?))
     }
 
+    /// Those of a service that were open at some instant of a window, newest first.
+    pub fn overlapping(&self, service: ServiceId, since: Timestamp, until: Timestamp) -> Vec<IncidentId> {
+        let filter = IncidentFilter { service: Some(service), since: Some(since), until: Some(until), ..IncidentFilter::default() };
+        let known = self.known.read().expect("no holder panics");
+        known.iter().rev().filter(|((opened, _), figures)| filter.wants(*opened, figures)).map(|((_, id), _)| id.clone()).collect()
+    }
+
     /// One incident with its timeline, oldest first; `None`: there is none of this name.
     pub async fn one(&self, id: &IncidentId) -> Result<Option<(StoredIncident, Vec<TimelineEntry>)>, StoreError> {
         let Some(stored) = self.read(std::slice::from_ref(id)).await?.pop() else { return Ok(None) };

@@ -21,6 +21,7 @@ use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
 use probemesh::store::digests::Digests;
+use probemesh::store::findings::Findings;
 use probemesh::store::incidents::Incidents;
 use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
@@ -49,6 +50,7 @@ pub struct World {
     /// Requests for a check arrive here; who takes them is a node.
     pub requests: Option<mpsc::Receiver<CheckNow>>,
     pub nodes: Arc<Nodes>,
+    pub findings: Arc<Findings>,
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
@@ -115,6 +117,7 @@ impl World {
         let noted = revoked.clone();
         let incidents = Incidents::open(database.clone(), audit.clone(), clock.clone()).await;
         let incidents = Arc::new(incidents.expect("incidents open"));
+        let findings = Arc::new(Findings::open(database.clone(), audit.clone(), clock.clone()).await.expect("findings open"));
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -143,6 +146,8 @@ impl World {
             // Nobody takes them: the API says so.
             digest_orders: mpsc::channel(1).0,
             digest_hours: 24,
+            findings: findings.clone(),
+            habits: Arc::default(),
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,
@@ -188,6 +193,7 @@ impl World {
             nudges,
             requests: Some(requests),
             nodes,
+            findings,
             authority,
             revoked,
             batches,

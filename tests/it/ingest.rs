@@ -53,6 +53,7 @@ async fn a_delivery_is_answered_once_and_health_log_goes_by_the_clock_of_the_hub
         events,
         metrics: Arc::new(Metrics::new()),
         verdicts: Arc::new(verdicts),
+        gatherer: None,
         status: IngestStatus::default(),
     });
     let (node, hub) = in_process();

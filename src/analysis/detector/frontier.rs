@@ -1,0 +1,66 @@
+//! The range a figure has been seen in, slowly forgotten, and how far outside of it the next one is.
+//!
+//! A value beyond all that was seen in the last weeks is the plainest novelty there is. It has three virtues that a
+//! z-score has not: it asks nothing of the shape of the distribution, so bursts that come every day soon lie inside;
+//! in a steady series of n samples it happens by chance about 2/n of the time (Rényi's law of records), so false alarms
+//! die out with experience; and it pays each novelty once, for the frontier then moves out to where it has been.
+//!
+//! **Invariant**: an affine map of the figures, with the floor mapped likewise, leaves every answer as it is.
+
+use serde::{Deserialize, Serialize};
+
+/// Distances beyond this many usual ones teach the usual distance no more.
+const CLIP: f64 = 8.0;
+/// So many distances are taken as they come before clipping begins.
+const TRUSTED: f64 = 20.0;
+
+/// How long a frontier remembers, in samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// The range loses 1/memory of its distance to the middle with each sample.
+    pub memory: f64,
+    /// Over how many samples the middle and the usual distance from it are taken.
+    pub span: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Frontier {
+    count: f64,
+    low: f64,
+    high: f64,
+    middle: f64,
+    distance: f64,
+}
+
+impl Frontier {
+    /// How many usual distances `figure` lies outside of the range, as ln(1 + x); zero inside. The range then holds it.
+    ///
+    /// `floor` is the least distance that means anything.
+    pub fn surprise(&mut self, figure: f64, reach: Reach, floor: f64) -> f64 {
+        if self.count == 0.0 {
+            *self = Frontier { count: 1.0, low: figure, high: figure, middle: figure, distance: 0.0 };
+            return 0.0;
+        }
+        let outside = (figure - self.high).max(self.low - figure).max(0.0);
+        let usual = self.distance + floor;
+        let surprise = if outside > 0.0 && usual > 0.0 { (outside / usual).ln_1p() } else { 0.0 };
+        self.learn(figure, reach, usual);
+        surprise
+    }
+
+    fn learn(&mut self, figure: f64, reach: Reach, usual: f64) {
+        let away = (figure - self.middle).abs();
+        let held = if self.count > TRUSTED { away.min(CLIP * usual) } else { away };
+        self.distance += (held - self.distance) * rate(self.count, reach.span);
+        self.count += 1.0;
+        self.middle += (figure - self.middle) * rate(self.count, reach.span);
+        let kept = 1.0 - 1.0 / reach.memory.max(1.0);
+        self.low = (self.middle + (self.low - self.middle) * kept).min(figure);
+        self.high = (self.middle + (self.high - self.middle) * kept).max(figure);
+    }
+}
+
+/// The weight of the newest of `count` samples in a mean over about `span` of them.
+pub fn rate(count: f64, span: f64) -> f64 {
+    (1.0 / count).max(2.0 / (span + 1.0)).min(1.0)
+}

@@ -1,0 +1,200 @@
+//! What is known of one service in one region: a detector for its latency and for each phase that was ever measured, and how
+//! often its checks fail. A sample goes in, what each of them says of it comes out.
+//!
+//! **Invariant.** The same samples in the same order give the same words, whether the state was packed in between or not.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::detector::{Assessment, Detector, DetectorSettings, Kind, is_anomaly};
+use crate::analysis::errors::{ErrorAssessment, ErrorHabit};
+use crate::analysis::samples::{Sample, TIMES};
+use crate::config::sections::AnalysisSettings;
+use crate::model::finding::{Learning, Shape, Signal};
+use crate::model::id::RegionName;
+use crate::model::time::Timestamp;
+
+/// Samples a time needs before a firm word, whatever the detector makes of fewer.
+const NEEDED: u32 = 60;
+/// A difference of fewer microseconds matters to nobody.
+const LEAST_US: f64 = 500.0;
+/// The layout of a packed state. One of another layout is not read: what it knew is learnt anew.
+const LAYOUT: u8 = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Series {
+    /// The starts of the first and of the newest sample.
+    first: i64,
+    newest: i64,
+    times: [Option<Habit>; 6],
+    errors: ErrorHabit,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Habit {
+    detector: Box<Detector>,
+    seen: u32,
+}
+
+/// What was said of one time of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    pub signal: Signal,
+    /// Microseconds.
+    pub observed: f64,
+    pub expected: Option<f64>,
+    pub score: f64,
+    /// Worth telling, as far as this one goes.
+    pub odd: bool,
+    pub shape: Option<Shape>,
+    pub learning: Option<Learning>,
+}
+
+/// What was said of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub region: RegionName,
+    pub at: Timestamp,
+    /// Microseconds.
+    pub span: i64,
+    pub checks: u32,
+    pub failed: u32,
+    /// Those that were measured.
+    pub times: Vec<Reading>,
+    pub errors: ErrorAssessment,
+    /// How long the series has been known.
+    pub known: Duration,
+}
+
+impl Row {
+    pub fn reading(&self, signal: Signal) -> Option<&Reading> {
+        self.times.iter().find(|reading| reading.signal == signal)
+    }
+}
+
+impl Default for Series {
+    fn default() -> Series {
+        Series { first: i64::MAX, newest: i64::MIN, times: Default::default(), errors: ErrorHabit::default() }
+    }
+}
+
+impl Series {
+    pub fn take(&mut self, sample: &Sample, settings: &AnalysisSettings) -> Row {
+        self.first = self.first.min(sample.start.0);
+        self.newest = sample.start.0;
+        let errors = self.errors.observe(sample.checks, sample.failed, settings.sensitivity);
+        // The few that pass while most fail say nothing of how long it usually takes.
+        let telling = u64::from(sample.failed) * 2 <= u64::from(sample.checks);
+        let mut times = Vec::new();
+        for ((signal, habit), value) in TIMES.into_iter().zip(&mut self.times).zip(sample.times) {
+            if let Some(value) = value.filter(|_| telling) {
+                times.push(Habit::of(habit, settings).take(signal, sample.start, value, settings));
+            }
+        }
+        let known = Timestamp(self.newest).since(Timestamp(self.first)) + Duration::from_micros(sample.span.max(0) as u64);
+        let Sample { start, span, checks, failed, .. } = *sample;
+        Row { region: sample.region.clone(), at: start, span, checks, failed, times, errors, known }
+    }
+
+    /// The start of the newest sample; `None` before the first.
+    pub fn newest(&self) -> Option<Timestamp> {
+        (self.newest != i64::MIN).then_some(Timestamp(self.newest))
+    }
+
+    pub fn pack(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_extend(self, vec![LAYOUT])
+    }
+
+    /// `None`: it was packed by another version of this program.
+    pub fn unpack(packed: &[u8]) -> Option<Series> {
+        let (layout, state) = packed.split_first()?;
+        (*layout == LAYOUT).then(|| postcard::from_bytes(state).ok())?
+    }
+}
+
+impl Habit {
+    fn of<'a>(habit: &'a mut Option<Habit>, settings: &AnalysisSettings) -> &'a mut Habit {
+        habit.get_or_insert_with(|| Habit { detector: Box::new(Detector::new(&detector_settings(settings))), seen: 0 })
+    }
+
+    fn take(&mut self, signal: Signal, at: Timestamp, value: f64, settings: &AnalysisSettings) -> Reading {
+        let Assessment { score, expected, scale, kind, learning } = self.detector.observe(at, value);
+        let need = learning.map_or(NEEDED, |learning| learning.need.max(NEEDED));
+        let learning = (self.seen < need || learning.is_some()).then_some(Learning { have: self.seen, need });
+        self.seen = self.seen.saturating_add(1);
+        let score = if score.is_finite() { score.clamp(0.0, 1.0) } else { 0.0 };
+        let matters =
+            expected.is_some_and(|expected| matters(value, expected, settings.least_change) && stands_out(value, expected, scale));
+        let odd = matters && learning.is_none() && is_anomaly(score, &detector_settings(settings));
+        Reading { signal, observed: value, expected, score, odd, shape: kind.map(shape), learning }
+    }
+}
+
+/// Whether a difference is large enough to mean anything to a person: a share of what is usual, and half a millisecond.
+pub fn matters(observed: f64, expected: f64, least_change: f64) -> bool {
+    (observed - expected).abs() >= (least_change * expected.abs()).max(LEAST_US)
+}
+
+/// Whether it is outside of what the series does all the time.
+fn stands_out(observed: f64, expected: f64, scale: Option<f64>) -> bool {
+    scale.is_none_or(|scale| (observed - expected).abs() >= 3.0 * scale)
+}
+
+fn detector_settings(settings: &AnalysisSettings) -> DetectorSettings {
+    DetectorSettings { sensitivity: settings.sensitivity }
+}
+
+fn shape(kind: Kind) -> Shape {
+    match kind {
+        Kind::Spike => Shape::Spike,
+        Kind::Dip => Shape::Dip,
+        Kind::LevelUp => Shape::LevelUp,
+        Kind::LevelDown => Shape::LevelDown,
+        Kind::Drift => Shape::Drift,
+        Kind::Flatline => Shape::Flatline,
+        Kind::Volatility => Shape::Volatility,
+        Kind::Rhythm => Shape::Rhythm,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::sample::{sample, settings};
+
+    #[test]
+    fn a_packed_state_goes_on_as_if_it_had_not_been_packed() {
+        let (mut whole, mut packed) = (Series::default(), Series::default());
+        for minute in 0..400 {
+            let sample =
+                sample("eu", minute, [Some(20_000.0 + f64::from(minute % 7) * 300.0), None, Some(2_000.0), None, None, None], 3, 0);
+            packed = Series::unpack(&packed.pack().unwrap()).unwrap();
+            assert_eq!(whole.take(&sample, &settings()), packed.take(&sample, &settings()));
+        }
+        let size = whole.pack().unwrap().len();
+        assert!(size <= 2 * 4096 + 2048, "two times take {size} bytes");
+        assert!(Series::unpack(&[LAYOUT + 1, 0, 0]).is_none() && Series::unpack(&[]).is_none() && Series::unpack(&[LAYOUT, 9]).is_none());
+    }
+
+    #[test]
+    fn learning_is_said_and_ends() {
+        let mut series = Series::default();
+        let mut learning = Vec::new();
+        for minute in 0..200 {
+            let row = series.take(&sample("eu", minute, [Some(20_000.0), None, None, None, None, None], 3, 0), &settings());
+            learning.push(row.times[0].learning);
+            assert!(!row.times[0].odd);
+        }
+        assert_eq!(learning[0].map(|learning| learning.have), Some(0));
+        assert!(learning[0].is_some_and(|learning| learning.need >= NEEDED) && learning[199].is_none());
+    }
+
+    #[test]
+    fn the_few_that_pass_while_most_fail_teach_nothing() {
+        let mut series = Series::default();
+        let times = [Some(20_000.0), None, None, None, None, None];
+        assert_eq!(series.take(&sample("eu", 0, times, 10, 6), &settings()).times, []);
+        assert_eq!(series.take(&sample("eu", 1, times, 10, 5), &settings()).times.len(), 1);
+    }
+}
