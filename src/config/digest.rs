@@ -31,15 +31,15 @@ pub fn digest(reader: &mut Reader, sources: &Sources) -> DigestSettings {
         reader.wrong("digest.services", format!("must be notable, all or none, not {of_services:?}"));
         OfServices::Notable
     });
-    let named = reader.path("digest.prompt_file");
-    let prompt_file = named.clone().unwrap_or_else(|| sources.resolve(PROMPT_FILE));
+    let usual = sources.resolve(PROMPT_FILE);
+    let prompt_file = reader.path("digest.prompt_file").unwrap_or_else(|| usual.clone());
     DigestSettings {
         schedule,
         hours: reader.whole("digest.period_hours", 24, 1..=2_160) as u32,
         of_services,
         retain: reader.span("digest.retain_days", Unit::Days, 730.0, 1.0..=36_500.0),
+        prompt_file_named: prompt_file != usual,
         prompt_file,
-        prompt_file_named: named.is_some(),
         model: model(reader),
     }
 }

@@ -169,7 +169,7 @@ pub struct DigestSettings {
     pub retain: Duration,
     /// Instructions for the model, read anew for each run.
     pub prompt_file: PathBuf,
-    /// Whether a person named that file: then it must be there.
+    /// Whether it is another than the usual one: then it must be there.
     pub prompt_file_named: bool,
     /// `None`: the local writer writes all.
     pub model: Option<ModelSettings>,

@@ -68,7 +68,7 @@ impl Desk {
         Ok((Arc::new(digest), inputs))
     }
 
-    /// Writes the digests of the services that are to have one, and says how many.
+    /// Writes the digests of the services that are to have one, and says how many. Old ones are let go of.
     pub async fn write_services(&self, inputs: &Arc<Inputs>) -> Result<usize, StoreError> {
         let mut run = self.run().await;
         let mut written = 0;
@@ -84,6 +84,11 @@ impl Desk {
                 self.digests.save(&digest).await?;
                 written += 1;
             }
+        }
+        let kept_since = self.clock.now().minus(self.settings.retain);
+        let forgotten = self.digests.forget(kept_since).await?;
+        if forgotten > 0 {
+            info!(forgotten, "old digests deleted");
         }
         Ok(written)
     }

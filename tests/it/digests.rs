@@ -319,3 +319,46 @@ async fn the_prompt_is_a_file_and_one_with_mistakes_is_not_used() {
     assert!(system(&server).contains("You write the digest of a monitor"), "{}", system(&server));
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_digest_under_way_is_a_conflict() {
+    let world = crate::api_world::World::new().await;
+    let operator = world.token("operator").await;
+    let refused = world.post(RUN, Some(&operator), json!({})).await;
+    refused.problem(409);
+    assert_eq!(refused.header("Retry-After"), Some("5"));
+}
+
+/// A digest as the page about digests quotes it.
+fn quoted(digest: &Value) -> String {
+    let texts = |name: &str| digest[name].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let mut lines = vec![format!("**{}**", digest["headline"].as_str().unwrap())];
+    lines.extend(texts("paragraphs").into_iter().flat_map(|paragraph| [String::new(), paragraph]));
+    let suggestions = texts("suggestions");
+    if !suggestions.is_empty() {
+        lines.extend([String::new(), "What to look at next:".to_owned(), String::new()]);
+        lines.extend(suggestions.into_iter().map(|suggestion| format!("- {suggestion}")));
+    }
+    lines.iter().map(|line| format!("> {line}").trim_end().to_owned() + "\n").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_what_both_writers_make_of_the_same_facts() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/digests.md")).unwrap();
+    let server = OpenAiServer::start(Mode::Well).await;
+    let mut facts = Vec::new();
+    for writer in ["local", "openai"] {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), start());
+        let world = match writer {
+            "local" => troubled(folder.path(), &clock, &[]).await,
+            _ => with_model(folder.path(), &clock, &server, &[]).await,
+        };
+        let digest = run(&world, &clock).await;
+        assert_eq!(digest["writer"], writer);
+        let text = quoted(&digest);
+        assert!(page.contains(&text), "docs/digests.md does not show this of {writer}:\n{text}");
+        facts.push(digest["facts"].clone());
+        world.stop().await;
+    }
+    assert_eq!(facts[0], facts[1], "not the same facts");
+}
