@@ -11,6 +11,7 @@ use crate::analysis::batch_runner::{BatchRunner, BatchRunnerArgs};
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
+use crate::digest::digester::{Digester, DigesterArgs};
 use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::heartbeat::{Heartbeat, HeartbeatArgs};
 use crate::hub::ingest::{Ingest, IngestArgs, Intake};
@@ -76,6 +77,17 @@ pub fn analyst_wiring(analyzer: AnalyzerArgs, batch_runner: BatchRunnerArgs) -> 
             let (analyzer, _) = Actor::spawn_linked(None, Analyzer, analyzer, keeper.clone()).await?;
             let (batch_runner, _) = Actor::spawn_linked(None, BatchRunner, batch_runner, keeper).await?;
             Ok(vec![("analyzer".to_owned(), analyzer.get_cell()), ("batch_runner".to_owned(), batch_runner.get_cell())])
+        })
+    })
+}
+
+/// So is whoever writes digests.
+pub fn digest_wiring(digester: DigesterArgs) -> Wiring {
+    Box::new(move |keeper| {
+        let digester = digester.clone();
+        Box::pin(async move {
+            let (digester, _) = Actor::spawn_linked(None, Digester, digester, keeper).await?;
+            Ok(vec![("digester".to_owned(), digester.get_cell())])
         })
     })
 }
