@@ -21,6 +21,7 @@ pub mod local;
 pub mod mask;
 pub mod metrics;
 pub mod openapi;
+pub mod performance;
 pub mod query;
 pub mod regions;
 pub mod results;
@@ -37,6 +38,7 @@ use rocket::{Build, Rocket, routes};
 
 use crate::api::access::Access;
 use crate::api::events::Streams;
+use crate::api::performance::Reports;
 use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
 
@@ -64,6 +66,9 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 statistics::read,
                 summary::read,
                 rollups::list,
+                performance::analysis,
+                performance::bottlenecks_of,
+                performance::recommendations,
                 incidents::list,
                 incidents::read,
                 incidents::acknowledge,
@@ -95,5 +100,6 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
         .manage(state)
         .manage(throttle)
         .manage(Streams::default())
+        .manage(Reports::default())
         .attach(access)
 }

@@ -24,6 +24,7 @@ pub mod codec;
 pub mod columns;
 pub mod details;
 pub mod directory;
+pub mod hours;
 pub mod journal;
 pub mod query;
 pub mod results;
@@ -39,6 +40,7 @@ pub mod uptimes;
 pub mod values;
 
 pub mod audit;
+pub mod endpoints;
 pub mod incidents;
 pub mod nodes;
 pub mod secrets;

@@ -20,6 +20,7 @@ use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::endpoints::EndpointHours;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
@@ -53,6 +54,8 @@ pub struct ApiState {
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
+    /// How this API itself fares.
+    pub endpoints: Arc<EndpointHours>,
     pub nodes: Arc<Nodes>,
     /// `None`: this hub takes no nodes.
     pub token_issuer: Option<TokenIssuer>,

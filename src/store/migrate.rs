@@ -24,6 +24,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "0003_incidents_rollups.surql", text: include_str!("schema/0003_incidents_rollups.surql") },
     Migration { number: 4, name: "0004_nodes.surql", text: include_str!("schema/0004_nodes.surql") },
     Migration { number: 5, name: "0005_clock_offset.surql", text: include_str!("schema/0005_clock_offset.surql") },
+    Migration { number: 8, name: "0008_endpoints.surql", text: include_str!("schema/0008_endpoints.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.
