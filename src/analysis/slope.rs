@@ -2,7 +2,7 @@
 //!
 //! The slope is the median of the slopes of all pairs of points (Theil, 1950; Sen, 1968): nearly a third of the points may be
 //! anything. Whether there is a slope at all is Kendall's test of the order of the points against time, its variance grown by
-//! how much neighbouring residuals are alike, for a slow wave looks like a slope to who sees a part of it.
+//! how much neighbours are alike once a line and its bend are taken out, for a slow wave looks like a slope to who sees a part of it.
 //!
 //! **Invariant.** A limit is met on the way only if the slope is beyond chance; how far off that is comes as a range, and where
 //! the flattest believable line never gets there the range has no end.
@@ -56,9 +56,8 @@ pub fn slope(points: &[(f64, f64)]) -> Option<Slope> {
     rises.sort_by(f64::total_cmp);
     let rise = median(rises.clone())?;
     let base = median(points.iter().map(|(x, y)| y - rise * x).collect())?;
-    let residuals: Vec<(i64, f64)> = points.iter().enumerate().map(|(at, (x, y))| (at as i64, y - rise * x - base)).collect();
     let count = points.len() as f64;
-    let variance = count * (count - 1.0) * (2.0 * count + 5.0) / 18.0 * variance_growth(&residuals);
+    let variance = count * (count - 1.0) * (2.0 * count + 5.0) / 18.0 * variance_growth(&unbent(&points));
     let chance = two_sided((f64::abs(order) - 1.0).max(0.0) / variance.sqrt());
     let reach = 1.96 * variance.sqrt();
     let last = rises.len() - 1;
@@ -66,6 +65,24 @@ pub fn slope(points: &[(f64, f64)]) -> Option<Slope> {
     let at = |x: f64| base + rise * x;
     let (first_x, last_x) = (points[0].0, points[points.len() - 1].0);
     Some(Slope { rise, range: (rises[low], rises[last - low]), chance, first: at(first_x), last: at(last_x), points: points.len() })
+}
+
+/// What is left when the best line and its bend are taken out: a rise that is not straight is no noise.
+fn unbent(points: &[(f64, f64)]) -> Vec<(i64, f64)> {
+    let count = points.len() as f64;
+    let middle = points.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let moment = |power: i32| points.iter().map(|(x, _)| (x - middle).powi(power)).sum::<f64>();
+    let (second, third) = (moment(2).max(f64::MIN_POSITIVE), moment(3));
+    // Polynomials that know nothing of each other over these points.
+    let bend = |x: f64| (x - middle).powi(2) - third / second * (x - middle) - second / count;
+    let weight = |of: &dyn Fn(f64) -> f64| {
+        let (with, own) = points.iter().fold((0.0, 0.0), |(with, own), (x, y)| (with + of(*x) * y, own + of(*x).powi(2)));
+        if own > 0.0 { with / own } else { 0.0 }
+    };
+    let level = points.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let (rise, bent) = (weight(&|x| x - middle), weight(&bend));
+    let left = |(x, y): &(f64, f64)| y - level - rise * (x - middle) - bent * bend(*x);
+    points.iter().enumerate().map(|(at, point)| (at as i64, left(point))).collect()
 }
 
 impl Slope {
@@ -86,6 +103,9 @@ impl Slope {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
     use super::*;
 
     fn line(rise: f64, wobble: impl Fn(usize) -> f64, count: usize) -> Vec<(f64, f64)> {
@@ -111,6 +131,25 @@ mod tests {
         assert_eq!(slope(&line(0.0, |_| 0.0, 14)).unwrap().chance, 1.0);
         assert_eq!(slope(&line(5.0, |_| 0.0, 5)), None);
         assert_eq!(slope(&[(0.0, f64::NAN); 9]), None);
+    }
+
+    #[test]
+    fn noise_alone_seldom_rises() {
+        let mut rng = StdRng::seed_from_u64(11);
+        for memory in [0.0, 0.5, 0.8] {
+            let mut rises = 0;
+            for _ in 0..300 {
+                let mut state = 0.0;
+                let points: Vec<(f64, f64)> = (0..74)
+                    .map(|x| {
+                        state = memory * state + rng.random_range(-1.0..1.0);
+                        (f64::from(x), state)
+                    })
+                    .collect();
+                rises += u32::from(slope(&points[50..]).unwrap().rises());
+            }
+            assert!(rises <= 12, "memory {memory}: {rises} of 300");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod incidents;
 mod ingest;
 mod joining;
 mod monitor;
+mod performance;
 mod probe;
 mod process;
 mod readme;
