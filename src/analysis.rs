@@ -15,7 +15,11 @@ pub mod wording;
 
 pub mod forest;
 pub mod regions;
+
+pub mod slope;
 pub mod trend;
+
+pub mod performance;
 
 pub mod features;
 

@@ -16,6 +16,7 @@ mod ingest;
 mod joining;
 mod monitor;
 mod openai_server;
+mod performance;
 mod probe;
 mod process;
 mod readme;
