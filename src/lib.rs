@@ -25,6 +25,7 @@
 //! | [`analysis`] | rollups → findings; what performance costs and why |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
+//! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! Invariants, watched by `tests/it/tidy.rs` where a text search can see them:
@@ -67,5 +68,8 @@ pub mod api;
 
 #[cfg(feature = "hub")]
 pub mod hub;
+
+#[cfg(feature = "hub")]
+pub mod demo;
 
 pub mod cli;

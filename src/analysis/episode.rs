@@ -275,7 +275,12 @@ impl Episode {
             checks: LARGE_CHECKS,
             counts: spot::counts(&finding.evidence),
             known: Duration::ZERO,
-            also: finding.evidence.iter().filter(|evidence| !finding.regions.iter().any(|region| *region.0 == *evidence.what)).cloned().collect(),
+            also: finding
+                .evidence
+                .iter()
+                .filter(|evidence| !finding.regions.iter().any(|region| *region.0 == *evidence.what))
+                .cloned()
+                .collect(),
         }
     }
 

@@ -124,7 +124,8 @@ impl Habit {
         let learning = (self.seen < need || learning.is_some()).then_some(Learning { have: self.seen, need });
         self.seen = self.seen.saturating_add(1);
         let score = if score.is_finite() { score.clamp(0.0, 1.0) } else { 0.0 };
-        let matters = expected.is_some_and(|expected| matters(value, expected, settings.least_change) && stands_out(value, expected, scale));
+        let matters =
+            expected.is_some_and(|expected| matters(value, expected, settings.least_change) && stands_out(value, expected, scale));
         let odd = matters && learning.is_none() && is_anomaly(score, &detector_settings(settings));
         Reading { signal, observed: value, expected, score, odd, shape: kind.map(shape), learning }
     }
@@ -166,7 +167,8 @@ mod tests {
     fn a_packed_state_goes_on_as_if_it_had_not_been_packed() {
         let (mut whole, mut packed) = (Series::default(), Series::default());
         for minute in 0..400 {
-            let sample = sample("eu", minute, [Some(20_000.0 + f64::from(minute % 7) * 300.0), None, Some(2_000.0), None, None, None], 3, 0);
+            let sample =
+                sample("eu", minute, [Some(20_000.0 + f64::from(minute % 7) * 300.0), None, Some(2_000.0), None, None, None], 3, 0);
             packed = Series::unpack(&packed.pack().unwrap()).unwrap();
             assert_eq!(whole.take(&sample, &settings()), packed.take(&sample, &settings()));
         }

@@ -33,7 +33,11 @@ fn time(episode: &Episode, signal: Signal) -> String {
 fn failures(episode: &Episode) -> String {
     let (failed, checks) = episode.counts;
     let habit = habit(episode.known, episode.worst_at);
-    format!("{failed} of {checks} checks failed, {} where {} is {habit}", percent(episode.observed), percent(episode.expected.unwrap_or(0.0)))
+    format!(
+        "{failed} of {checks} checks failed, {} where {} is {habit}",
+        percent(episode.observed),
+        percent(episode.expected.unwrap_or(0.0))
+    )
 }
 
 fn place(episode: &Episode, regions_heard: usize) -> String {

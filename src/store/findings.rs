@@ -207,7 +207,8 @@ impl Findings {
     pub async fn forget(&self, before: Timestamp) -> Result<usize, StoreError> {
         let old: Vec<(Timestamp, FindingId)> = {
             let known = self.known.read().expect("no holder panics");
-            let ended = known.range(..(before, FindingId("".into()))).filter(|(_, figures)| figures.ended.is_some_and(|ended| ended < before));
+            let ended =
+                known.range(..(before, FindingId("".into()))).filter(|(_, figures)| figures.ended.is_some_and(|ended| ended < before));
             ended.map(|(key, _)| key.clone()).take(500).collect()
         };
         if !old.is_empty() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::analysis::analyzer::primer::{Primed, prime, was_missed};
 use crate::analysis::analyzer::AnalyzerArgs;
+use crate::analysis::analyzer::primer::{Primed, prime, was_missed};
 use crate::analysis::episode::{Change, What};
 use crate::analysis::samples::Sample;
 use crate::analysis::watch::Watch;

@@ -57,7 +57,8 @@ fn time(row: &Row, least_change: f64) -> Option<Odd> {
         // A phase that is odd by itself counts where it slows the whole down as far as matters there.
         None => {
             let usual = whole.map_or(0.0, |whole| whole.expected.unwrap_or(whole.observed));
-            let counts = |phase: &&Reading| phase.odd && change(phase).is_some_and(|part| part > 0.0 && matters(usual + part, usual, least_change));
+            let counts =
+                |phase: &&Reading| phase.odd && change(phase).is_some_and(|part| part > 0.0 && matters(usual + part, usual, least_change));
             phases().filter(counts).max_by(larger)?
         }
     };

@@ -52,7 +52,8 @@ fn a_shift_of_one_phase_in_one_region_is_one_finding_that_names_both_and_ends() 
         for region in ["ap-south", "eu-west", "us-east"] {
             let shifted = region == "ap-south" && (20..40).contains(&minutes);
             // The detector is surprised at the first minute alone.
-            let of = if shifted { row(region, minutes, 16.2, Some(8.2), minutes == 20) } else { row(region, minutes, 10.0, Some(2.0), true) };
+            let of =
+                if shifted { row(region, minutes, 16.2, Some(8.2), minutes == 20) } else { row(region, minutes, 10.0, Some(2.0), true) };
             changes.extend(take(&mut episodes, &of));
         }
     }
@@ -111,7 +112,8 @@ fn a_failure_burst_is_a_finding_of_its_own() {
 #[test]
 fn a_restart_goes_on_with_what_was_open_and_tells_nothing_twice() {
     let (mut whole, mut changes) = (Episodes::default(), Vec::new());
-    let rows: Vec<Row> = (0..30).map(|minutes| row("eu-west", minutes, if (10..20).contains(&minutes) { 40.0 } else { 10.0 }, None, true)).collect();
+    let rows: Vec<Row> =
+        (0..30).map(|minutes| row("eu-west", minutes, if (10..20).contains(&minutes) { 40.0 } else { 10.0 }, None, true)).collect();
     rows[..15].iter().for_each(|row| changes.extend(take(&mut whole, row)));
     let open = changes.last().unwrap().finding.clone();
     let mut again = Episodes::restore(std::slice::from_ref(&open));
@@ -163,7 +165,8 @@ fn silence_and_long_duration_end_a_finding() {
     assert_eq!(told(&episodes.expire(minute(20), &context)), Vec::<String>::new());
     assert_eq!(told(&episodes.expire(minute(60), &context)), ["ended latency eu-west"]);
     let mut lasting = Episodes::default();
-    let changes: Vec<Change> = (0..1500).flat_map(|minutes| take(&mut lasting, &row("eu-west", minutes, 40.0, None, minutes == 0))).collect();
+    let changes: Vec<Change> =
+        (0..1500).flat_map(|minutes| take(&mut lasting, &row("eu-west", minutes, 40.0, None, minutes == 0))).collect();
     assert_eq!(told(&changes), ["opened latency eu-west", "ended latency eu-west"]);
     assert_eq!(changes.last().unwrap().finding.ended, Some(minute(1441)));
 }
