@@ -16,6 +16,7 @@ mod probe;
 mod process;
 mod readme;
 mod region;
+mod regions_world;
 mod rollups;
 mod server;
 mod server_faults;

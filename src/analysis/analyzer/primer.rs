@@ -11,7 +11,7 @@ use crate::analysis::series::Series;
 use crate::analysis::watch::Watch;
 use crate::model::finding::Finding;
 use crate::model::id::{RegionName, ServiceId};
-use crate::model::time::{Timestamp, micros};
+use crate::model::time::Timestamp;
 use crate::store::connection::StoreError;
 use crate::store::findings::FindingQuery;
 use crate::store::rollups::{Resolution, RollupQuery};
@@ -35,13 +35,8 @@ pub struct Primed {
 /// `None`: there is no such service, and nothing to end of it.
 pub async fn prime(args: &AnalyzerArgs, service: ServiceId) -> Result<Option<Primed>, StoreError> {
     let now = args.clock.now();
-    let findings = args.findings.list(&FindingQuery {
-        service: Some(service),
-        since: Some(now.minus(PAST)),
-        dismissed: None,
-        ..FindingQuery::default()
-    });
-    let findings: Vec<Finding> = findings.await?.findings;
+    let late = FindingQuery { service: Some(service), since: Some(now.minus(PAST)), dismissed: None, ..FindingQuery::default() };
+    let findings: Vec<Finding> = args.findings.list(&late).await?.findings;
     let state = args.board.service(service, now);
     let rule = args.board.rule(service, now);
     let (Some(state), Some(rule)) = (state, rule) else {
@@ -88,7 +83,5 @@ pub async fn prime(args: &AnalyzerArgs, service: ServiceId) -> Result<Option<Pri
 
 /// Whether a live sample was already taken from the rollups. Where the clock went back it was not.
 pub fn was_missed(sample: &Sample, through: &BTreeMap<RegionName, Timestamp>, now: Timestamp) -> bool {
-    through
-        .get(&sample.region)
-        .is_some_and(|through| sample.start <= *through && through.0 <= now.0.saturating_add(micros(PAST)) && *through <= now)
+    through.get(&sample.region).is_some_and(|through| sample.start <= *through && *through <= now)
 }
