@@ -14,6 +14,8 @@ pub mod check;
 #[cfg(feature = "hub")]
 pub mod check_view;
 #[cfg(feature = "hub")]
+pub mod demo;
+#[cfg(feature = "hub")]
 pub mod inspect;
 #[cfg(feature = "hub")]
 pub mod node;
@@ -68,6 +70,9 @@ enum Command {
         #[command(subcommand)]
         command: user::UserCommand,
     },
+    /// Shows what it finds: local services with injected trouble, watched for some minutes; nothing to set up
+    #[cfg(feature = "hub")]
+    Demo(demo::DemoArgs),
     /// The live actors: restarts, backoff, last errors, queues
     #[cfg(feature = "hub")]
     Inspect {
@@ -111,7 +116,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A command whose reader goes away ends quietly, as `grep` does. The hub must not: there it is one client that left.
+/// A command whose reader goes away ends quietly, as `grep` does. The hub must not: there it is one client that left; nor may what has
+/// processes to end.
 fn end_with_the_pipe() {
     // SAFETY: a plain call, made before any thread is started.
     #[cfg(unix)]
@@ -122,7 +128,7 @@ fn end_with_the_pipe() {
 
 #[cfg(feature = "hub")]
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    if !matches!(cli.command, None | Some(Command::Hub | Command::Region(_))) {
+    if !matches!(cli.command, None | Some(Command::Hub | Command::Region(_) | Command::Demo(_))) {
         end_with_the_pipe();
     }
     match cli.command {
@@ -132,6 +138,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
+        Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Inspect { json }) => inspect::run(json),
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),

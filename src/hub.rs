@@ -141,7 +141,7 @@ impl Hub {
         assigner.assign();
         restore::board(&records.store, &board, &clock).await?;
 
-        let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone())));
+        let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone(), config.analysis.span)));
         let intake = Arc::new(Intake {
             store: records.store.clone(),
             board: board.clone(),

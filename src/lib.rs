@@ -26,6 +26,7 @@
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
+//! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! Invariants, watched by `tests/it/tidy.rs` where a text search can see them:
@@ -71,5 +72,8 @@ pub mod api;
 
 #[cfg(feature = "hub")]
 pub mod hub;
+
+#[cfg(feature = "hub")]
+pub mod demo;
 
 pub mod cli;

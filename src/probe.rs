@@ -72,7 +72,8 @@ pub struct Probes {
 
 impl Probes {
     pub fn new(settings: &ProbeSettings, clock: Clock) -> Result<Probes, ProbeError> {
-        let lookup = SystemLookup::new(settings.dns_cache, clock.clone()).map_err(|err| ProbeError::Resolver(err.to_string()))?;
+        let lookup = SystemLookup::new(settings.dns_cache, &settings.name_servers, clock.clone())
+            .map_err(|err| ProbeError::Resolver(err.to_string()))?;
         Probes::with_lookup(settings, clock, Arc::new(lookup))
     }
 

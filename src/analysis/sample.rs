@@ -25,6 +25,7 @@ pub fn settings() -> AnalysisSettings {
     AnalysisSettings {
         enabled: true,
         sensitivity: 1.0,
+        span: Duration::from_secs(60),
         quiet_samples: 5,
         least_change: 0.1,
         retain: Duration::from_secs(400 * 86_400),

@@ -1,5 +1,5 @@
 //! Results → one sample a span for each service in each region: the medians of its latency and phases, and how many checks
-//! failed. A span is a minute, or the service's interval where that is longer.
+//! failed. A span is a minute unless it is set otherwise, or the service's interval where that is longer.
 //!
 //! A sample is made some seconds after its span has ended, or after the last result of it was heard where a node works off
 //! what waited. What comes later still is counted and left out, so that a sample never changes once it was judged.
@@ -7,6 +7,7 @@
 //! **Invariant.** Samples of one series are given out in the order of their spans, each span once, unless the clock went back.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use crate::aggregate::rollup::{DAY, MINUTE, Rollup, floor};
 use crate::model::check::{CheckResult, Phases};
@@ -21,9 +22,10 @@ pub const TIMES: [Signal; 6] = [Signal::Latency, Signal::Dns, Signal::Connect, S
 const OPEN: usize = 4;
 /// Values kept of one span and figure; more would not move the median.
 const VALUES: usize = 1024;
-/// A span is closed so long after its end at the earliest…
+/// A span is closed so long after its end at the earliest, or a twelfth of it where that is less, but for the least…
 const GRACE: i64 = 5_000_000;
-/// …and up to so much later, by service, so that not all are judged in one instant.
+const LEAST_GRACE: i64 = 1_000_000;
+/// …and up to so much later, or a quarter of it, by service, so that not all are judged in one instant.
 const SPREAD: i64 = 15_000_000;
 /// Results from further ahead than this come from a clock that cannot be right.
 const AHEAD: i64 = MINUTE;
@@ -57,9 +59,9 @@ impl Sample {
     }
 }
 
-/// The span of the samples of a service that is checked so often.
-pub fn span_of(gap: std::time::Duration) -> i64 {
-    micros(gap).clamp(MINUTE, DAY)
+/// The span of the samples of a service that is checked so often, `least` at least.
+pub fn span_of(gap: Duration, least: Duration) -> i64 {
+    micros(gap).clamp(micros(least), DAY)
 }
 
 #[derive(Debug, Default)]
@@ -125,9 +127,9 @@ impl Samples {
     /// The samples that are whole now, by time.
     pub fn take(&mut self, now: Timestamp) -> Vec<Sample> {
         for ((service, region), gathering) in &mut self.series {
-            let grace = GRACE + spread(*service);
+            let share = share(*service);
             // A clock that went back must not keep a span open until it is there again.
-            while let Some(oldest) = gathering.open.pop_front_if(|oldest| now.0 >= oldest.due(grace) || oldest.start > now.0) {
+            while let Some(oldest) = gathering.open.pop_front_if(|oldest| now.0 >= oldest.due(share) || oldest.start > now.0) {
                 gathering.through = oldest.start;
                 self.ready.push(oldest.sample(*service, region));
             }
@@ -202,7 +204,9 @@ impl Bucket {
         }
     }
 
-    fn due(&self, grace: i64) -> i64 {
+    /// `share` is that of the spread, from 0 to 1.
+    fn due(&self, share: f64) -> i64 {
+        let grace = (self.span / 12).clamp(LEAST_GRACE, GRACE) + (share * SPREAD.min(self.span / 4) as f64) as i64;
         self.start.saturating_add(self.span).max(self.heard.0).saturating_add(grace)
     }
 
@@ -228,15 +232,13 @@ fn median(values: &mut [u32]) -> Option<f64> {
     }
 }
 
-/// Far apart for neighbouring numbers.
-fn spread(service: ServiceId) -> i64 {
-    (i64::from(service.0.wrapping_mul(2_654_435_761) >> 16) * SPREAD) >> 16
+/// From 0 to 1, far apart for neighbouring numbers.
+fn share(service: ServiceId) -> f64 {
+    f64::from(service.0.wrapping_mul(2_654_435_761) >> 16) / 65_536.0
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::aggregate::sample::{at, bad, good};
 

@@ -159,6 +159,8 @@ fn region_file(token: &JoinToken, identity: &Identity, data: &str) -> String {
          #dns_cache_s = 30\n\
          # Networks no check may reach, such as [\"169.254.0.0/16\", \"fe80::/10\"].\n\
          #blocked_networks = []\n\
+         # Who is asked for addresses instead of the system's, such as [\"192.0.2.53\", \"[2001:db8::53]:5353\"].\n\
+         #name_servers = []\n\
          \n\
          [log]\n\
          #dir = \"logs\"\n\

@@ -7,6 +7,7 @@ pub fn analysis(reader: &mut Reader) -> AnalysisSettings {
     AnalysisSettings {
         enabled: reader.flag("analysis.enabled", true),
         sensitivity: reader.number("analysis.sensitivity", 1.0, 0.1..=10.0),
+        span: reader.span("analysis.span_s", Unit::Seconds, 60.0, 1.0..=3_600.0),
         quiet_samples: reader.whole("analysis.quiet_samples", 5, 1..=1_000) as u32,
         least_change: reader.number("analysis.least_change", 0.1, 0.0..=10.0),
         retain: reader.span("analysis.retain_days", Unit::Days, 400.0, 1.0..=36_500.0),

@@ -2,7 +2,7 @@
 //!
 //! Sizes are in bytes, spans in the unit the key ends in.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -156,7 +156,22 @@ fn probe(reader: &mut Reader) -> ProbeSettings {
         user_agent,
         dns_cache: reader.span("probe.dns_cache_s", Unit::Seconds, 30.0, 0.0..=86_400.0),
         blocked_networks,
+        name_servers: name_servers(reader),
     }
+}
+
+fn name_servers(reader: &mut Reader) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for (index, text) in reader.list("probe.name_servers").iter().enumerate() {
+        match text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53))) {
+            Ok(server) if server.port() > 0 => servers.push(server),
+            _ => reader.wrong(
+                &format!("probe.name_servers[{index}]"),
+                format!("{text:?} is not the address of a name server such as 192.0.2.53 or [2001:db8::53]:5353"),
+            ),
+        }
+    }
+    servers
 }
 
 fn restart(reader: &mut Reader) -> RestartSettings {

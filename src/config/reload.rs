@@ -166,12 +166,13 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("region.outbox_max_age_days", outbox_max_age),
         fixed("region.commit_interval_ms", commit_interval),
     ]);
-    let ProbeSettings { check_header, user_agent, dns_cache, blocked_networks } = probe;
+    let ProbeSettings { check_header, user_agent, dns_cache, blocked_networks, name_servers } = probe;
     values.extend([
         fixed("probe.check_header", check_header),
         fixed("probe.user_agent", user_agent),
         fixed("probe.dns_cache_s", dns_cache),
         fixed("probe.blocked_networks", blocked_networks),
+        fixed("probe.name_servers", name_servers),
     ]);
     let RestartSettings { initial, max, budget, window, reset_after } = restart;
     values.extend([
@@ -253,11 +254,12 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("api.proxy_header", proxy_header),
         fixed("api.public_url", public_url),
     ]);
-    let AnalysisSettings { enabled, sensitivity, quiet_samples, least_change, retain, forest } = analysis;
+    let AnalysisSettings { enabled, sensitivity, span, quiet_samples, least_change, retain, forest } = analysis;
     let ForestSettings { trees, sample_size, contamination, every, seed } = forest;
     values.extend([
         fixed("analysis.enabled", enabled),
         fixed("analysis.sensitivity", sensitivity),
+        fixed("analysis.span_s", span),
         fixed("analysis.quiet_samples", quiet_samples),
         fixed("analysis.least_change", least_change),
         fixed("analysis.retain_days", retain),

@@ -72,6 +72,8 @@ pub struct ProbeSettings {
     pub dns_cache: Duration,
     /// Networks in CIDR form no check may reach, such as `169.254.0.0/16`.
     pub blocked_networks: Vec<String>,
+    /// Who is asked for addresses, in this order; empty: the system's.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 /// How a failed actor is started again: the n-th delay is drawn evenly from zero to `min(max, initial × 2^(n−1))`.
@@ -243,6 +245,8 @@ pub struct AnalysisSettings {
     pub enabled: bool,
     /// 1 is the usual; more finds more, and more that is none.
     pub sensitivity: f64,
+    /// The shortest span of a sample; a service's interval where that is longer.
+    pub span: Duration,
     /// Samples in a row that are as usual end a finding.
     pub quiet_samples: u32,
     /// A time that is off by less than this share of what is usual is never a finding.

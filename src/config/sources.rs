@@ -52,6 +52,14 @@ impl Sources {
     }
 }
 
+/// The environment of this process less every variable that is a setting of this program, for one that is started with settings of
+/// its own.
+pub fn foreign_environment() -> Vec<(String, String)> {
+    let ours =
+        |name: &str| name.starts_with("PROBEMESH_") || name.starts_with("ROCKET_") || PLAIN_NAMES.iter().any(|(plain, ..)| *plain == name);
+    Sources::from_process(Role::Hub).environment.into_iter().filter(|(name, _)| !ours(name)).collect()
+}
+
 /// Names that stand for one key, by role: (variable, key of a hub, key of a region's node).
 const PLAIN_NAMES: [(&str, &str, &str); 11] = [
     ("HEALTH_INTERVAL_CRON", "hub.schedule_cron", "hub.schedule_cron"),

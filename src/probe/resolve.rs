@@ -1,4 +1,4 @@
-//! Names to addresses: asked of the system's name servers, filtered by address family and by the blocked networks.
+//! Names to addresses: asked of the system's name servers or of those that were named, filtered by address family and by the blocked networks.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -26,10 +26,11 @@ pub trait Lookup: Send + Sync + 'static {
     fn lookup<'a>(&'a self, name: &'a str, family: IpFamily) -> BoxFuture<'a, Result<Vec<IpAddr>, String>>;
 }
 
-/// Asks as the system is set up to ask: its hosts file first, then its name servers. Where that is changed, as networks come
-/// and go, it follows within some seconds.
+/// Asks as the system is set up to ask: its hosts file first, then its name servers, or those a person named instead. Where the
+/// system's are changed, as networks come and go, it follows within some seconds.
 pub struct SystemLookup {
     cache: Duration,
+    servers: Vec<SocketAddr>,
     clock: Clock,
     known: Mutex<Known>,
 }
@@ -50,11 +51,11 @@ struct Resolvers {
 type Written = [Option<SystemTime>; 2];
 
 impl SystemLookup {
-    /// An answer is used again for `cache` at most, and never longer than it says itself.
-    pub fn new(cache: Duration, clock: Clock) -> Result<SystemLookup, NetError> {
+    /// An answer is used again for `cache` at most, and never longer than it says itself. Without `servers` the system's are asked.
+    pub fn new(cache: Duration, servers: &[SocketAddr], clock: Clock) -> Result<SystemLookup, NetError> {
         let written = written();
-        let known = Known { resolvers: Arc::new(Resolvers::new(cache)?), written, looked: clock.steady() };
-        Ok(SystemLookup { cache, clock, known: Mutex::new(known) })
+        let known = Known { resolvers: Arc::new(Resolvers::new(cache, servers)?), written, looked: clock.steady() };
+        Ok(SystemLookup { cache, servers: servers.to_owned(), clock, known: Mutex::new(known) })
     }
 
     fn resolvers(&self) -> Arc<Resolvers> {
@@ -64,7 +65,7 @@ impl SystemLookup {
             known.looked = now;
             let written = written();
             if written != known.written
-                && let Ok(resolvers) = Resolvers::new(self.cache)
+                && let Ok(resolvers) = Resolvers::new(self.cache, &self.servers)
             {
                 tracing::info!("the resolver's configuration changed, following it");
                 (known.resolvers, known.written) = (Arc::new(resolvers), written);
@@ -79,12 +80,17 @@ fn written() -> Written {
 }
 
 impl Resolvers {
-    fn new(cache: Duration) -> Result<Resolvers, NetError> {
-        let (config, options) = read_system_conf().unwrap_or_else(|err| {
-            tracing::warn!("no usable resolver configuration ({err}), asking a name server on this machine");
-            let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
-        });
+    fn new(cache: Duration, servers: &[SocketAddr]) -> Result<Resolvers, NetError> {
+        let (config, options) = if servers.is_empty() {
+            read_system_conf().unwrap_or_else(|err| {
+                tracing::warn!("no usable resolver configuration ({err}), asking a name server on this machine");
+                let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
+            })
+        } else {
+            let named = servers.iter().map(|server| name_server(*server)).collect();
+            (ResolverConfig::from_name_servers(named), ResolverOpts::default())
+        };
         let build = |strategy| {
             let mut builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
             let chosen = builder.options_mut();
@@ -102,6 +108,12 @@ impl Resolvers {
             v6: build(LookupIpStrategy::Ipv6Only)?,
         })
     }
+}
+
+fn name_server(at: SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(at.ip());
+    server.connections.iter_mut().for_each(|connection| connection.port = at.port());
+    server
 }
 
 impl Lookup for SystemLookup {

@@ -17,6 +17,7 @@ mod bad;
 mod binary;
 mod catch_up;
 mod cut;
+mod demo;
 mod kills;
 mod ledger;
 mod line;

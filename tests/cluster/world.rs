@@ -19,6 +19,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
+/// For as long as it is held no other test of this program runs.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
 pub struct World {
     pub folder: tempfile::TempDir,
     pub target: Target,
@@ -40,7 +45,7 @@ pub struct Node {
 impl World {
     /// A hub, and a node for each name: `eu-1` is of region `eu`.
     pub async fn start(nodes: &[&str]) -> World {
-        let turn = TURN.lock().await;
+        let turn = turn().await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("hub")).unwrap();
         std::fs::write(folder.path().join("hub/services.json"), "[]").unwrap();

@@ -83,6 +83,7 @@ fn variables_are_stronger_than_the_file_and_the_file_than_defaults() {
         ("PROBEMESH_STORE__JOURNAL_MAX_BYTES", "2000000"),
         ("PROBEMESH_PROBE__CHECK_HEADER", "false"),
         ("PROBEMESH_PROBE__BLOCKED_NETWORKS", "10.0.0.0/8, fe80::/10"),
+        ("PROBEMESH_PROBE__NAME_SERVERS", "192.0.2.53, [2001:db8::53]:5353"),
         ("PROBEMESH_REGION__COMMIT_INTERVAL_MS", "2.5"),
         ("ROCKET_PORT", "9001"),
         ("PATH", "/bin"),
@@ -91,6 +92,8 @@ fn variables_are_stronger_than_the_file_and_the_file_than_defaults() {
     assert_eq!((config.store.journal_max_bytes, config.store.block_results), (2_000_000, 128));
     assert!(!config.region.probe.check_header);
     assert_eq!(config.region.probe.blocked_networks, ["10.0.0.0/8", "fe80::/10"]);
+    let servers: Vec<String> = config.region.probe.name_servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353"]);
     assert_eq!(config.region.commit_interval, Duration::from_micros(2_500));
     assert_eq!(config.rocket.extract_inner::<u16>("port").expect("a port"), 9001);
 }

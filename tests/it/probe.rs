@@ -45,7 +45,13 @@ impl Lookup for Hosts {
 }
 
 pub fn settings() -> ProbeSettings {
-    ProbeSettings { check_header: true, user_agent: "probemesh/test".to_owned(), dns_cache: Duration::ZERO, blocked_networks: Vec::new() }
+    ProbeSettings {
+        check_header: true,
+        user_agent: "probemesh/test".to_owned(),
+        dns_cache: Duration::ZERO,
+        blocked_networks: Vec::new(),
+        name_servers: Vec::new(),
+    }
 }
 
 pub fn probes() -> Probes {

@@ -2,6 +2,7 @@
 //! within a microsecond each.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::aggregate::board::Board;
 use crate::analysis::samples::{Samples, span_of};
@@ -15,11 +16,13 @@ pub struct Gatherer {
     samples: Mutex<Samples>,
     board: Arc<Board>,
     clock: Clock,
+    least: Duration,
 }
 
 impl Gatherer {
-    pub fn new(board: Arc<Board>, clock: Clock) -> Gatherer {
-        Gatherer { samples: Mutex::default(), board, clock }
+    /// `least` is the shortest span of a sample.
+    pub fn new(board: Arc<Board>, clock: Clock, least: Duration) -> Gatherer {
+        Gatherer { samples: Mutex::default(), board, clock, least }
     }
 
     /// Takes results the store has just stored.
@@ -34,6 +37,6 @@ impl Gatherer {
 
     /// How long the spans of a service's samples are, in microseconds; `None`: there is no such service.
     pub fn span(&self, service: ServiceId, now: Timestamp) -> Option<i64> {
-        self.board.rule(service, now).map(|rule| span_of(rule.gap))
+        self.board.rule(service, now).map(|rule| span_of(rule.gap, self.least))
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::aggregate::rollup::{Rollup, floor};
+use crate::aggregate::rollup::{MINUTE, Rollup, floor};
 use crate::analysis::analyzer::AnalyzerArgs;
 use crate::analysis::samples::{Sample, span_of};
 use crate::analysis::series::Series;
@@ -28,7 +28,7 @@ pub struct Primed {
     pub watch: Watch,
     /// By time.
     pub missed: Vec<Sample>,
-    /// By region, the start of the newest sample that was missed: live ones up to there were missed, too.
+    /// By region, the last instant of the newest sample that was missed: live ones that start up to there were missed, too.
     pub through: BTreeMap<RegionName, Timestamp>,
 }
 
@@ -50,7 +50,8 @@ pub async fn prime(args: &AnalyzerArgs, service: ServiceId) -> Result<Option<Pri
     for (region, packed) in args.states.load(service).await? {
         known.insert(region, Series::unpack(&packed));
     }
-    let span = span_of(rule.gap);
+    // The rollups know nothing shorter than a minute.
+    let span = span_of(rule.gap, args.settings.span).max(MINUTE);
     let until = Timestamp(floor(now, span));
     let (mut missed, mut through) = (Vec::new(), BTreeMap::new());
     for (region, series) in &known {
@@ -71,7 +72,7 @@ pub async fn prime(args: &AnalyzerArgs, service: ServiceId) -> Result<Option<Pri
             }
         }
         if let Some((newest, _)) = spans.last_key_value() {
-            through.insert(region.clone(), Timestamp(*newest));
+            through.insert(region.clone(), Timestamp(newest.saturating_add(span - 1)));
         }
         missed.extend(spans.iter().map(|(start, rollup)| Sample::of_rollup(service, region, Timestamp(*start), span, rollup)));
     }

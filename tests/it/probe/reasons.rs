@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use probemesh::demo::names;
+use probemesh::demo::plan::Plan;
+use probemesh::demo::servers::Stage;
 use probemesh::model::check::{Phase, Reason};
 use serde_json::{Value, json};
 
@@ -15,6 +18,19 @@ async fn an_unknown_name_is_a_dns_failure() {
     assert_eq!(message(&result), "there is no host nowhere.test");
     assert_eq!(result.failure.expect("it failed").phase, Phase::Dns);
     assert!(result.phases.dns.is_some() && result.phases.connect.is_none());
+}
+
+#[tokio::test]
+async fn name_servers_that_are_named_are_asked_in_place_of_the_systems() {
+    let stage = Arc::new(Stage::new(Plan::new(1, Duration::from_secs(240)), Clock::real()));
+    let (server, _serving) = names::serve(stage).await.expect("a port");
+    let probes = Probes::new(&ProbeSettings { name_servers: vec![server], ..settings() }, Clock::real()).expect("sound settings");
+    let target = Target::plain(|_| Reply::text(200, "")).await;
+    let check = async |host: &str| probes.check(&service(json!({"base_url": target.url("http", host)})), order()).await;
+    let known = check("docs.demo.test").await;
+    assert_eq!(reason(&known), None, "{:?}", known.failure);
+    assert!(known.phases.dns.is_some_and(|dns| dns >= Duration::from_millis(1)), "{:?}", known.phases);
+    assert_eq!(message(&check("nobody.demo.test").await), "there is no host nobody.demo.test");
 }
 
 #[tokio::test]
