@@ -2,14 +2,15 @@
 //! them alone may be.
 //!
 //! A forest of the service's own buckets scores each of them, and each score is held against those of buckets the trees had
-//! not seen, so that it is a chance and not a number. A forest looks along one column at a time and loses sight of two odd columns among ten that
-//! are not; so the distance of the row, all columns together, has a say of the same weight.
+//! not seen, so that it is a chance and not a number. A forest looks along one column at a time and loses sight of two odd
+//! columns among ten that are not; so the distance of the row, all columns together, has a say of the same weight.
 //!
-//! A bucket is odd by chance now and then; buckets that are odd one after the other seldom are. So what is judged is a run, by
-//! what its buckets say together, against the buckets of a month. That neighbours are alike in healthy hours, too, is measured and taken off.
+//! A bucket is odd by chance now and then; buckets that are odd one after the other seldom are. So what is judged is a run,
+//! by what its buckets say together, against the buckets of a month. That neighbours are alike in healthy hours, too, is
+//! measured and taken off.
 //!
-//! **Invariant.** Spans are found oddest first, and none once the share of odd buckets the settings allow is reached; what a finding covers already is not found
-//! again; and no word is said below [`LEAST_BUCKETS`].
+//! **Invariant.** Spans are found oddest first, and none once the share of odd buckets the settings allow is reached; what
+//! a finding covers already is not found again; and no word is said below [`LEAST_BUCKETS`].
 
 mod distance;
 
@@ -202,8 +203,8 @@ fn runs(judged: &[Judged]) -> Vec<&[Judged]> {
     runs
 }
 
-/// How alike the oddness of buckets so many apart is, from one apart on: the correlation of the logarithms of their chances, which have mean
-/// and variance 1 where chances are even.
+/// How alike the oddness of buckets so many apart is, from one apart on: the correlation of the logarithms of their
+/// chances, which have mean and variance 1 where chances are even.
 fn alike(judged: &[Judged]) -> [f64; LONGEST] {
     let told: Vec<f64> = judged.iter().map(|bucket| (-bucket.chance.ln()).min(5.0) - 1.0).collect();
     std::array::from_fn(|index| {

@@ -1,14 +1,15 @@
-//! One pass over one service: its rollups are read a day at a time and kept as small summaries, so that weeks of minutes are never in memory
-//! together; the forest runs on a thread where it holds nobody up; what is found is written.
+//! One pass over one service: its rollups are read a day at a time and kept as small summaries, so that weeks of minutes
+//! are never in memory together; the forest runs on a thread where it holds nobody up; what is found is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::aggregate::rollup::{DAY, HOUR, Rollup, floor};
+use crate::aggregate::rollup::{DAY, HOUR, Rollup, Rule, floor};
 use crate::analysis::batch::{BatchFinding, BatchSettings, Outcome, Span, judge};
 use crate::analysis::batch_runner::BatchRunnerArgs;
 use crate::analysis::features::{MOST_BUCKETS, Observation, RegionSummary, bucket_length};
-use crate::model::finding::{Evidence, Finding, FindingId, Learning, Shape, Signal};
+use crate::model::finding::{DISMISSED_FOR, Evidence, Finding, FindingId, Learning, Shape, Signal};
 use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::store::connection::StoreError;
@@ -43,7 +44,7 @@ struct History<'a> {
     service: ServiceId,
     regions: Vec<RegionName>,
     now: Timestamp,
-    rule: crate::aggregate::rollup::Rule,
+    rule: Rule,
 }
 
 /// `None`: there is no such service. `through` is the end of what was judged before.
@@ -145,7 +146,7 @@ fn span(finding: &Finding, now: Timestamp) -> Span {
 fn silences(dismissed: &Finding, finding: &Finding, now: Timestamp) -> bool {
     let leading = |finding: &Finding| finding.evidence.first().map(|evidence| evidence.what.clone());
     let Some(feedback) = dismissed.feedback.as_ref().filter(|feedback| !feedback.anomaly) else { return false };
-    now < feedback.at.plus(crate::model::finding::DISMISSED_FOR) && leading(dismissed) == leading(finding)
+    now < feedback.at.plus(DISMISSED_FOR) && leading(dismissed) == leading(finding)
 }
 
 /// The known finding with what is new of it; `None`: nothing is.
@@ -171,7 +172,7 @@ fn grow(known: &Finding, found: Finding) -> Option<Finding> {
     })
 }
 
-fn finding(service: ServiceId, name: &std::sync::Arc<str>, regions: &[RegionName], found: &BatchFinding) -> Finding {
+fn finding(service: ServiceId, name: &Arc<str>, regions: &[RegionName], found: &BatchFinding) -> Finding {
     let evidence = found.features.iter().map(|of| Evidence {
         at: of.at,
         what: of.feature.title(),
