@@ -69,7 +69,7 @@ fn headline(facts: &Facts, subject: &Subject) -> String {
     }
     match facts.regions.len() {
         0 | 1 => format!("{well}."),
-        regions => format!("{well} in {regions} regions.", regions = counted(regions as u64, "region", "regions").trim_end_matches(" regions")),
+        regions => format!("{well} in {} regions.", number(regions as u64)),
     }
 }
 

@@ -64,7 +64,9 @@ pub fn strange_name(masked: &str, facts: &Facts) -> Option<String> {
     let known: Vec<String> = names(facts).iter().map(|name| name.to_lowercase()).collect();
     for quoted in QUOTED.captures_iter(masked) {
         let inner = quoted[1].replace(MASK, "");
-        if inner.chars().any(char::is_alphanumeric) && !known.contains(&quoted[1].to_lowercase()) {
+        // A command of our own is a fair suggestion.
+        let command = inner.starts_with("probemesh ") && inner.chars().all(|letter| letter.is_ascii_lowercase() || letter == ' ');
+        if inner.chars().any(char::is_alphanumeric) && !command && !known.contains(&quoted[1].to_lowercase()) {
             return Some(quoted[1].to_owned());
         }
     }

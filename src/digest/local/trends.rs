@@ -88,7 +88,7 @@ fn tell(change: &Change) -> String {
         };
     }
     let region = change.region.as_ref().map(|region| format!(" from {region}")).unwrap_or_default();
-    let verb = if change.worse { "slower" } else { "faster" };
+    let verb = if change.worse { "more slowly" } else { "faster" };
     let by = match change.ratio {
         Some(ratio) if ratio >= 1.5 => format!(" ({} as long)", times(ratio)),
         _ => String::new(),
