@@ -1,11 +1,42 @@
 //! The streaming detector: one series in, sample by sample, a score of surprise out.
 //!
-//! Work in progress; the method is argued here once it stands.
+//! # The method
+//!
+//! Two questions are asked of every sample, and the louder answer is the score.
+//!
+//! **Has this series ever been here?** ([`novelty`]) A handful of figures, each against the range it has been seen in
+//! over the last weeks: the value, its distance from the last hours, the level of the last hours, its distance from the
+//! habit of that time of day (as far as the series keeps a rhythm), its restlessness, and how long it has stood still.
+//! Being outside of a remembered range is the plainest form of a tail probability: after n samples of a steady series it
+//! comes by chance with probability 2/n, whatever the distribution (Rényi's law of records), so that no shape of noise has
+//! to be assumed and false alarms die out as experience grows. How far outside, in usual distances, is the size of the
+//! surprise: an excess over a high threshold, as in the peaks-over-threshold method (Pickands 1975; for streams Siffer et
+//! al., KDD 2017, "Anomaly detection in streams with extreme value theory").
+//!
+//! **Did it just jump?** ([`jump`]) The step from the sample before against the usual step, less what the rhythm explains.
+//! This has a short memory where novelty has a long one: a second outage like yesterday's is a jump again, though no news.
+//!
+//! **What has just been told is no news** ([`told`]). Either answer counts only if it is clearly louder than what was said
+//! in the last hours. So an episode is told at its beginning and again when it grows, the way back to normal is not told
+//! as a second anomaly, and nothing is counted in rows: a series of a value an hour and one of a value a minute get the
+//! same silence. How silent a detector keeps matters as much as what it sees (Lavin and Ahmad 2015, arXiv:1510.03336).
+//!
+//! Novelty is bent (third power about [`NOVEL`]), so that faint novelty drowns out no jump and strong novelty outranks
+//! every jump. The two are not added: they see the same events, and a sum would count those twice.
+//!
+//! # Invariants
+//!
+//! - A score depends on this sample and those before it, on nothing else: no clock, no file, no chance.
+//! - The state has a fixed size, and every sample costs the same.
+//! - Values mapped by `a·x + b` with `a > 0` give the same scores (but for rounding), and times shifted by whole days too.
+//! - Every finite number and every time is taken; the score is always within 0 and 1.
 
 pub mod frontier;
+pub mod jump;
 pub mod novelty;
 pub mod rhythm;
 pub mod running;
+pub mod stillness;
 pub mod told;
 
 #[cfg(test)]
@@ -13,24 +44,27 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::detector::novelty::Novelty;
+use crate::analysis::detector::jump::Jump;
+use crate::analysis::detector::novelty::{News, Novelty};
 use crate::analysis::detector::rhythm::{Pace, Profile};
-use crate::analysis::detector::running::{Level, Mean};
 use crate::analysis::detector::told::Told;
 use crate::model::time::Timestamp;
 
-/// Samples before a word is said.
-const NEEDED: u32 = 20;
-
-/// The novelty that is worth a word.
+/// The novelty that is worth a word: 1.1 usual distances beyond all that is remembered, half as much for a level.
 const NOVEL: f64 = 0.75;
-/// The jump that is worth as much: ln(1 + steps) + 0.3 ln(1 + departures).
+/// The jump that is worth as much, in the unit of [`Jump`]; most are worth less.
 const SUDDEN: f64 = 9.0;
+/// Samples before anything is scored.
+const SILENT: u32 = 20;
+/// The score from which on a sample is told at a sensitivity of 1: novelty and jump as large as the two constants above.
+const WORTH_TELLING: f64 = 0.5;
+/// Larger values are cut, so that no difference of two overflows.
+const LARGEST: f64 = 1e150;
 
 /// What a person may turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DetectorSettings {
-    /// 1 by default; 2 finds more, 0.5 finds less.
+    /// 1 by default; larger finds more, smaller finds less: the score a finding needs is half of its inverse.
     pub sensitivity: f64,
 }
 
@@ -47,8 +81,11 @@ pub enum Kind {
     Dip,
     LevelUp,
     LevelDown,
+    /// A level never held before that was reached over days.
     Drift,
+    /// Standing still for longer than ever.
     Flatline,
+    /// More restless, or calmer, than ever.
     Volatility,
     /// The daily rhythm was missed.
     Rhythm,
@@ -72,7 +109,7 @@ pub struct Assessment {
     pub scale: Option<f64>,
     /// What kind of oddness leads the score; `None` with a score of 0.
     pub kind: Option<Kind>,
-    /// `Some` while too little is known for a firm word.
+    /// `Some` until a day has been seen, or 20 samples where that is longer: scores are given, but rest on little.
     pub learning: Option<Learning>,
 }
 
@@ -80,83 +117,77 @@ pub struct Assessment {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Detector {
     seen: u32,
-    last: f64,
     pace: Pace,
     profile: Profile,
-    level: Level,
-    /// Usual step from one sample to the next.
-    step: Mean,
     novelty: Novelty,
+    jump: Jump,
     told_novelty: Told,
     told_jump: Told,
 }
 
 impl Detector {
+    /// The settings say what is told, not what is learnt: a state outlives a change of them.
     pub fn new(_settings: &DetectorSettings) -> Detector {
         Detector {
             seen: 0,
-            last: 0.0,
             pace: Pace::default(),
             profile: Profile::default(),
-            level: Level::new(100.0),
-            step: Mean::new(2000.0),
             novelty: Novelty::default(),
+            jump: Jump::default(),
             told_novelty: Told::new(12.0, 1.2),
-            told_jump: Told::new(6.0, 1.2),
+            told_jump: Told::new(6.0, 1.5),
         }
     }
 
-    /// Takes the next sample in; values that are no finite number change nothing.
+    /// Takes the next sample in. A value that is no finite number changes nothing and scores 0.
     pub fn observe(&mut self, at: Timestamp, value: f64) -> Assessment {
         if !value.is_finite() {
-            return self.assessment(0.0, None, None);
+            return Assessment { score: 0.0, expected: None, scale: None, kind: None, learning: self.learning() };
         }
-        let hours = self.pace.advance(at.0);
-        let expected = self.profile.expected(at.0).or((self.seen > 0).then(|| self.level.value()));
-        if self.seen == 0 {
-            self.last = value;
-        }
-        let step = value - self.last;
-        let departure = self.level.departure(self.last, value);
-        let usual_step = nonzero(self.step.value());
-        let jump = (step.abs() / usual_step).ln_1p() + 0.3 * (departure / usual_step).ln_1p();
-        let news = self.novelty.observe(value, self.pace.seconds());
-
-        self.step.learn(step.abs());
-        self.level.learn(value);
-        self.profile.learn(at.0, value, self.pace.seconds());
-        let up = value >= self.level.value();
-        self.last = value;
+        let value = value.clamp(-LARGEST, LARGEST);
+        let elapsed = self.pace.advance(at.0);
+        let habit = self.profile.observe(at.0, value, self.pace);
+        let (expected, scale) = habit.rhythm().unwrap_or_else(|| self.jump.usual());
+        let jump = self.jump.observe(value, &habit, elapsed.gap);
+        let news = self.novelty.observe(value, &habit, self.pace);
         self.seen = self.seen.saturating_add(1);
-        if self.seen <= NEEDED {
-            return self.assessment(0.0, None, expected);
+
+        let novelty = self.told_novelty.news(elapsed.hours, news.loudest());
+        let jump = self.told_jump.news(elapsed.hours, jump);
+        let (novelty, jump) = ((novelty / NOVEL).powi(3), jump / SUDDEN);
+        let surprise = if self.seen > SILENT { novelty.max(jump) } else { 0.0 };
+        let kind = (surprise > 0.0).then(|| kind(&news, novelty >= jump, value > expected));
+        Assessment {
+            score: surprise / (surprise + 1.0),
+            expected: (self.seen > 1).then_some(expected),
+            scale: (scale > 0.0).then_some(scale),
+            kind,
+            learning: self.learning(),
         }
-        let novelty = (self.told_novelty.news(hours, news.loudest()) / NOVEL).powi(3);
-        let jump = self.told_jump.news(hours, jump) / SUDDEN;
-        let surprise = novelty.max(jump);
-        let kind = if surprise <= 0.0 {
-            None
-        } else if novelty > jump && news.level >= news.loudest() {
-            Some(if up { Kind::LevelUp } else { Kind::LevelDown })
-        } else {
-            Some(if up { Kind::Spike } else { Kind::Dip })
-        };
-        self.assessment(surprise / (surprise + 1.0), kind, expected)
     }
 
-    fn assessment(&self, score: f64, kind: Option<Kind>, expected: Option<f64>) -> Assessment {
-        let learning = (self.seen < NEEDED).then_some(Learning { have: self.seen, need: NEEDED });
-        let scale = self.level.spread();
-        Assessment { score, expected, scale: (scale > 0.0).then_some(scale), kind, learning }
+    fn learning(&self) -> Option<Learning> {
+        let need = (self.pace.rows(24.0 * 3600.0) as u32).max(SILENT);
+        (self.seen < need).then_some(Learning { have: self.seen, need })
     }
 }
 
 /// Whether a score is worth telling a person.
 pub fn is_anomaly(score: f64, settings: &DetectorSettings) -> bool {
-    score >= (0.5 / settings.sensitivity.max(0.01)).min(1.0)
+    score >= (WORTH_TELLING / settings.sensitivity.max(0.01)).min(0.999)
 }
 
-/// A divisor that makes nothing of nothing and much of anything beside nothing.
-fn nonzero(scale: f64) -> f64 {
-    if scale > 0.0 { scale } else { f64::MIN_POSITIVE.sqrt() }
+fn kind(news: &News, novel: bool, up: bool) -> Kind {
+    let (spike, level) = if up { (Kind::Spike, Kind::LevelUp) } else { (Kind::Dip, Kind::LevelDown) };
+    let loudest = news.loudest();
+    if !novel || news.value >= loudest || news.departure >= loudest {
+        return spike;
+    }
+    if news.level >= loudest {
+        return if news.level_crept { Kind::Drift } else { level };
+    }
+    if news.rhythm >= loudest {
+        return Kind::Rhythm;
+    }
+    if news.stillness >= loudest { Kind::Flatline } else { Kind::Volatility }
 }

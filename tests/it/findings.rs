@@ -61,6 +61,7 @@ impl Fed {
             self.clock.advance(Duration::from_secs(1)).await;
             self.told.extend(self.world.found());
         }
+        self.world.log_in().await;
         // The last minutes are waited for.
         self.clock.step_wall(25_000_000);
         let last = at(end * 60).minus(Duration::from_secs(60));
@@ -75,6 +76,7 @@ impl Fed {
         let sent = regions.iter().all(|region| sees(region, end - 1).is_some());
         self.until("judged", |_, habits| !sent || judged(habits)).await;
         self.clock.step_wall(-25_000_000);
+        self.world.log_in().await;
     }
 
     /// Waits until findings and habits are as wanted.

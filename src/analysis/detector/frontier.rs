@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::detector::running::rate;
+
 /// Distances beyond this many usual ones teach the usual distance no more.
 const CLIP: f64 = 8.0;
 /// So many distances are taken as they come before clipping begins.
@@ -48,6 +50,16 @@ impl Frontier {
         surprise
     }
 
+    /// The mean the range shrinks to.
+    pub fn middle(&self) -> f64 {
+        self.middle
+    }
+
+    /// The usual distance from the middle.
+    pub fn distance(&self) -> f64 {
+        self.distance
+    }
+
     fn learn(&mut self, figure: f64, reach: Reach, usual: f64) {
         let away = (figure - self.middle).abs();
         let held = if self.count > TRUSTED { away.min(CLIP * usual) } else { away };
@@ -58,9 +70,4 @@ impl Frontier {
         self.low = (self.middle + (self.low - self.middle) * kept).min(figure);
         self.high = (self.middle + (self.high - self.middle) * kept).max(figure);
     }
-}
-
-/// The weight of the newest of `count` samples in a mean over about `span` of them.
-pub fn rate(count: f64, span: f64) -> f64 {
-    (1.0 / count).max(2.0 / (span + 1.0)).min(1.0)
 }
