@@ -124,7 +124,12 @@ impl Actor for Digester {
         Ok(state)
     }
 
-    async fn handle(&self, myself: ActorRef<DigesterMsg>, message: DigesterMsg, state: &mut DigesterState) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<DigesterMsg>,
+        message: DigesterMsg,
+        state: &mut DigesterState,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             DigesterMsg::Tick => state.tick(&myself),
             DigesterMsg::Asked(order) => state.asked(&myself, order),

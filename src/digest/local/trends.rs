@@ -138,7 +138,11 @@ pub fn anomalies(facts: &Facts) -> Option<String> {
     }
     if order.len() > FINDINGS {
         let names: Vec<String> = order[FINDINGS..].iter().map(ToString::to_string).collect();
-        sentences.push(format!("{} behaved unlike {} too.", sentence(&list(&names, NAMES)), if names.len() == 1 { "itself" } else { "themselves" }));
+        sentences.push(format!(
+            "{} behaved unlike {} too.",
+            sentence(&list(&names, NAMES)),
+            if names.len() == 1 { "itself" } else { "themselves" }
+        ));
     }
     if !learning.is_empty() {
         sentences.push(format!(
