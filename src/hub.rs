@@ -229,7 +229,11 @@ impl Hub {
 
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
-            desk: Arc::new(Desk::new(Sources::of(&records, board.clone(), &config, &clock), records.digests.clone(), config.digest.clone())?),
+            desk: Arc::new(Desk::new(
+                Sources::of(&records, board.clone(), &config, &clock),
+                records.digests.clone(),
+                config.digest.clone(),
+            )?),
             orders: Arc::new(tokio::sync::Mutex::new(orders)),
             clock: clock.clone(),
             status: tree.digester.clone(),

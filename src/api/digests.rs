@@ -213,7 +213,10 @@ fn read_order(state: &ApiState, body: RunBody) -> Result<(u32, Option<ServiceId>
     let hours = match &body.period_hours {
         None => u64::from(state.digest_hours),
         Some(value) => value.as_u64().filter(|hours| HOURS.contains(hours)).unwrap_or_else(|| {
-            wrong.push(Mistake::new("period_hours", format!("must be a whole number from {} to {}, not {value}", HOURS.start(), HOURS.end())));
+            wrong.push(Mistake::new(
+                "period_hours",
+                format!("must be a whole number from {} to {}, not {value}", HOURS.start(), HOURS.end()),
+            ));
             *HOURS.start()
         }),
     };
@@ -248,11 +251,7 @@ impl From<&Digest> for DigestView {
             writer: digest.writer.name(),
             writer_reason: digest.writer_reason.clone(),
             model: digest.model.clone(),
-            tokens: TokensView {
-                prompt: digest.tokens.prompt,
-                completion: digest.tokens.completion,
-                total: digest.tokens.total(),
-            },
+            tokens: TokensView { prompt: digest.tokens.prompt, completion: digest.tokens.completion, total: digest.tokens.total() },
         }
     }
 }
@@ -263,4 +262,3 @@ impl From<&Digest> for DigestDetail {
         DigestDetail { digest: DigestView::from(digest), facts }
     }
 }
-

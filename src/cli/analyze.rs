@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::aggregate::board::Board;
 use crate::api::digests::DigestDetail;
-use crate::cli::access::{Access, load_config, runtime};
+use crate::cli::access::{Access, Remote, load_config, runtime};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::digest::gather::Sources;
@@ -18,6 +19,10 @@ use crate::digest::writing::Desk;
 use crate::hub::records::Records;
 use crate::hub::restore;
 use crate::model::service::Service;
+use crate::model::time::Timestamp;
+
+/// A model with all its tries may take minutes.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 #[derive(Debug, Args)]
 pub struct AnalyzeArgs {
@@ -40,12 +45,9 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
                 if let Some(name) = &args.service {
                     body["service"] = json!(name);
                 }
-                let mut answer = remote.ask(Method::POST, "api/monitor/digests/run/", Some(&body)).await?;
-                while answer["state"] == "running" {
-                    // Whoever asks for the same again is given the one under way.
-                    answer = remote.ask(Method::POST, "api/monitor/digests/run/", Some(&body)).await?;
-                }
-                answer
+                let began = Clock::real().now();
+                let answer = remote.ask(Method::POST, "api/monitor/digests/run/", Some(&body)).await?;
+                if answer["state"] == "running" { awaited(&remote, &answer["latest"], began).await? } else { answer }
             }
             Access::Direct(records) => {
                 let written = direct(&config, &records, args).await;
@@ -60,6 +62,22 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The digest that was being written when the hub would not keep us waiting any longer.
+async fn awaited(remote: &Remote, latest: &Value, began: Timestamp) -> anyhow::Result<Value> {
+    let clock = Clock::real();
+    while clock.now().since(began) < PATIENCE {
+        clock.sleep(Duration::from_secs(1)).await;
+        let newest = remote.ask(Method::GET, latest.as_str().unwrap_or_default(), None).await;
+        // There may be none before this one.
+        if let Ok(newest) = newest
+            && newest["written_at"].as_str().and_then(Timestamp::parse).is_some_and(|written| written >= began)
+        {
+            return Ok(newest);
+        }
+    }
+    bail!("the digest is not written after {} min; see the hub's log", PATIENCE.as_secs() / 60)
 }
 
 /// On the store itself, with a board made of what it holds.
@@ -89,12 +107,19 @@ fn shown(digest: &Value) -> String {
     let mut out = String::new();
     let findings = list(&digest["facts"]["anomalies"]);
     if !findings.is_empty() {
-        out.push_str(&format!("{} found:\n", if findings.len() == 1 { "one anomaly".to_owned() } else { format!("{} anomalies", digest["anomaly_count"]) }));
+        out.push_str(&format!(
+            "{} found:\n",
+            if findings.len() == 1 { "one anomaly".to_owned() } else { format!("{} anomalies", digest["anomaly_count"]) }
+        ));
         for finding in &findings {
             let place = finding["region"].as_str().map(|region| format!(" in {region}")).unwrap_or_default();
             let usual = finding["usual"].as_str().map(|usual| format!(", usually {usual}")).unwrap_or_default();
             let (service, signal, shape) = (text(&finding["service"]), text(&finding["signal"]), text(&finding["shape"]));
-            out.push_str(&format!("  {service}{place}: {signal} {shape} at {}: {}{usual}\n", text(&finding["since"]), text(&finding["observed"])));
+            out.push_str(&format!(
+                "  {service}{place}: {signal} {shape} at {}: {}{usual}\n",
+                text(&finding["since"]),
+                text(&finding["observed"])
+            ));
         }
         out.push('\n');
     }

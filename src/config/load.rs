@@ -25,8 +25,7 @@ use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 11] =
-    ["hub", "region", "probe", "store", "api", "analysis", "digest", "log", "restart", "mesh", "witness"];
+const HUB_TABLES: [&str; 11] = ["hub", "region", "probe", "store", "api", "analysis", "digest", "log", "restart", "mesh", "witness"];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {

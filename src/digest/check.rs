@@ -56,7 +56,18 @@ const ALL_WELL: [&str; 22] = [
 const DOWN: [&str; 10] =
     ["was down", "were down", "went down", "is down", "are down", "been down", "an outage", "outages", "suffered", "unavailable"];
 const STILL: [&str; 13] = [
-    "still", "since", "open", "ongoing", "not back", "remain", "continu", "current", "unresolved", "not recovered", "not yet", "so far",
+    "still",
+    "since",
+    "open",
+    "ongoing",
+    "not back",
+    "remain",
+    "continu",
+    "current",
+    "unresolved",
+    "not recovered",
+    "not yet",
+    "so far",
     "to this moment",
 ];
 const UNKNOWN: [&str; 8] = ["measured", "known", "unknown", "no data", "no result", "missing", "not checked", "no check"];
@@ -90,8 +101,8 @@ fn read(answer: &str) -> Result<DigestText, String> {
     let trimmed = answer.trim();
     // Some servers put a fence round JSON.
     let inner = trimmed.strip_prefix("```json").or(trimmed.strip_prefix("```")).and_then(|rest| rest.strip_suffix("```"));
-    let Answer { headline, paragraphs, suggestions } =
-        serde_json::from_str(inner.unwrap_or(trimmed)).map_err(|error| format!("the answer is not the JSON that was asked for: {error}"))?;
+    let Answer { headline, paragraphs, suggestions } = serde_json::from_str(inner.unwrap_or(trimmed))
+        .map_err(|error| format!("the answer is not the JSON that was asked for: {error}"))?;
     let tidy = |text: String| text.trim().to_owned();
     let of_some = |texts: Vec<String>| -> Vec<String> { texts.into_iter().map(tidy).filter(|text| !text.is_empty()).collect() };
     let text = DigestText { headline: tidy(headline), paragraphs: of_some(paragraphs), suggestions: of_some(suggestions) };

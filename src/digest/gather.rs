@@ -84,7 +84,8 @@ impl Sources {
         }
         let incidents = self.incidents(period, service).await?;
         let said = incidents.iter().filter_map(|incident| Some((incident.id.0.clone(), self.said(incident)?))).collect();
-        let asked = FindingQuery { service, since: Some(period.since), until: Some(period.until), dismissed: None, ..FindingQuery::default() };
+        let asked =
+            FindingQuery { service, since: Some(period.since), until: Some(period.until), dismissed: None, ..FindingQuery::default() };
         let findings = self.findings.list(&asked).await?.findings;
         Ok(Inputs { period, before, services, incidents, findings, said })
     }

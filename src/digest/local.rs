@@ -64,18 +64,34 @@ fn headline(facts: &Facts, subject: &Subject) -> String {
         };
         return format!("{well}, but {trouble}.");
     }
-    if !facts.unmeasured.is_empty() || !facts.partly.is_empty() {
+    if let Some(first) = facts.unmeasured.first() {
+        let heard = facts.services.len() - facts.unmeasured.len();
+        let unknown = match facts.unmeasured.len() {
+            1 => first.to_string(),
+            many => format!("{} services", number(many as u64)),
+        };
+        return match (&facts.service, heard) {
+            (None, 1..) => format!("Of {unknown} nothing is known; {} up as far as was measured.", others_were(heard as u64)),
+            _ => format!("Of {} nothing is known.", subject.whole()),
+        };
+    }
+    if !facts.partly.is_empty() {
         return format!("{well} as far as was measured, which is {} of the time.", percent(facts.coverage));
     }
     match facts.regions.len() {
         0 | 1 => format!("{well}."),
-        regions => format!("{well} in {regions} regions.", regions = counted(regions as u64, "region", "regions").trim_end_matches(" regions")),
+        regions => format!("{well} in {} regions.", number(regions as u64)),
     }
+}
+
+fn others_were(count: u64) -> String {
+    if count == 1 { "the other service was".to_owned() } else { format!("the other {} services were", number(count)) }
 }
 
 /// Services that went up and down again and again, where the causes have not said so already.
 fn flapping(facts: &Facts) -> Option<String> {
-    let told = |name: &str| facts.causes.iter().any(|cause| cause.services.len() == 1 && *cause.services[0] == *name && cause.incidents > 1);
+    let told =
+        |name: &str| facts.causes.iter().any(|cause| cause.services.len() == 1 && *cause.services[0] == *name && cause.incidents > 1);
     let untold: Vec<_> = facts.flapping.iter().filter(|flapping| !told(&flapping.service)).collect();
     match untold.as_slice() {
         [] => None,
@@ -86,8 +102,13 @@ fn flapping(facts: &Facts) -> Option<String> {
             span(one.down)
         )),
         many => {
-            let names: Vec<String> = many.iter().map(|flapping| format!("{} ({} times)", flapping.service, number(flapping.incidents))).collect();
-            Some(format!("{} services did not settle and went down again and again: {}.", sentence(&number(many.len() as u64)), list(&names, NAMES)))
+            let names: Vec<String> =
+                many.iter().map(|flapping| format!("{} ({} times)", flapping.service, number(flapping.incidents))).collect();
+            Some(format!(
+                "{} services did not settle and went down again and again: {}.",
+                sentence(&number(many.len() as u64)),
+                list(&names, NAMES)
+            ))
         }
     }
 }
@@ -114,7 +135,11 @@ fn unknown(facts: &Facts) -> Option<String> {
         (None, [(name, coverage)]) => sentences.push(format!("{name} was measured for only {} of the time.", percent(*coverage))),
         (None, many) => {
             let told: Vec<String> = many.iter().map(|(name, coverage)| format!("{name} {}", percent(*coverage))).collect();
-            sentences.push(format!("{} services were measured in part only: {}.", sentence(&number(many.len() as u64)), list(&told, NAMES)));
+            sentences.push(format!(
+                "{} services were measured in part only: {}.",
+                sentence(&number(many.len() as u64)),
+                list(&told, NAMES)
+            ));
         }
     }
     (!sentences.is_empty()).then(|| sentences.join(" "))
@@ -143,8 +168,12 @@ fn figures(facts: &Facts) -> String {
             text.push_str(&format!(", lowest that of {worst} with {}", percent(*uptime)));
         }
     }
-    if let Some((p50, p95)) = facts.latency {
-        text.push_str(&format!("; half of the answers took less than {}, 95% less than {}", latency(p50), latency(p95)));
+    match facts.latency {
+        Some((p50, p95)) if latency(p50) == latency(p95) => text.push_str(&format!("; an answer took about {}", latency(p50))),
+        Some((p50, p95)) => {
+            text.push_str(&format!("; half of the answers took less than {}, 95% less than {}", latency(p50), latency(p95)))
+        }
+        None => {}
     }
     text.push('.');
     text

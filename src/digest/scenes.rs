@@ -76,7 +76,15 @@ impl Day {
     }
 
     /// An incident with the failure that `down` of the regions saw.
-    pub fn incident(&mut self, service: ServiceId, opened: &str, closed: Option<&str>, line: &str, failure: (Reason, Phase), down: &[&str]) {
+    pub fn incident(
+        &mut self,
+        service: ServiceId,
+        opened: &str,
+        closed: Option<&str>,
+        line: &str,
+        failure: (Reason, Phase),
+        down: &[&str],
+    ) {
         let watched = self.services.iter().find(|watched| watched.id == service).unwrap();
         let seen = |region: &&str| {
             let fails = down.contains(region);
@@ -155,7 +163,8 @@ fn bucket(start: i64, hour: HourOf, index: i64) -> Option<Bucket> {
     if hour.failed > 0 {
         rollup.failures.insert(Reason::Status, hour.failed);
     }
-    let wobble = |ms: u64| Duration::from_micros(ms * 1_000 + (index.rem_euclid(7) as u64) * ms * 3);
+    let scattered = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+    let wobble = |ms: u64| Duration::from_micros(ms * 1_000 + scattered * ms * 3);
     for _ in hour.failed..60 {
         rollup.latency.add(wobble(hour.latency_ms));
         for (phase, ms) in [(0, 2), (1, 8), (2, 10), (3, hour.first_byte_ms)] {

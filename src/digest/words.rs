@@ -132,22 +132,16 @@ mod tests {
     fn figures_are_said_as_people_say_them() {
         let seconds = |seconds: u64| span(Duration::from_secs(seconds));
         assert_eq!([number(0), number(1), number(12), number(13), number(1_234_567)], ["no", "one", "twelve", "13", "1,234,567"]);
-        assert_eq!(
-            [counted(0, "incident", "incidents"), counted(1, "incident", "incidents")],
-            ["no incidents", "one incident"]
-        );
+        assert_eq!([counted(0, "incident", "incidents"), counted(1, "incident", "incidents")], ["no incidents", "one incident"]);
         assert_eq!([seconds(1), seconds(119), seconds(120), seconds(3_599)], ["1 second", "119 seconds", "2 minutes", "60 minutes"]);
         assert_eq!([seconds(3_600), seconds(4_810), seconds(190_000)], ["1 hour", "1 hour 20 minutes", "2 days 5 hours"]);
         let names: Vec<String> = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
         assert_eq!([list(&names[..1], 3), list(&names[..2], 3), list(&names[..3], 3)], ["a", "a and b", "a, b and c"]);
         assert_eq!(list(&names, 3), "a, b and two more");
-        assert_eq!([percent(1.0), percent(0.999_999_9), percent(0.9996), percent(0.5), percent(0.000_01)], [
-            "100%",
-            "99.999%",
-            "99.96%",
-            "50%",
-            "less than 0.01%"
-        ]);
+        assert_eq!(
+            [percent(1.0), percent(0.999_999_9), percent(0.9996), percent(0.5), percent(0.000_01)],
+            ["100%", "99.999%", "99.96%", "50%", "less than 0.01%"]
+        );
         assert_eq!([latency(850.0), latency(85_400.0), latency(1_240_000.0)], ["850 µs", "85 ms", "1.2 s"]);
         let at = |text: &str| Timestamp::parse(text).unwrap();
         assert_eq!(

@@ -106,7 +106,9 @@ impl Desk {
                 Ok(instructions) => return instructions,
                 Err(wrong) => wrong,
             },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.settings.prompt_file_named => return Instructions::built_in(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.settings.prompt_file_named => {
+                return Instructions::built_in();
+            }
             Err(error) => format!("cannot be read: {error}"),
         };
         warn!(file = %path.display(), "prompt file is not used, the built-in one is: it {wrong}");
@@ -170,7 +172,8 @@ impl Desk {
             match self.digests.spend(day, needed, settings.daily_tokens).await {
                 Ok(Ok(())) => {}
                 Ok(Err(left)) => {
-                    let spent = format!("the day's budget of {} tokens is spent: {left} are left, {needed} are needed", settings.daily_tokens);
+                    let spent =
+                        format!("the day's budget of {} tokens is spent: {left} are left, {needed} are needed", settings.daily_tokens);
                     reason = if reason.is_empty() { spent } else { format!("{reason}; {spent}") };
                     break;
                 }
@@ -181,7 +184,9 @@ impl Desk {
             }
             let answer = model.ask(&system, &user, refused.as_deref()).await;
             let came_to = match &answer {
-                Ok(answer) => answer.tokens.unwrap_or(Tokens { prompt: needed - u64::from(settings.max_output_tokens), completion: estimate(&answer.text) }),
+                Ok(answer) => answer
+                    .tokens
+                    .unwrap_or(Tokens { prompt: needed - u64::from(settings.max_output_tokens), completion: estimate(&answer.text) }),
                 Err(NoAnswer { tokens: Some(tokens), .. }) => *tokens,
                 Err(NoAnswer { spent: true, .. }) => {
                     Tokens { prompt: needed - u64::from(settings.max_output_tokens), completion: u64::from(settings.max_output_tokens) }

@@ -172,7 +172,13 @@ impl Digests {
     pub async fn page(&self, filter: &DigestFilter, skip: usize, size: usize) -> Result<(u64, Vec<Digest>), StoreError> {
         let fitting: Vec<DigestId> = {
             let known = self.known.read().expect("no holder panics");
-            known.all.iter().rev().filter(|((until, _, _), figures)| filter.wants(*until, figures)).map(|((_, _, id), _)| id.clone()).collect()
+            known
+                .all
+                .iter()
+                .rev()
+                .filter(|((until, _, _), figures)| filter.wants(*until, figures))
+                .map(|((_, _, id), _)| id.clone())
+                .collect()
         };
         let page: Vec<DigestId> = fitting.iter().skip(skip).take(size).cloned().collect();
         Ok((fitting.len() as u64, self.read(&page).await?))

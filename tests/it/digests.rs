@@ -27,12 +27,14 @@ async fn troubled(folder: &Path, clock: &Clock, settings: &[(&str, &str)]) -> Wo
     let shop = world.add(shop).await;
     let web = world.add(json!({"name": "web", "base_url": "http://192.0.2.2", "interval_s": 60})).await;
     for region in REGIONS {
-        let before: Vec<CheckResult> = (0..10).flat_map(|minute| [good(shop, region, minute * 60), good(web, region, minute * 60 + 1)]).collect();
+        let before: Vec<CheckResult> =
+            (0..10).flat_map(|minute| [good(shop, region, minute * 60), good(web, region, minute * 60 + 1)]).collect();
         world.feed(region, &before).await;
     }
     clock.advance(Duration::from_secs(840)).await;
     for region in REGIONS {
-        let after: Vec<CheckResult> = (10..14).flat_map(|minute| [bad(shop, region, minute * 60), good(web, region, minute * 60 + 1)]).collect();
+        let after: Vec<CheckResult> =
+            (10..14).flat_map(|minute| [bad(shop, region, minute * 60), good(web, region, minute * 60 + 1)]).collect();
         world.feed(region, &after).await;
     }
     world.until("the incident", |found| found.len() == 1 && found[0]["first_line"].as_str().unwrap().contains("all 3 regions")).await;
@@ -80,7 +82,10 @@ async fn without_a_model_the_local_writer_writes_and_the_api_shows_it_everywhere
     let (status, none) = world.ask(Method::Get, "/api/monitor/digests/latest/", None).await;
     assert_eq!(status, Status::NotFound, "{none}");
     let digest = run(&world, &clock).await;
-    assert_eq!((&digest["writer"], &digest["writer_reason"], &digest["model"]), (&json!("local"), &json!("no language model is set"), &Value::Null));
+    assert_eq!(
+        (&digest["writer"], &digest["writer_reason"], &digest["model"]),
+        (&json!("local"), &json!("no language model is set"), &Value::Null)
+    );
     assert_eq!(digest["headline"], "shop is down since 12:10 UTC on 22 November; the other service was up.");
     assert_eq!((&digest["period_start"], &digest["tokens"]["total"]), (&json!("2026-11-22T11:00:00.000Z"), &json!(0)));
     let whole = digest.to_string();
@@ -154,7 +159,8 @@ async fn the_same_digest_twice_is_one() {
 async fn a_model_that_keeps_to_the_facts_is_shown_and_is_given_no_secret() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), start());
     let server = OpenAiServer::start(Mode::Well).await;
-    let world = with_model(folder.path(), &clock, &server, &[("PROBEMESH_DIGEST__SERVICES", "none"), ("PROBEMESH_DIGEST__MODEL", "test-1")]).await;
+    let world =
+        with_model(folder.path(), &clock, &server, &[("PROBEMESH_DIGEST__SERVICES", "none"), ("PROBEMESH_DIGEST__MODEL", "test-1")]).await;
     let digest = run(&world, &clock).await;
     assert_eq!((&digest["writer"], &digest["model"]), (&json!("openai"), &json!("test-1")), "{digest:#}");
     assert_eq!(digest["tokens"], json!({"prompt": 1200, "completion": 150, "total": 1350}));
@@ -177,7 +183,8 @@ async fn a_model_that_keeps_to_the_facts_is_shown_and_is_given_no_secret() {
 async fn whatever_is_wrong_with_a_model_the_local_writer_takes_over_and_says_why() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), start());
     let server = OpenAiServer::start(Mode::Well).await;
-    let world = with_model(folder.path(), &clock, &server, &[("PROBEMESH_DIGEST__SERVICES", "none"), ("PROBEMESH_DIGEST__RETRIES", "1")]).await;
+    let world =
+        with_model(folder.path(), &clock, &server, &[("PROBEMESH_DIGEST__SERVICES", "none"), ("PROBEMESH_DIGEST__RETRIES", "1")]).await;
     let table = [
         (Mode::WrongFigures, "the model's text was refused: the span of 133200 s is in no fact", 2),
         (Mode::StrangeName, "the model's text was refused: \"PaymentGateway\" is no service or region of the facts", 2),
@@ -228,7 +235,12 @@ async fn a_model_that_is_slow_or_away_is_not_waited_for() {
     drop(nobody);
     let folder = tempfile::tempdir().unwrap();
     let clock = start();
-    let settings = [("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", url.as_str()), ("PROBEMESH_DIGEST__SERVICES", "none"), ("PROBEMESH_DIGEST__RETRIES", "0")];
+    let settings = [
+        ("OPENAI_API_KEY", KEY),
+        ("OPENAI_BASE_URL", url.as_str()),
+        ("PROBEMESH_DIGEST__SERVICES", "none"),
+        ("PROBEMESH_DIGEST__RETRIES", "0"),
+    ];
     let world = troubled(folder.path(), &clock, &settings).await;
     let digest = run(&world, &clock).await;
     assert_eq!((&digest["writer_reason"], &digest["tokens"]["total"]), (&json!("model's server cannot be reached"), &json!(0)));
@@ -273,7 +285,8 @@ async fn a_days_tokens_are_not_overspent_and_a_restart_forgets_neither_them_nor_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_digest_is_written_when_it_is_due_and_made_up_for_when_the_hub_was_away() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), start());
-    let world = troubled(folder.path(), &clock, &[("PROBEMESH_DIGEST__CRON", "30 13 * * *"), ("PROBEMESH_DIGEST__PERIOD_HOURS", "2")]).await;
+    let world =
+        troubled(folder.path(), &clock, &[("PROBEMESH_DIGEST__CRON", "30 13 * * *"), ("PROBEMESH_DIGEST__PERIOD_HOURS", "2")]).await;
     clock.advance(Duration::from_secs(3600)).await;
     assert_eq!(world.get("/api/monitor/digests/").await["count"], 0, "it came early");
     let due = written(&world, &clock, "2026-11-22T13:30:00.000Z").await;
@@ -361,4 +374,31 @@ async fn the_page_shows_what_both_writers_make_of_the_same_facts() {
         world.stop().await;
     }
     assert_eq!(facts[0], facts[1], "not the same facts");
+}
+
+#[tokio::test]
+async fn analyze_works_through_the_hub_that_runs_and_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = crate::binary::free_port();
+    let services = json!([{"name": "probemesh", "base_url": "self", "health_path": "/healthz", "interval_s": 1}]);
+    std::fs::write(folder.path().join("services.json"), services.to_string()).unwrap();
+    let mut hub = crate::binary::Binary::start(folder.path(), port).await;
+    while hub.get("api/monitor/results/?page_size=1").await["results"].as_array().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let output = crate::binary::run(folder.path(), port, &["analyze", "--hours", "1"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.starts_with("probemesh was up") && said.ends_with("written by local: no language model is set\n"), "{said}");
+    assert_eq!(hub.get("api/monitor/digests/latest/").await["writer"], "local");
+    assert!(hub.end().0.success());
+    let output = crate::binary::run(folder.path(), port, &["analyze", "--hours", "1", "--service", "probemesh", "--json"]);
+    let digest: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!((&digest["service_name"], &digest["writer"]), (&json!("probemesh"), &json!("local")), "{digest}");
+    assert!(digest["facts"]["checks"].as_u64().unwrap() > 0, "{digest}");
+    let output = crate::binary::run(folder.path(), port, &["analyze", "--service", "nobody"]);
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).trim()),
+        (Some(1), "probemesh: there is no service \"nobody\"")
+    );
 }

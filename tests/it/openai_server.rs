@@ -102,10 +102,8 @@ fn answer(asked: &Asked, mode: &Mode) -> Reply {
         Mode::Prose(text) => completion(text, "stop", &request),
         Mode::Garbage => Reply::text(200, "<html>I am a proxy</html>"),
         Mode::CutOff => completion("{\"headline\": \"It", "length", &request),
-        Mode::TooMany { retry_after } => {
-            Reply::text(429, "{\"error\": {\"message\": \"slow down\", \"code\": \"rate_limit_exceeded\"}}")
-                .with("retry-after", retry_after.to_string())
-        }
+        Mode::TooMany { retry_after } => Reply::text(429, "{\"error\": {\"message\": \"slow down\", \"code\": \"rate_limit_exceeded\"}}")
+            .with("retry-after", retry_after.to_string()),
         Mode::Status(status) => Reply::text(*status, "{\"error\": {\"message\": \"it is broken\"}}"),
         Mode::Drops => Reply::raw(b""),
     }

@@ -15,6 +15,8 @@ pub struct Known {
     pub groups: BTreeSet<u64>,
     /// In per cent.
     pub shares: Vec<f64>,
+    /// All of the time was measured, which says nothing of what was measured.
+    pub all_measured: bool,
     /// In seconds: spans and latencies alike.
     pub seconds: Vec<f64>,
     pub factors: Vec<f64>,
@@ -33,7 +35,10 @@ impl Known {
         known.counts.insert(services - facts.affected.min(services));
         known.moments.extend([facts.period.since, facts.period.until, facts.before.since, facts.before.until]);
         known.span(facts.length().as_secs_f64());
-        known.share(facts.coverage);
+        known.all_measured = facts.coverage >= 1.0;
+        if !known.all_measured {
+            known.share(facts.coverage);
+        }
         facts.uptime.iter().for_each(|uptime| known.share(*uptime));
         if facts.checks > 0 {
             known.share(facts.failed as f64 / facts.checks as f64);

@@ -128,7 +128,8 @@ impl Cause {
         let mut services: Vec<(&Arc<str>, Duration)> = by_service.into_iter().collect();
         services.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(other.0)));
         let length = |incident: &Incident| incident.closed_at.unwrap_or(period.until).min(period.until).since(incident.opened_at);
-        let longest = incidents.iter().max_by(|one, other| length(one).cmp(&length(other)).then_with(|| other.opened_at.cmp(&one.opened_at)))?;
+        let longest =
+            incidents.iter().max_by(|one, other| length(one).cmp(&length(other)).then_with(|| other.opened_at.cmp(&one.opened_at)))?;
         let open = incidents.iter().filter(|incident| is_open(incident, period)).count();
         let ended = incidents.iter().filter_map(|incident| incident.closed_at).max().filter(|_| open == 0);
         Some(Cause {

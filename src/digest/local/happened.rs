@@ -37,6 +37,15 @@ impl Subject {
         }
     }
 
+    /// All of them.
+    pub fn whole(&self) -> String {
+        match self {
+            Subject::One(name) => name.to_string(),
+            Subject::All(2) => "both services".to_owned(),
+            Subject::All(many) => format!("all {} services", number(*many)),
+        }
+    }
+
     /// That nothing was down, as far as it is true.
     pub fn well(&self, facts: &Facts) -> String {
         let whole = facts.uptime.is_none_or(|uptime| uptime >= 1.0);
@@ -164,8 +173,7 @@ fn tell(cause: &Cause, facts: &Facts) -> String {
         let others: Vec<String> = facts.regions.iter().filter(|region| *region != only).map(ToString::to_string).collect();
         match others.as_slice() {
             [] => {}
-            [other] => text.push_str(&format!(" Seen from {other} it was up.")),
-            _ => text.push_str(&format!(" Seen from {} it was up.", list(&others, NAMES))),
+            _ => text.push_str(&format!(" From {} it was up all the while.", list(&others, NAMES))),
         }
     }
     text
@@ -201,6 +209,11 @@ fn together(cause: &Cause) -> String {
 
 /// Where it broke, as the incident has it; of a service that was told by its name alone, in plain words.
 fn broke(cause: &Cause) -> String {
+    if let Some(only) = &cause.kind.only
+        && let Some(rest) = cause.line.strip_prefix(&format!("only {only}: "))
+    {
+        return format!("{rest}, but only from {only}");
+    }
     let plain = format!("{} is ", cause.longest.service);
     if !cause.line.starts_with(&plain) {
         return cause.line.clone();

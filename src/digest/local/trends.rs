@@ -88,7 +88,7 @@ fn tell(change: &Change) -> String {
         };
     }
     let region = change.region.as_ref().map(|region| format!(" from {region}")).unwrap_or_default();
-    let verb = if change.worse { "slower" } else { "faster" };
+    let verb = if change.worse { "more slowly" } else { "faster" };
     let by = match change.ratio {
         Some(ratio) if ratio >= 1.5 => format!(" ({} as long)", times(ratio)),
         _ => String::new(),
@@ -138,7 +138,11 @@ pub fn anomalies(facts: &Facts) -> Option<String> {
     }
     if order.len() > FINDINGS {
         let names: Vec<String> = order[FINDINGS..].iter().map(ToString::to_string).collect();
-        sentences.push(format!("{} behaved unlike {} too.", sentence(&list(&names, NAMES)), if names.len() == 1 { "itself" } else { "themselves" }));
+        sentences.push(format!(
+            "{} behaved unlike {} too.",
+            sentence(&list(&names, NAMES)),
+            if names.len() == 1 { "itself" } else { "themselves" }
+        ));
     }
     if !learning.is_empty() {
         sentences.push(format!(
