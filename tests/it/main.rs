@@ -3,6 +3,7 @@
 mod api;
 mod api_world;
 mod batch;
+mod bench_detector;
 mod binary;
 mod blocks;
 mod config;
