@@ -52,6 +52,7 @@ impl World {
             ("PROBEMESH_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()),
             ("PROBEMESH_API__REQUESTS_PER_MINUTE".to_owned(), "100000".to_owned()),
             ("PROBEMESH_API__LOGINS_PER_MINUTE".to_owned(), "1000".to_owned()),
+            ("PROBEMESH_API__ACCESS_LIFETIME_MINUTES".to_owned(), "1440".to_owned()),
         ];
         let config = Config::load(&Sources { dir: PathBuf::from(folder), environment, role: Role::Hub }).unwrap();
         let mut hub = Hub::start(config, clock.clone(), HealthLog::off()).await.unwrap();
