@@ -11,7 +11,7 @@ pub mod incident;
 #[cfg(feature = "hub")]
 pub mod rollup;
 #[cfg(all(test, feature = "hub"))]
-mod sample;
+pub(crate) mod sample;
 #[cfg(feature = "hub")]
 pub mod sketch;
 pub mod verdict;

@@ -15,6 +15,7 @@ pub mod wording;
 
 pub mod forest;
 pub mod regions;
+pub mod trend;
 
 pub mod analyzer;
 

@@ -12,6 +12,7 @@ pub mod auth;
 pub mod body;
 pub mod checks;
 pub mod cluster;
+pub mod digests;
 pub mod error;
 pub mod events;
 pub mod findings;
@@ -69,6 +70,10 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 incidents::read,
                 incidents::acknowledge,
                 incidents::note,
+                digests::list,
+                digests::latest,
+                digests::read,
+                digests::run,
                 findings::list,
                 findings::habits,
                 findings::read,

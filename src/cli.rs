@@ -8,6 +8,8 @@ pub mod region;
 #[cfg(feature = "hub")]
 pub mod access;
 #[cfg(feature = "hub")]
+pub mod analyze;
+#[cfg(feature = "hub")]
 pub mod check;
 #[cfg(feature = "hub")]
 pub mod check_view;
@@ -47,6 +49,9 @@ enum Command {
     /// One check now, each phase shown; exit code 0 up, 1 not up, 2 usage
     #[cfg(feature = "hub")]
     Check(check::CheckArgs),
+    /// What the last hours brought: findings and a digest, now
+    #[cfg(feature = "hub")]
+    Analyze(analyze::AnalyzeArgs),
     /// Takes the services of a file into the store
     #[cfg(feature = "hub")]
     Seed {
@@ -130,6 +135,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         None => run::run(true),
         Some(Command::Hub) => run::run(false),
         Some(Command::Check(args)) => check::run(args),
+        Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
         Some(Command::Demo(args)) => demo::run(args),

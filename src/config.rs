@@ -8,6 +8,7 @@
 //! **Invariant**: nothing else in the program reads the environment. A `Config` never changes; a reload makes another.
 
 pub mod analysis;
+pub mod digest;
 pub mod file;
 pub mod load;
 pub mod locate;
@@ -26,7 +27,9 @@ pub mod watching;
 use figment::Figment;
 
 use crate::config::mistake::Mistake;
-use crate::config::sections::{AnalysisSettings, ApiSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings};
+use crate::config::sections::{
+    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
+};
 use crate::config::sources::Sources;
 
 /// Everything a process runs by. Made once; never changed.
@@ -38,6 +41,7 @@ pub struct Config {
     pub api: ApiSettings,
     pub mesh: MeshSettings,
     pub analysis: AnalysisSettings,
+    pub digest: DigestSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

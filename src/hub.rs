@@ -47,6 +47,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sections::RegionSettings;
 use crate::config::services_file::read_services;
+use crate::digest::digester::{DigesterArgs, ORDERS};
+use crate::digest::gather::Sources;
+use crate::digest::writing::Desk;
 use crate::hub::aggregator::AggregatorArgs;
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::HeartbeatArgs;
@@ -56,7 +59,7 @@ use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
 use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
-use crate::hub::wiring::{analyst_wiring, ask_others, hooks, observer, wiring};
+use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
 use crate::region::{Drained, Region};
 use crate::store::Store;
@@ -87,6 +90,7 @@ pub struct Hub {
     rocket: Option<Rocket<Build>>,
     keeper: ActorRef<KeeperMsg>,
     analyst: Option<ActorRef<KeeperMsg>>,
+    digests: ActorRef<KeeperMsg>,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -155,6 +159,8 @@ impl Hub {
             analyst: Arc::default(),
             analyzer: Arc::default(),
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
+            digests: Arc::default(),
+            digester: Arc::default(),
             region: Arc::default(),
         };
         let uptimes = Arc::new(Uptimes::default());
@@ -205,6 +211,26 @@ impl Hub {
             None => None,
         };
 
+        let (digest_orders, orders) = mpsc::channel(ORDERS);
+        let digester = DigesterArgs {
+            desk: Arc::new(Desk::new(
+                Sources::of(&records, board.clone(), &config, &clock),
+                records.digests.clone(),
+                config.digest.clone(),
+            )?),
+            orders: Arc::new(tokio::sync::Mutex::new(orders)),
+            clock: clock.clone(),
+            status: tree.digester.clone(),
+        };
+        let args = KeeperArgs {
+            name: "digests",
+            wiring: digest_wiring(digester),
+            restart: config.region.restart.clone(),
+            clock: clock.clone(),
+            status: tree.digests.clone(),
+        };
+        let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
+
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
                 let papers = Papers { authority, nodes: records.nodes.clone(), join_secret: config.mesh.join_secret.clone() };
@@ -220,6 +246,7 @@ impl Hub {
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
             keeper.stop(None);
+            digests.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
@@ -234,6 +261,9 @@ impl Hub {
             store: records.store.clone(),
             services: records.services.clone(),
             incidents: records.incidents,
+            digests: records.digests,
+            digest_orders,
+            digest_hours: config.digest.hours,
             findings: records.findings,
             habits,
             uptimes,
@@ -269,6 +299,7 @@ impl Hub {
             rocket: Some(rocket),
             keeper,
             analyst,
+            digests,
             membership,
             deliveries,
             mesh,
@@ -312,6 +343,7 @@ impl Hub {
         if let Some(mesh) = self.mesh {
             mesh.stop(limit.mul_f64(0.05)).await;
         }
+        let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }

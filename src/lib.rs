@@ -23,6 +23,7 @@
 //! | [`store`] | the only SurrealQL: journal, blocks, rollups, details, incidents, services, users |
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`analysis`] | rollups → findings; what performance costs and why |
+//! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
@@ -62,6 +63,9 @@ pub mod aggregate;
 
 #[cfg(feature = "hub")]
 pub mod analysis;
+
+#[cfg(feature = "hub")]
+pub mod digest;
 
 #[cfg(feature = "hub")]
 pub mod api;

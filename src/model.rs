@@ -2,6 +2,7 @@
 //! the wire, the API and the store each have their own structs, so that these stay free to change.
 
 pub mod check;
+pub mod digest;
 pub mod finding;
 pub mod id;
 pub mod incident;

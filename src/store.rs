@@ -40,6 +40,7 @@ pub mod values;
 
 pub mod analyst;
 pub mod audit;
+pub mod digests;
 pub mod findings;
 pub mod incidents;
 pub mod nodes;

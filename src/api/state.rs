@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rocket::futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
@@ -15,12 +15,14 @@ use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
 use crate::config::sections::ApiSettings;
+use crate::digest::digester::Order;
 use crate::hub::membership::Membership;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::digests::Digests;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
@@ -36,6 +38,11 @@ pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
+    pub digests: Arc<Digests>,
+    /// Takes orders for digests.
+    pub digest_orders: mpsc::Sender<Order>,
+    /// The period of a digest for which none is named.
+    pub digest_hours: u32,
     pub findings: Arc<Findings>,
     /// What the analyst knows of each service in each region.
     pub habits: Arc<Habits>,

@@ -14,13 +14,14 @@ use crate::api::query::Query;
 use crate::api::results::millis;
 use crate::api::state::ApiState;
 use crate::model::check::CheckResult;
+use crate::model::digest::Digest;
 use crate::store::rollups::WindowUptime;
 use crate::store::uptimes::{Known, WINDOWS};
 
 #[derive(Serialize, ToSchema)]
 pub struct Summary {
     services: Vec<ServiceSummary>,
-    /// Null until there are digests.
+    /// Null before the first.
     global_digest: Option<GlobalDigest>,
     generated_at: String,
 }
@@ -31,7 +32,7 @@ pub struct ServiceSummary {
     service_name: String,
     /// The newest result of any region; null before the first.
     latest_check: Option<LatestCheck>,
-    /// Null until there are digests.
+    /// Null before the first.
     latest_digest: Option<ServiceDigest>,
     enabled: bool,
     group: Option<String>,
@@ -112,15 +113,30 @@ pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Js
     let board = state.board.summary(now);
     let services = board.iter().map(|known| {
         let uptimes = state.uptimes.get(known.id).map(|known| uptimes(&known));
-        ServiceSummary { uptimes, ..ServiceSummary::from(known) }
+        let latest_digest = state.digests.latest(Some(known.id)).map(|digest| ServiceDigest::from(&*digest));
+        ServiceSummary { uptimes, latest_digest, ..ServiceSummary::from(known) }
     });
-    Ok(Json(Summary { services: services.collect(), global_digest: None, generated_at: now.rfc3339() }))
+    let global_digest = state.digests.latest(None).map(|digest| GlobalDigest::from(&*digest));
+    Ok(Json(Summary { services: services.collect(), global_digest, generated_at: now.rfc3339() }))
 }
 
 /// By the names of the windows.
 pub fn uptimes(known: &Known) -> BTreeMap<&'static str, UptimeView> {
     let view = |uptime: &WindowUptime| UptimeView { ratio: uptime.ratio, coverage: uptime.coverage };
     WINDOWS.iter().zip(&known.windows).map(|((name, _), uptime)| (*name, view(uptime))).collect()
+}
+
+impl From<&Digest> for ServiceDigest {
+    fn from(digest: &Digest) -> ServiceDigest {
+        let period_start = digest.period.since.rfc3339();
+        ServiceDigest { summary_text: digest.text.summary(), anomaly_count: digest.anomaly_count, period_start }
+    }
+}
+
+impl From<&Digest> for GlobalDigest {
+    fn from(digest: &Digest) -> GlobalDigest {
+        GlobalDigest { summary_text: digest.text.summary(), anomaly_count: digest.anomaly_count }
+    }
 }
 
 impl From<&ServiceState> for ServiceSummary {

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::config::analysis::analysis;
+use crate::config::digest::digest;
 use crate::config::file::TomlFile;
 use crate::config::mesh::mesh;
 use crate::config::mistake::Mistake;
@@ -24,7 +25,7 @@ use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 10] = ["hub", "region", "probe", "store", "api", "analysis", "log", "restart", "mesh", "witness"];
+const HUB_TABLES: [&str; 11] = ["hub", "region", "probe", "store", "api", "analysis", "digest", "log", "restart", "mesh", "witness"];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
@@ -45,11 +46,12 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let store = store(&mut reader, &data_dir);
     let api = api(&mut reader);
     let analysis = analysis(&mut reader);
+    let digest = digest(&mut reader, sources);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, mesh, analysis, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, analysis, digest, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AnalysisSettings, ApiSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings, MeshSettings,
-    ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
+    AnalysisSettings, ApiSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings,
+    MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
 
@@ -131,7 +131,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -266,6 +266,15 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("analysis.forest_trees", trees),
         fixed("analysis.forest_sample_size", sample_size),
         fixed("analysis.forest_contamination", contamination),
+    ]);
+    let DigestSettings { schedule, hours, of_services, retain, prompt_file, prompt_file_named, model } = digest;
+    values.extend([
+        fixed("digest.cron", schedule),
+        fixed("digest.period_hours", hours),
+        fixed("digest.services", of_services),
+        fixed("digest.retain_days", retain),
+        fixed("digest.prompt_file", (prompt_file, prompt_file_named)),
+        fixed("digest.model", model),
     ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([

@@ -159,6 +159,68 @@ pub struct HubSettings {
     pub heartbeat: HeartbeatSettings,
 }
 
+/// When digests are written, of what, and by whom.
+#[derive(Clone, Debug)]
+pub struct DigestSettings {
+    /// `None`: only when someone asks.
+    pub schedule: Option<Schedule>,
+    /// How long a period is that nobody named.
+    pub hours: u32,
+    /// Which services get one of their own, beside the one of all.
+    pub of_services: OfServices,
+    pub retain: Duration,
+    /// Instructions for the model, read anew for each run.
+    pub prompt_file: PathBuf,
+    /// Whether it is another than the usual one: then it must be there.
+    pub prompt_file_named: bool,
+    /// `None`: the local writer writes all.
+    pub model: Option<ModelSettings>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfServices {
+    /// Those with something to tell.
+    Notable,
+    All,
+    None,
+}
+
+impl OfServices {
+    pub fn from_name(name: &str) -> Option<OfServices> {
+        match name {
+            "notable" => Some(OfServices::Notable),
+            "all" => Some(OfServices::All),
+            "none" => Some(OfServices::None),
+            _ => None,
+        }
+    }
+}
+
+/// A language model behind an API compatible with OpenAI's.
+#[derive(Clone)]
+pub struct ModelSettings {
+    pub key: String,
+    /// Without a slash at its end.
+    pub base_url: String,
+    pub model: String,
+    /// For one answer, from the first byte sent to the last received.
+    pub timeout: Duration,
+    /// Further tries after one that failed or was refused.
+    pub retries: u32,
+    /// Of a day in UTC, prompts and answers together.
+    pub daily_tokens: u64,
+    pub max_output_tokens: u32,
+}
+
+impl std::fmt::Debug for ModelSettings {
+    /// The key stays out, but for whether it changed.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ModelSettings { key, base_url, model, timeout, retries, daily_tokens, max_output_tokens } = self;
+        let key: u64 = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        write!(out, "{:?}", (key as u16, base_url, model, timeout, retries, daily_tokens, max_output_tokens))
+    }
+}
+
 /// How hub and nodes find each other and keep in touch.
 #[derive(Clone, Debug)]
 pub struct MeshSettings {

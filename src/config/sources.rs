@@ -61,12 +61,14 @@ pub fn foreign_environment() -> Vec<(String, String)> {
 }
 
 /// Names that stand for one key, by role: (variable, key of a hub, key of a region's node).
-const PLAIN_NAMES: [(&str, &str, &str); 9] = [
+const PLAIN_NAMES: [(&str, &str, &str); 11] = [
     ("HEALTH_INTERVAL_CRON", "hub.schedule_cron", "hub.schedule_cron"),
     ("SERVICES_JSON", "hub.services_json", "hub.services_json"),
     ("DATABASE_URL", "store.url", "store.url"),
     ("DATABASE_USER", "store.username", "store.username"),
     ("DATABASE_PASSWORD", "store.password", "store.password"),
+    ("OPENAI_API_KEY", "digest.api_key", "digest.api_key"),
+    ("OPENAI_BASE_URL", "digest.base_url", "digest.base_url"),
     ("PROBEMESH_DATA_DIR", "hub.data_dir", "region.data_dir"),
     ("PROBEMESH_LOG_DIR", "log.dir", "log.dir"),
     ("PROBEMESH_ADMIN_PASSWORD", "hub.admin_password", "hub.admin_password"),

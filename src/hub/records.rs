@@ -12,6 +12,7 @@ use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
 use crate::store::analyst::AnalystStates;
 use crate::store::audit::Audit;
+use crate::store::digests::Digests;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
@@ -27,6 +28,7 @@ pub struct Records {
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
+    pub digests: Arc<Digests>,
     pub findings: Arc<Findings>,
     pub analyst_states: AnalystStates,
 }
@@ -44,7 +46,8 @@ impl Records {
         let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states })
+        let digests = Arc::new(Digests::open(store.database.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::analysis::analyzer::AnalyzerStatus;
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
+use crate::digest::digester::DigesterStatus;
 use crate::hub::aggregator::AggregatorStatus;
 use crate::hub::heartbeat::HeartbeatStatus;
 use crate::hub::ingest::Intake;
@@ -39,6 +40,9 @@ pub struct Tree {
     pub analyzer: Arc<Mutex<AnalyzerStatus>>,
     /// Of a hub that tells a dead-man service that it works.
     pub heartbeat: Option<Arc<Mutex<HeartbeatStatus>>>,
+    /// Of whoever writes digests.
+    pub digests: Arc<Mutex<GroupStatus>>,
+    pub digester: Arc<Mutex<DigesterStatus>>,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
@@ -105,6 +109,9 @@ impl Tree {
             let analyzer = analyzer_actor(&self.analyzer.lock().expect("no holder panics"));
             actors.push(group_actor(&analyst, now, vec![analyzer]));
         }
+        let digests = self.digests.lock().expect("no holder panics").clone();
+        let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
+        actors.push(group_actor(&digests, now, vec![digester]));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -147,6 +154,20 @@ fn analyzer_actor(status: &AnalyzerStatus) -> ActorView {
             ("failed_services", json!(status.failed)),
             ("busy_s", json!(status.busy.as_secs_f64())),
             ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
+fn digester_actor(status: &DigesterStatus) -> ActorView {
+    ActorView {
+        name: "digester".to_owned(),
+        state: if status.writing { "writing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("written", json!(status.written)),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+            ("next", json!(status.next.map(Timestamp::rfc3339))),
         ]),
         ..ActorView::default()
     }

@@ -10,6 +10,7 @@ use crate::analysis::analyzer::{Analyzer, AnalyzerArgs};
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
+use crate::digest::digester::{Digester, DigesterArgs};
 use crate::hub::aggregator::{Aggregator, AggregatorArgs, Recheck};
 use crate::hub::heartbeat::{Heartbeat, HeartbeatArgs};
 use crate::hub::ingest::{Ingest, IngestArgs, Intake};
@@ -74,6 +75,17 @@ pub fn analyst_wiring(analyzer: AnalyzerArgs) -> Wiring {
         Box::pin(async move {
             let (analyzer, _) = Actor::spawn_linked(None, Analyzer, analyzer, keeper).await?;
             Ok(vec![("analyzer".to_owned(), analyzer.get_cell())])
+        })
+    })
+}
+
+/// So is whoever writes digests.
+pub fn digest_wiring(digester: DigesterArgs) -> Wiring {
+    Box::new(move |keeper| {
+        let digester = digester.clone();
+        Box::pin(async move {
+            let (digester, _) = Actor::spawn_linked(None, Digester, digester, keeper).await?;
+            Ok(vec![("digester".to_owned(), digester.get_cell())])
         })
     })
 }

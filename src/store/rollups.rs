@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::aggregate::rollup::{DAY, HOUR, Held, MINUTE, Part, Rollup, Rule, Times, floor, joined, minutes, times};
 use crate::aggregate::verdict::Turn;
 use crate::model::check::CheckResult;
-use crate::model::id::ServiceId;
+use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::store::codec::order;
 use crate::store::connection::StoreError;
@@ -107,6 +107,14 @@ struct Source<'a> {
 }
 
 impl Results {
+    /// The regions a service has results from.
+    pub fn regions(&self, service: ServiceId) -> Vec<RegionName> {
+        let snapshot = self.inner.snapshot(Some(service));
+        let mut regions: Vec<RegionName> = snapshot.tails.iter().map(|(key, _)| key.1.clone()).collect();
+        regions.sort();
+        regions
+    }
+
     /// The spans of a window that have checks or known time, oldest first. Those of regions are merged.
     pub async fn rollups(&self, query: &RollupQuery, now: Timestamp) -> Result<Vec<Bucket>, StoreError> {
         let span = query.resolution.span();

@@ -11,6 +11,7 @@ use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
 use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
@@ -20,6 +21,7 @@ use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
+use probemesh::store::digests::Digests;
 use probemesh::store::findings::Findings;
 use probemesh::store::incidents::Incidents;
 use probemesh::store::nodes::Nodes;
@@ -141,6 +143,9 @@ impl World {
             store: store.clone(),
             services: services.clone(),
             incidents,
+            digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
+            digest_orders: busy_digester(),
+            digest_hours: 24,
             findings: findings.clone(),
             habits: Arc::default(),
             uptimes: Arc::default(),
@@ -254,6 +259,17 @@ pub async fn answer(response: LocalResponse<'_>) -> Answer {
     let headers = response.headers().iter().map(|header| (header.name().to_string(), header.value().to_owned())).collect();
     let text = response.into_string().await.unwrap_or_default();
     Answer { status, kind, headers, text }
+}
+
+/// Whoever writes digests is always at work on another.
+fn busy_digester() -> mpsc::Sender<Order> {
+    let (orders, mut taken) = mpsc::channel::<Order>(4);
+    tokio::spawn(async move {
+        while let Some(order) = taken.recv().await {
+            let _ = order.answer.send(Err(Refused::Busy));
+        }
+    });
+    orders
 }
 
 pub fn author() -> Author {

@@ -15,7 +15,7 @@ pub const PASSWORD: &str = "correct-horse-battery";
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_probemesh"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("PROBEMESH_") || name.starts_with("ROCKET_") {
+        if ["PROBEMESH_", "ROCKET_", "OPENAI_"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);
         }
     }

@@ -48,12 +48,18 @@ pub fn at(seconds: u64) -> Timestamp {
 
 impl World {
     pub async fn open(folder: &Path, clock: &Clock, boot: u64) -> World {
-        let environment = vec![
+        World::open_with(folder, clock, boot, &[]).await
+    }
+
+    /// With settings as the environment would give them.
+    pub async fn open_with(folder: &Path, clock: &Clock, boot: u64, settings: &[(&str, &str)]) -> World {
+        let mut environment = vec![
             ("PROBEMESH_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()),
             ("PROBEMESH_API__REQUESTS_PER_MINUTE".to_owned(), "100000".to_owned()),
             ("PROBEMESH_API__LOGINS_PER_MINUTE".to_owned(), "1000".to_owned()),
             ("PROBEMESH_API__ACCESS_LIFETIME_MINUTES".to_owned(), "1440".to_owned()),
         ];
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::load(&Sources { dir: PathBuf::from(folder), environment, role: Role::Hub }).unwrap();
         let mut hub = Hub::start(config, clock.clone(), HealthLog::off()).await.unwrap();
         let (events, findings) = (hub.events.subscribe(), hub.events.subscribe());
