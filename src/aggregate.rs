@@ -7,6 +7,8 @@ pub mod broke;
 #[cfg(feature = "hub")]
 pub mod change;
 #[cfg(feature = "hub")]
+pub mod endpoint;
+#[cfg(feature = "hub")]
 pub mod incident;
 #[cfg(feature = "hub")]
 pub mod rollup;

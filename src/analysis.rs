@@ -15,6 +15,9 @@ pub mod wording;
 
 pub mod forest;
 pub mod regions;
+
+pub mod performance;
+pub mod slope;
 pub mod trend;
 
 pub mod analyzer;

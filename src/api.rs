@@ -23,6 +23,7 @@ pub mod local;
 pub mod mask;
 pub mod metrics;
 pub mod openapi;
+pub mod performance;
 pub mod query;
 pub mod regions;
 pub mod results;
@@ -39,6 +40,7 @@ use rocket::{Build, Rocket, routes};
 
 use crate::api::access::Access;
 use crate::api::events::Streams;
+use crate::api::performance::Reports;
 use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
 
@@ -66,6 +68,9 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 statistics::read,
                 summary::read,
                 rollups::list,
+                performance::analysis,
+                performance::bottlenecks_of,
+                performance::recommendations,
                 incidents::list,
                 incidents::read,
                 incidents::acknowledge,
@@ -105,5 +110,6 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
         .manage(state)
         .manage(throttle)
         .manage(Streams::default())
+        .manage(Reports::default())
         .attach(access)
 }

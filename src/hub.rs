@@ -7,6 +7,7 @@
 pub mod aggregator;
 pub mod assign;
 pub mod doorman;
+pub mod endpoints;
 pub mod heartbeat;
 pub mod ingest;
 pub mod member;
@@ -63,6 +64,7 @@ use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, obser
 use crate::mesh::authority::Authority;
 use crate::region::{Drained, Region};
 use crate::store::Store;
+use crate::store::endpoints::EndpointHours;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
@@ -97,6 +99,8 @@ pub struct Hub {
     config: Config,
     clock: Clock,
     _refresh: Option<Task>,
+    endpoints: Arc<EndpointHours>,
+    _flushing: Task,
     /// Of the region of this process.
     sight: Option<Task>,
 }
@@ -255,6 +259,7 @@ impl Hub {
                 assigner.assign()
             })
         };
+        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
@@ -283,6 +288,7 @@ impl Hub {
             }),
             events: events.clone(),
             metrics,
+            endpoints: endpoints.clone(),
             nodes: records.nodes,
             token_issuer,
             node_revoked: Arc::new(move |node| revoked.remove(node, "the node was revoked")),
@@ -304,8 +310,10 @@ impl Hub {
             deliveries,
             mesh,
             config,
-            clock,
+            clock: clock.clone(),
             _refresh: refresh,
+            _flushing: endpoints::start(endpoints.clone(), clock),
+            endpoints,
             sight: None,
         })
     }
@@ -348,6 +356,7 @@ impl Hub {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }
         let _ = self.keeper.stop_and_wait(None, Some(limit.mul_f64(0.1))).await;
+        endpoints::last(&self.endpoints).await;
         self.store.shutdown().await.context("store was not closed cleanly")?;
         Ok(drained)
     }

@@ -1,4 +1,4 @@
-//! What every request gets: an id, a line in the log, a place in the metrics, and headers that keep browsers careful.
+//! What every request gets: an id, a line in the log, a place in the metrics and in the figures of its endpoint, and headers that keep browsers careful.
 //!
 //! **Invariant.** The log names the route, not the address: queries and ids of requests may hold what is nobody's business.
 
@@ -9,15 +9,21 @@ use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::Header;
 use rocket::{Data, Request, Response};
 
+use crate::aggregate::endpoint::{Endpoint, EndpointKind, UNMATCHED};
 use crate::api::metrics::Metrics;
 use crate::api::state::ApiState;
 use crate::clock::Clock;
+use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
+
+/// Routes whose answer waits for a check of what is watched.
+const WAITING: [&str; 2] = ["/api/monitor/services/<id>/check", "/api/monitor/checks/run"];
 
 /// Attached by `mount`.
 pub struct Access {
     clock: Clock,
     metrics: Arc<Metrics>,
+    endpoints: Arc<EndpointHours>,
 }
 
 struct Begun {
@@ -27,7 +33,7 @@ struct Begun {
 
 impl Access {
     pub fn new(state: &ApiState) -> Access {
-        Access { clock: state.clock.clone(), metrics: state.metrics.clone() }
+        Access { clock: state.clock.clone(), metrics: state.metrics.clone(), endpoints: state.endpoints.clone() }
     }
 
     fn begun<'r>(&self, request: &'r Request<'_>) -> &'r Begun {
@@ -48,10 +54,11 @@ impl Fairing for Access {
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let begun = self.begun(request);
         let took = self.clock.steady().saturating_sub(begun.at);
-        let route = request.route().map_or_else(|| "unmatched".to_owned(), |route| route.uri.to_string());
+        let route = request.route().map_or_else(|| UNMATCHED.to_owned(), |route| route.uri.to_string());
         let status = response.status().code;
         self.metrics.request(&route, status, took);
         let method = request.method().as_str();
+        self.endpoints.note(Endpoint { method: method.to_owned(), route: route.clone(), kind: kind(&route, response) }, status, took);
         let took_ms = took.as_micros() as f64 / 1e3;
         let asked_by_machines = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
         match status {
@@ -70,6 +77,19 @@ impl Fairing for Access {
         if request.uri().path().starts_with("/api/") {
             response.set_header(Header::new("Cache-Control", "no-store"));
         }
+    }
+}
+
+/// What the latency of an answer means.
+fn kind(route: &str, response: &Response<'_>) -> EndpointKind {
+    if WAITING.contains(&route) {
+        return EndpointKind::Waits;
+    }
+    match response.content_type() {
+        Some(kind) if kind.top() == "text" && kind.sub() == "event-stream" => EndpointKind::Stream,
+        Some(kind) if kind.is_html() || kind.is_css() || kind.is_javascript() => EndpointKind::Page,
+        Some(kind) if kind.top() == "image" || kind.top() == "font" => EndpointKind::Page,
+        _ => EndpointKind::Answer,
     }
 }
 

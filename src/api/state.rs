@@ -23,6 +23,7 @@ use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::digests::Digests;
+use crate::store::endpoints::EndpointHours;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
@@ -65,6 +66,8 @@ pub struct ApiState {
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
+    /// How this API itself fares.
+    pub endpoints: Arc<EndpointHours>,
     pub nodes: Arc<Nodes>,
     /// `None`: this hub takes no nodes.
     pub token_issuer: Option<TokenIssuer>,

@@ -88,30 +88,36 @@ fn write_rollup(out: &mut Writer, rollup: &Rollup) {
     out.number(rollup.attempts);
     write_failures(out, &rollup.failures);
     for sketch in std::iter::once(&rollup.latency).chain(&rollup.phases) {
-        out.number(sketch.bins().len() as u64);
-        let mut next = 0u64;
-        for (bucket, count) in sketch.bins() {
-            out.number(u64::from(*bucket) - next);
-            out.number(*count);
-            next = u64::from(*bucket) + 1;
-        }
-        out.number(sketch.sum_us());
+        write_sketch(out, sketch);
     }
+}
+
+pub(super) fn write_sketch(out: &mut Writer, sketch: &Sketch) {
+    out.number(sketch.bins().len() as u64);
+    let mut next = 0u64;
+    for (bucket, count) in sketch.bins() {
+        out.number(u64::from(*bucket) - next);
+        out.number(*count);
+        next = u64::from(*bucket) + 1;
+    }
+    out.number(sketch.sum_us());
+}
+
+pub(super) fn read_sketch(from: &mut Reader) -> Result<Sketch, Damage> {
+    let mut bins = Vec::new();
+    let mut next = 0u64;
+    for _ in 0..from.number()? {
+        let bucket = next.saturating_add(from.number()?);
+        bins.push((u16::try_from(bucket).map_err(|error| error.to_string())?, from.number()?));
+        next = bucket.saturating_add(1);
+    }
+    Sketch::from_bins(bins, from.number()?).ok_or_else(|| "buckets count too much".to_owned())
 }
 
 fn read_rollup(from: &mut Reader) -> Result<Rollup, Damage> {
     let (checks, attempts) = (from.number()?, from.number()?);
     let failures = read_failures(from)?;
-    let mut sketch = || {
-        let mut bins = Vec::new();
-        let mut next = 0u64;
-        for _ in 0..from.number()? {
-            let bucket = next.saturating_add(from.number()?);
-            bins.push((u16::try_from(bucket).map_err(|error| error.to_string())?, from.number()?));
-            next = bucket.saturating_add(1);
-        }
-        Sketch::from_bins(bins, from.number()?).ok_or_else(|| "buckets count too much".to_owned())
-    };
+    let mut sketch = || read_sketch(from);
     let latency = sketch()?;
     let phases = [sketch()?, sketch()?, sketch()?, sketch()?, sketch()?];
     Ok(Rollup { checks, attempts, failures, latency, phases })

@@ -50,7 +50,7 @@ impl Resolution {
     }
 
     /// What one record of it covers.
-    fn record_span(self) -> i64 {
+    pub(super) fn record_span(self) -> i64 {
         if self == Resolution::Minute { HOUR } else { DAY }
     }
 }
@@ -98,12 +98,12 @@ pub struct WindowUptime {
 }
 
 /// One series as a reader sees it.
-struct Source<'a> {
-    snapshot: &'a Snapshot,
-    key: &'a SeriesKey,
-    series: &'a Series,
+pub(super) struct Source<'a> {
+    pub snapshot: &'a Snapshot,
+    pub key: &'a SeriesKey,
+    pub series: &'a Series,
     /// For hours that have no rollups yet.
-    rule: Rule,
+    pub rule: Rule,
 }
 
 impl Results {
@@ -199,7 +199,7 @@ impl Results {
 
 impl Inner {
     /// The parts of a series that begin in a window, and those of the records around its ends.
-    async fn parts(&self, source: &Source<'_>, resolution: Resolution, from: i64, to: i64) -> Result<Parts, StoreError> {
+    pub(super) async fn parts(&self, source: &Source<'_>, resolution: Resolution, from: i64, to: i64) -> Result<Parts, StoreError> {
         let record = resolution.record_span();
         let first = from.div_euclid(record) * record;
         let mut parts = self.stored_parts(source.key, resolution, first, to).await?;
@@ -235,7 +235,7 @@ impl Inner {
     }
 
     /// Makes the parts of hours that are not made, in place of those that are there.
-    async fn make_up(
+    pub(super) async fn make_up(
         &self,
         source: &Source<'_>,
         resolution: Resolution,
@@ -262,7 +262,12 @@ impl Inner {
     async fn results_of(&self, source: &Source<'_>, from: i64, to: i64) -> Result<Vec<CheckResult>, StoreError> {
         let Source { snapshot, key, series, .. } = source;
         let mut results = Vec::new();
-        for block in self.blocks_of(key, from, to.saturating_add(self.limits.longest_span)).await? {
+        // No block holds what began after the newest result of all blocks.
+        let blocks = match series.latest_sealed.is_some_and(|latest| latest >= from) {
+            true => self.blocks_of(key, from, to.saturating_add(self.limits.longest_span)).await?,
+            false => Vec::new(),
+        };
+        for block in blocks {
             let seen = block.start < to && snapshot.shows(key, block.serial);
             if let Some(data) = block.data.filter(|_| seen) {
                 take_rows(&data, key, from, to, &mut results)?;
@@ -276,7 +281,7 @@ impl Inner {
 }
 
 /// The hours between two instants that are marked as due, or have results in the tail.
-fn unmade(source: &Source<'_>, from: i64, to: i64) -> BTreeSet<i64> {
+pub(super) fn unmade(source: &Source<'_>, from: i64, to: i64) -> BTreeSet<i64> {
     let Source { snapshot, key, series, .. } = source;
     let marked = snapshot.due.range(hour_of(from)..=hour_of(to)).filter(|(_, keys)| keys.contains(*key)).map(|(hour, _)| *hour);
     let waiting = series.tail.rows().iter().filter(|row| (from..to).contains(&row.started)).map(|row| hour_of(row.started));

@@ -22,6 +22,7 @@ use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
 use probemesh::store::digests::Digests;
+use probemesh::store::endpoints::EndpointHours;
 use probemesh::store::findings::Findings;
 use probemesh::store::incidents::Incidents;
 use probemesh::store::nodes::Nodes;
@@ -130,6 +131,7 @@ impl World {
             public_url: Some("https://hub.example".to_owned()),
         };
         alter(&mut settings);
+        let endpoints = Arc::new(EndpointHours::new(database.clone(), clock.clone()));
         let sessions = Arc::new(Sessions::new(database, clock.clone(), settings.refresh_lifetime));
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
@@ -170,6 +172,7 @@ impl World {
             tree: Arc::new(|| Box::pin(async { tree() })),
             events: events.clone(),
             metrics: metrics.clone(),
+            endpoints,
             nodes: nodes.clone(),
             token_issuer: TokenIssuer::new(&mesh(), &authority, nodes.clone()),
             node_revoked: Arc::new(move |node| noted.lock().expect("no holder panics").push(node.to_string())),

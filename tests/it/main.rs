@@ -14,6 +14,7 @@ mod ingest;
 mod joining;
 mod monitor;
 mod openai_server;
+mod performance;
 mod probe;
 mod process;
 mod readme;
