@@ -152,7 +152,7 @@ impl Detector {
         let news = self.novelty.observe(value, &habit, self.pace);
         self.seen = self.seen.saturating_add(1);
 
-        // Of the first rows each is a surprise, and none is told: they must not hush what comes after.
+        // In the first samples every one is a record: told of those, the memory would hush what comes for hours.
         let (novelty, jump) = if self.seen > SILENT {
             (self.told_novelty.news(elapsed.hours, news.loudest()), self.told_jump.news(elapsed.hours, jump))
         } else {
