@@ -4,9 +4,11 @@
 //! written is lost and written again: a due digest at the next start, since the store shows that it is missing; one that was
 //! ordered when it is ordered again.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +21,7 @@ use crate::model::digest::Digest;
 use crate::model::id::{RegionName, ServiceId};
 use crate::model::schedule::Place;
 use crate::model::time::Timestamp;
+use crate::store::connection::StoreError;
 use crate::supervise::Task;
 
 /// Orders that may wait for the actor, which takes each at once.
@@ -171,7 +174,7 @@ impl DigesterState {
     ) -> Task {
         let (desk, myself) = (self.args.desk.clone(), myself.clone());
         Task::spawn(async move {
-            let outcome = desk.write(hours, until, service).await.map_err(|error| error.to_string());
+            let outcome = caught(desk.write(hours, until, service)).await;
             let _ = myself.cast(DigesterMsg::Written(Written { due, outcome }));
         })
     }
@@ -190,7 +193,7 @@ impl DigesterState {
         {
             let (desk, inputs, myself) = (self.args.desk.clone(), inputs.clone(), myself.clone());
             self.services = Some(Task::spawn(async move {
-                let outcome = desk.write_services(&inputs).await.map_err(|error| error.to_string());
+                let outcome = caught(desk.write_services(&inputs)).await;
                 let _ = myself.cast(DigesterMsg::ServicesWritten(outcome));
             }));
         }
@@ -247,10 +250,27 @@ impl DigesterState {
     }
 }
 
-/// The first time of the schedule after an instant that is not too long ago.
+/// What went wrong in words; a panic too, or whoever waits would wait for ever.
+async fn caught<T>(writing: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+    match AssertUnwindSafe(writing).catch_unwind().await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err("writing it panicked".to_owned()),
+    }
+}
+
+/// The first time of the schedule after an instant, or the last one that is past.
 fn next_due(args: &DigesterArgs, after: Timestamp) -> Option<Timestamp> {
     let schedule = args.desk.settings.schedule.as_ref()?;
     // Without a spread the place does not matter.
     let place = Place::of(ServiceId(0), &RegionName::from(""));
-    Some(schedule.next_after(place, after.max(args.clock.now().minus(MAKE_UP))))
+    let now = args.clock.now();
+    let mut due = schedule.next_after(place, after.max(now.minus(MAKE_UP)));
+    // Of several that were missed the last one is enough.
+    loop {
+        let next = schedule.next_after(place, due);
+        if next > now {
+            return Some(due);
+        }
+        due = next;
+    }
 }
