@@ -281,12 +281,13 @@ fn hodges_lehmann(mut values: Vec<f64>, growth: f64) -> (f64, f64, f64) {
         .flat_map(|one| values[one..].iter().map(move |other| (one, *other)))
         .map(|(one, other)| (values[one] + other) / 2.0)
         .collect();
-    means.sort_by(f64::total_cmp);
     let (count, last) = (count as f64, means.len() - 1);
     let reach = 1.96 * (count * (count + 1.0) * (2.0 * count + 1.0) / 24.0 * growth).sqrt();
     let low = (means.len() as f64 / 2.0 - reach).floor().max(0.0) as usize;
-    let middle = (means[last / 2] + means[last.div_ceil(2)]) / 2.0;
-    (middle, means[low.min(last)], means[last - low.min(last)])
+    // The four that are wanted, without the order of the rest.
+    let mut at = |rank: usize| *means.select_nth_unstable_by(rank, f64::total_cmp).1;
+    let middle = (at(last / 2) + at(last.div_ceil(2))) / 2.0;
+    (middle, at(low.min(last)), at(last - low.min(last)))
 }
 
 /// How many times the binomial variance the failures of blocks show, at least once.

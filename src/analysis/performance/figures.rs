@@ -182,8 +182,11 @@ impl Collector {
             .map(|(service, regions)| {
                 let series: Vec<&Series> = regions.iter().map(|(_, series)| *series).collect();
                 let whole = figures(&series, apart, true);
-                let regions = regions.into_iter().map(|(region, series)| (region.clone(), figures(&[series], apart, false)));
-                ServiceFigures { service, figures: whole, regions: regions.collect() }
+                // One region alone is the whole.
+                let alone = (regions.len() == 1).then(|| Figures { phase_trends: [None; 5], ..whole.clone() });
+                let of = |series: &Series| alone.clone().unwrap_or_else(|| figures(&[series], apart, false));
+                let regions = regions.iter().map(|(region, series)| ((*region).clone(), of(series)));
+                ServiceFigures { service, regions: regions.collect(), figures: whole }
             })
             .collect();
         let regions = by_region.into_iter().map(|(region, series)| (region.clone(), figures(&series, apart, true))).collect();
