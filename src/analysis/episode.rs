@@ -2,7 +2,7 @@
 //!
 //! A detector is surprised once by what then stays as it is, and a habit follows what lasts. So an episode keeps what was
 //! expected when it began, and goes on as long as samples stay nearer to the odd level than to that. It ends once enough samples
-//! in a row are back, or when it has lasted so long that it is the habit.
+//! in a row are back, or when it has lasted so long that it is the habit. What comes again soon after resumes it.
 //!
 //! Several times that are odd at once in one region have one cause: the phase that explains most of the change is named, the
 //! others are evidence. Regions in which the same is odd at the same time share one finding. What was odd in a single sample is told
@@ -33,6 +33,9 @@ const HABIT_AFTER: Duration = Duration::from_secs(24 * 3600);
 const LEVEL_AFTER: u32 = 10;
 /// A region that was not heard for so long beside two of its spans ends its part.
 const SILENT_AFTER: Duration = Duration::from_secs(30 * 60);
+/// What is odd again so many spans after it was last is the same episode, resumed: a service that fails for a while every quarter of an
+/// hour has one trouble, not four an hour.
+const RESUMED_WITHIN: i64 = 30;
 /// Quiet samples after which what was never told is dropped.
 const DROPPED_AFTER: u32 = 2;
 /// Times as large as usual that are told at the first sample, if it rests on so many checks.
@@ -76,6 +79,8 @@ pub struct Change {
 #[derive(Clone, Debug, Default)]
 pub struct Episodes {
     open: Vec<Episode>,
+    /// Told and over, and resumed should it come again soon.
+    lately: Vec<Episode>,
     past: Vec<Past>,
     /// The end of the newest span of each region.
     heard: BTreeMap<RegionName, Timestamp>,
@@ -136,7 +141,7 @@ impl Episodes {
             let Finding { signal, shape, since, .. } = *finding;
             finding.ended.map(|ended| Past { signal, shape, since, ended })
         };
-        Episodes { open, past: findings.iter().filter_map(past).collect(), heard: BTreeMap::new() }
+        Episodes { open, lately: Vec::new(), past: findings.iter().filter_map(past).collect(), heard: BTreeMap::new() }
     }
 
     /// Takes the next row of one region.
@@ -145,7 +150,9 @@ impl Episodes {
         let heard = self.heard.entry(row.region.clone()).or_insert(end);
         *heard = end;
         // What a person has called none was ended with that word.
-        self.open.retain(|episode| !context.dismissals.iter().any(|dismissal| dismissal.finding == episode.id));
+        let dismissed = |episode: &Episode| context.dismissals.iter().any(|dismissal| dismissal.finding == episode.id);
+        self.open.retain(|episode| !dismissed(episode));
+        self.lately.retain(|episode| !dismissed(episode));
         let mut odds = spot(row, context.least_change);
         let mut touched = Vec::new();
         for episode in &mut self.open {
@@ -157,12 +164,24 @@ impl Episodes {
             touched.push(before != episode.parts.get(&row.region).map(|part| (part.odd, part.over)));
         }
         for odd in odds {
-            if !self.past.iter().any(|past| past.holds(&odd, row)) {
+            if let Some(mut again) = self.resume(row, &odd) {
+                again.join(row, odd);
+                self.open.push(again);
+                touched.push(true);
+            } else if !self.past.iter().any(|past| past.holds(&odd, row)) {
                 self.open.push(Episode::new(context.service, row, odd));
                 touched.push(true);
             }
         }
         self.settle(&touched, context, row.at)
+    }
+
+    /// Takes out the episode that something odd goes on with, if it was over only for a while.
+    fn resume(&mut self, row: &Row, odd: &Odd) -> Option<Episode> {
+        let soon = |episode: &Episode| row.at.0.saturating_sub(episode.last().0) <= RESUMED_WITHIN.saturating_mul(row.span);
+        let young = |episode: &Episode| row.at.since(episode.since) < HABIT_AFTER;
+        let index = self.lately.iter().position(|episode| episode.is_cause_of(odd) && soon(episode) && young(episode))?;
+        Some(self.lately.remove(index))
     }
 
     /// Ends what nothing was heard of for long.
@@ -214,7 +233,10 @@ impl Episodes {
                 changes.push(Change { what: What::Ended, finding: episode.finding(context, regions) });
             }
         }
-        self.open.retain(|episode| !episode.is_over());
+        let (over, open) = std::mem::take(&mut self.open).into_iter().partition(Episode::is_over);
+        self.open = open;
+        self.lately.extend(Vec::into_iter(over).filter(|episode| episode.told));
+        self.lately.retain(|episode| now.since(episode.last()) < HABIT_AFTER);
         changes
     }
 }
@@ -356,6 +378,11 @@ impl Episode {
         part.over = part.quiet >= patience || row.at.since(since) >= HABIT_AFTER;
     }
 
+    /// The last odd sample.
+    fn last(&self) -> Timestamp {
+        self.parts.values().map(|part| part.last).max().unwrap_or(self.since)
+    }
+
     fn is_over(&self) -> bool {
         self.parts.values().all(|part| part.over)
     }
@@ -388,7 +415,7 @@ impl Episode {
     }
 
     fn finding(&self, context: &Context, regions_heard: usize) -> Finding {
-        let last = self.parts.values().map(|part| part.last).max().unwrap_or(self.since);
+        let last = self.last();
         let span = self.parts.values().map(|part| part.span).max().unwrap_or(0);
         let by_region = self.parts.iter().map(|(region, part)| Evidence {
             at: part.last,

@@ -192,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_odd_within_the_first_day_is_told_as_by_one_who_learns() {
+        let mut series = Series::default();
+        let mut minutes = 0..;
+        let mut take = |ms: u32| {
+            let minute = minutes.next().unwrap_or(0);
+            let time = f64::from(ms * 1_000 + minute * 37 % 11 * 100);
+            series.take(&sample("eu", minute, [Some(time), None, None, None, None, None], 3, 0), &settings()).times[0].clone()
+        };
+        assert!((0..90).all(|_| !take(20).odd));
+        let slow = take(200);
+        assert!(slow.odd && slow.learning.is_some_and(|learning| learning.need == 1_440), "{slow:?}");
+    }
+
+    #[test]
     fn the_few_that_pass_while_most_fail_teach_nothing() {
         let mut series = Series::default();
         let times = [Some(20_000.0), None, None, None, None, None];

@@ -25,14 +25,19 @@ impl Person {
     }
 
     pub async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
+        self.find(path).await?.with_context(|| format!("the hub has nothing at {path}"))
+    }
+
+    /// `None`: there is no such thing.
+    pub async fn find(&mut self, path: &str) -> anyhow::Result<Option<Value>> {
         self.ask(Method::GET, path, None).await
     }
 
     pub async fn post(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::POST, path, Some(body)).await
+        self.ask(Method::POST, path, Some(body)).await?.with_context(|| format!("the hub has nothing at {path}"))
     }
 
-    async fn ask(&mut self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn ask(&mut self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Option<Value>> {
         let mut fresh = self.token.is_none();
         loop {
             if self.token.is_none() {
@@ -51,10 +56,13 @@ impl Person {
                 continue;
             }
             let text = answer.text().await.with_context(|| format!("the hub's answer at {path} broke off"))?;
+            if status == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
             if !status.is_success() {
                 bail!("{method} {path}: {status} {text}");
             }
-            return serde_json::from_str(&text).with_context(|| format!("the hub's answer at {path} is not JSON"));
+            return serde_json::from_str(&text).map(Some).with_context(|| format!("the hub's answer at {path} is not JSON"));
         }
     }
 

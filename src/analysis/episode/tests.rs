@@ -110,6 +110,28 @@ fn a_failure_burst_is_a_finding_of_its_own() {
 }
 
 #[test]
+fn what_comes_again_soon_is_the_same_finding_and_what_comes_later_another() {
+    let burst = |minutes: u32| minutes < 3 || (15..18).contains(&minutes) || (80..83).contains(&minutes);
+    let (mut episodes, mut changes) = (Episodes::default(), Vec::new());
+    for minutes in 0..100 {
+        let mut of = row("eu-west", minutes, 10.0, None, false);
+        if burst(minutes) {
+            of.errors = ErrorAssessment { checks: 60, failed: 20, habit: 0.002, score: 0.7, odd: true, learning: None };
+        }
+        changes.extend(take(&mut episodes, &of));
+    }
+    let [first, .., last] = &changes[..] else { panic!("{changes:?}") };
+    let of_first: Vec<&Finding> = changes.iter().map(|change| &change.finding).filter(|finding| finding.id == first.finding.id).collect();
+    assert_eq!(
+        told(&changes),
+        ["opened errors eu-west", "ended errors eu-west", "ended errors eu-west", "opened errors eu-west", "ended errors eu-west"]
+    );
+    assert!(of_first.iter().any(|finding| finding.ended.is_none() && finding.last == minute(15)), "it is open again");
+    assert_eq!(of_first.last().map(|finding| (finding.since, finding.ended, finding.samples)), Some((minute(0), Some(minute(18)), 6)));
+    assert_eq!((last.finding.since, last.finding.samples), (minute(80), 3));
+}
+
+#[test]
 fn a_restart_goes_on_with_what_was_open_and_tells_nothing_twice() {
     let (mut whole, mut changes) = (Episodes::default(), Vec::new());
     let rows: Vec<Row> =
