@@ -28,6 +28,6 @@ pub fn settings() -> AnalysisSettings {
         quiet_samples: 5,
         least_change: 0.1,
         retain: Duration::from_secs(400 * 86_400),
-        forest: ForestSettings { trees: 100, sample_size: 256, contamination: 0.01 },
+        forest: ForestSettings { trees: 100, sample_size: 256, contamination: 0.01, every: Duration::from_secs(6 * 3600), seed: 1 },
     }
 }
