@@ -285,7 +285,8 @@ async fn a_days_tokens_are_not_overspent_and_a_restart_forgets_neither_them_nor_
     assert_eq!(server.asked().len(), asked, "a restart gave the day its tokens back");
     // The next day has its own.
     clock.advance(Duration::from_secs(13 * 3600)).await;
-    assert_eq!(run(&world, &clock).await["writer"], "openai");
+    let next_day = run(&world, &clock).await;
+    assert!(!next_day["writer_reason"].as_str().unwrap().contains("budget") && server.asked().len() > asked, "{next_day:#}");
     world.stop().await;
 }
 
