@@ -10,6 +10,8 @@ pub mod access;
 #[cfg(feature = "hub")]
 pub mod analyze;
 #[cfg(feature = "hub")]
+pub mod bench_detector;
+#[cfg(feature = "hub")]
 pub mod check;
 #[cfg(feature = "hub")]
 pub mod check_view;
@@ -74,6 +76,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The anomaly detector over files of samples, as it runs in production; or its false alarms and cost
+    #[cfg(feature = "hub")]
+    BenchDetector(bench_detector::BenchDetectorArgs),
     /// Makes a token with which one machine joins a region; lists and revokes them
     #[cfg(feature = "hub")]
     RegionToken(region_token::RegionTokenArgs),
@@ -133,6 +138,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
         Some(Command::Inspect { json }) => inspect::run(json),
+        Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),
         Some(Command::Join(args)) => join::run(&args),

@@ -15,7 +15,7 @@ use crate::model::finding::{Learning, Shape, Signal};
 use crate::model::id::RegionName;
 use crate::model::time::Timestamp;
 
-/// Samples a time needs before a firm word, whatever the detector makes of fewer.
+/// Samples a time needs before anything is told of it; until the detector calls itself learnt, it is told with less confidence.
 const NEEDED: u32 = 60;
 /// A difference of fewer microseconds matters to nobody.
 const LEAST_US: f64 = 500.0;
@@ -120,13 +120,14 @@ impl Habit {
 
     fn take(&mut self, signal: Signal, at: Timestamp, value: f64, settings: &AnalysisSettings) -> Reading {
         let Assessment { score, expected, scale, kind, learning } = self.detector.observe(at, value);
-        let need = learning.map_or(NEEDED, |learning| learning.need.max(NEEDED));
-        let learning = (self.seen < need || learning.is_some()).then_some(Learning { have: self.seen, need });
         self.seen = self.seen.saturating_add(1);
+        let young = self.seen <= NEEDED;
+        let need = learning.map_or(NEEDED, |learning| learning.need.max(NEEDED));
+        let learning = (young || learning.is_some()).then_some(Learning { have: self.seen, need });
         let score = if score.is_finite() { score.clamp(0.0, 1.0) } else { 0.0 };
         let matters =
             expected.is_some_and(|expected| matters(value, expected, settings.least_change) && stands_out(value, expected, scale));
-        let odd = matters && learning.is_none() && is_anomaly(score, &detector_settings(settings));
+        let odd = matters && !young && is_anomaly(score, &detector_settings(settings));
         Reading { signal, observed: value, expected, score, odd, shape: kind.map(shape), learning }
     }
 }
@@ -181,13 +182,13 @@ mod tests {
     fn learning_is_said_and_ends() {
         let mut series = Series::default();
         let mut learning = Vec::new();
-        for minute in 0..200 {
+        for minute in 0..1_600 {
             let row = series.take(&sample("eu", minute, [Some(20_000.0), None, None, None, None, None], 3, 0), &settings());
             learning.push(row.times[0].learning);
             assert!(!row.times[0].odd);
         }
-        assert_eq!(learning[0].map(|learning| learning.have), Some(0));
-        assert!(learning[0].is_some_and(|learning| learning.need >= NEEDED) && learning[199].is_none());
+        assert_eq!(learning[0].map(|learning| learning.have), Some(1));
+        assert!(learning[0].is_some_and(|learning| learning.need >= NEEDED) && learning[1_599].is_none());
     }
 
     #[test]

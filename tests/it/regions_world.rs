@@ -57,6 +57,7 @@ impl World {
             ("PROBEMESH_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()),
             ("PROBEMESH_API__REQUESTS_PER_MINUTE".to_owned(), "100000".to_owned()),
             ("PROBEMESH_API__LOGINS_PER_MINUTE".to_owned(), "1000".to_owned()),
+            ("PROBEMESH_API__ACCESS_LIFETIME_MINUTES".to_owned(), "1440".to_owned()),
         ];
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::load(&Sources { dir: PathBuf::from(folder), environment, role: Role::Hub }).unwrap();

@@ -44,6 +44,8 @@ pub struct Desk {
     unsaved: VecDeque<Change>,
     swept: Duration,
     forgotten: Duration,
+    /// Whether findings may have opened or ended since they were counted.
+    recount: bool,
 }
 
 struct Watched {
@@ -79,6 +81,7 @@ impl Desk {
             unsaved: VecDeque::new(),
             swept: now,
             forgotten: now,
+            recount: true,
         }
     }
 
@@ -122,8 +125,12 @@ impl Desk {
         let mut wanted: Vec<ServiceId> = wanted.into_iter().filter(|service| !self.watched.contains_key(service)).collect();
         let later = wanted.split_off(wanted.len().min(PRIMED));
         self.unfinished.get_or_insert_default().extend(later.into_iter().filter(|service| !self.waiting.contains_key(service)));
-        for service in wanted {
-            match prime(&self.args, service).await? {
+        for (index, service) in wanted.iter().copied().enumerate() {
+            let primed = prime(&self.args, service).await;
+            if primed.is_err() {
+                self.unfinished.get_or_insert_default().extend(&wanted[index..]);
+            }
+            match primed? {
                 Some(Primed { watch, missed, through }) => {
                     let now = self.args.clock.now();
                     let waiting = self.waiting.entry(service).or_default();
@@ -141,16 +148,16 @@ impl Desk {
     /// Has a slice of the waiting samples judged, apart from everything that answers somebody.
     async fn judge(&mut self) {
         let now = self.args.clock.now();
-        let mut dismissals = self.args.findings.dismissals();
         let due: Vec<ServiceId> = self.waiting.keys().filter(|service| self.watched.contains_key(service)).copied().take(SLICE).collect();
+        if due.is_empty() {
+            return;
+        }
+        let mut dismissals = self.args.findings.dismissals();
         let mut jobs = Vec::with_capacity(due.len());
         for service in due {
             let (Some(mut samples), Some(watched)) = (self.waiting.remove(&service), self.watched.remove(&service)) else { continue };
             samples.retain(|sample| !was_missed(sample, &watched.through, now) || !watched.fresh);
             jobs.push(Job { service, watched, samples, dismissals: dismissals.remove(&service).unwrap_or_default() });
-        }
-        if jobs.is_empty() {
-            return;
         }
         let (settings, began) = (self.args.settings.clone(), self.args.clock.steady());
         let judged = tokio::task::spawn_blocking(move || {
@@ -196,7 +203,7 @@ impl Desk {
         if steady < self.swept + SWEPT_EVERY {
             return Ok(());
         }
-        self.swept = steady;
+        (self.swept, self.recount) = (steady, true);
         let board = self.args.board.clone();
         let gone: Vec<ServiceId> = self.watched.keys().filter(|service| board.name(**service).is_none()).copied().collect();
         for service in gone {
@@ -228,6 +235,7 @@ impl Desk {
         while let Some(change) = self.unsaved.front() {
             let again = change.what == What::Opened && self.args.findings.contains(&change.finding.id);
             self.args.findings.save(std::slice::from_ref(&change.finding)).await?;
+            self.recount = true;
             if let Some(change) = self.unsaved.pop_front()
                 && !again
             {
@@ -274,13 +282,17 @@ impl Desk {
         Ok(())
     }
 
-    fn show(&self, failed: Option<&StoreError>) {
-        let open = self.args.findings.count(&FindingQuery { open: Some(true), dismissed: None, ..FindingQuery::default() });
-        self.args.metrics.findings_open(open);
+    fn show(&mut self, failed: Option<&StoreError>) {
+        if std::mem::take(&mut self.recount) {
+            let going_on = FindingQuery { open: Some(true), dismissed: None, ..FindingQuery::default() };
+            let open = self.args.findings.count(&going_on);
+            self.args.metrics.findings_open(open);
+            self.args.status.lock().expect("no holder panics").open = open;
+        }
         let counts = self.args.gatherer.samples().counts;
         let mut status = self.args.status.lock().expect("no holder panics");
         status.services = self.watched.len();
-        (status.late, status.ahead, status.open, status.unsaved) = (counts.late, counts.ahead, open, self.unsaved.len());
+        (status.late, status.ahead, status.unsaved) = (counts.late, counts.ahead, self.unsaved.len());
         status.last_run = Some(self.args.clock.now());
         let cause = failed.map(|err| format!("{err:#}"));
         if let Some(cause) = &cause
