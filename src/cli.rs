@@ -8,6 +8,8 @@ pub mod region;
 #[cfg(feature = "hub")]
 pub mod access;
 #[cfg(feature = "hub")]
+pub mod bench_detector;
+#[cfg(feature = "hub")]
 pub mod check;
 #[cfg(feature = "hub")]
 pub mod check_view;
@@ -69,6 +71,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The anomaly detector over files of samples, as it runs in production; or its false alarms and cost
+    #[cfg(feature = "hub")]
+    BenchDetector(bench_detector::BenchDetectorArgs),
     /// Makes a token with which one machine joins a region; lists and revokes them
     #[cfg(feature = "hub")]
     RegionToken(region_token::RegionTokenArgs),
@@ -127,6 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
         Some(Command::Inspect { json }) => inspect::run(json),
+        Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),
         Some(Command::Join(args)) => join::run(&args),

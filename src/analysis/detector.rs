@@ -152,10 +152,14 @@ impl Detector {
         let news = self.novelty.observe(value, &habit, self.pace);
         self.seen = self.seen.saturating_add(1);
 
-        let novelty = self.told_novelty.news(elapsed.hours, news.loudest());
-        let jump = self.told_jump.news(elapsed.hours, jump);
+        // In the first samples every one is a record: told of those, the memory would hush what comes for hours.
+        let (novelty, jump) = if self.seen > SILENT {
+            (self.told_novelty.news(elapsed.hours, news.loudest()), self.told_jump.news(elapsed.hours, jump))
+        } else {
+            (0.0, 0.0)
+        };
         let (novelty, jump) = ((novelty / NOVEL).powi(3), jump / SUDDEN);
-        let surprise = if self.seen > SILENT { novelty.max(jump) } else { 0.0 };
+        let surprise = novelty.max(jump);
         let kind = (surprise > 0.0).then(|| kind(&news, novelty >= jump, value > expected));
         Assessment {
             score: surprise / (surprise + 1.0),

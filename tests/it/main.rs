@@ -2,6 +2,7 @@
 
 mod api;
 mod api_world;
+mod bench_detector;
 mod binary;
 mod blocks;
 mod config;

@@ -24,6 +24,8 @@ const LEVEL_HOURS: f64 = 4.0;
 const RESTLESS_HOURS: f64 = 12.0;
 /// A level is news at half the distance a single value is.
 const LEVEL_WEIGHT: f64 = 2.0;
+/// A rhythm missed is news at two thirds of that distance: it is weighed down by its trust as well.
+const RHYTHM_WEIGHT: f64 = 1.5;
 /// Samples before the means of hours are trusted.
 const SETTLED: u32 = 20;
 /// What is less than this share of all the values ever seen span means nothing.
@@ -83,7 +85,7 @@ impl Novelty {
         let mut news = News { value: self.value_frontier.surprise(value, reach(20.0, 10.0), floor), ..News::default() };
         news.stillness = self.stillness.surprise(value, pace.rows(60.0 * DAY));
         if let Some(expected) = habit.expected {
-            news.rhythm = habit.trust * self.rhythm_frontier.surprise(value - expected, reach(30.0, 10.0), floor);
+            news.rhythm = RHYTHM_WEIGHT * habit.trust * self.rhythm_frontier.surprise(value - expected, reach(30.0, 10.0), floor);
         }
         if self.seen <= SETTLED {
             return news;
