@@ -45,7 +45,8 @@ impl Frontier {
         }
         let outside = (figure - self.high).max(self.low - figure).max(0.0);
         let usual = self.distance + floor;
-        let surprise = if outside > 0.0 && usual > 0.0 { (outside / usual).ln_1p() } else { 0.0 };
+        // Of the first few each is a record, beside distances that are hardly known yet.
+        let surprise = if outside > 0.0 && usual > 0.0 && self.count > TRUSTED { (outside / usual).ln_1p() } else { 0.0 };
         self.learn(figure, reach, usual);
         surprise
     }
