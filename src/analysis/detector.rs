@@ -135,7 +135,7 @@ impl Detector {
             novelty: Novelty::default(),
             jump: Jump::default(),
             told_novelty: Told::new(12.0, 1.2),
-            told_jump: Told::new(6.0, 1.5),
+            told_jump: Told::new(5.0, 1.6),
         }
     }
 
