@@ -266,7 +266,11 @@ fn changes(watched: &[&Watched], apart: i64) -> Vec<Change> {
             ([(region, trend)], 2..) => change(watched, Signal::Latency, Some(region), trend),
             _ => whole(trend::Measure::Latency).and_then(|trend| change(watched, Signal::Latency, None, trend)),
         };
-        found.extend(latency.map(|change| Change { phase: mover(&watched.measured, apart, change.worse), ..change }));
+        // Of one region alone the phases are not kept by the hour.
+        found.extend(latency.map(|change| match change.region {
+            Some(_) => change,
+            None => Change { phase: mover(&watched.measured, apart, change.worse), ..change },
+        }));
     }
     let cost = |change: &Change| match change.signal {
         Signal::Errors => (change.now - change.before).abs() * 1e8,

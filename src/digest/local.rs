@@ -52,6 +52,10 @@ fn headline(facts: &Facts, subject: &Subject) -> String {
     }
     let well = subject.well(facts);
     if let Some(trouble) = headline_of_changes(facts) {
+        let trouble = match subject {
+            Subject::One(name) => trouble.replacen(&**name, "it", 1),
+            Subject::All(_) => trouble,
+        };
         return format!("{well}, but {trouble}.");
     }
     if let Some(first) = facts.certificates.first() {
