@@ -55,8 +55,8 @@ impl Periods {
         let length = i64::from(hours.clamp(1, LONGEST)) * HOUR;
         let (grain, unit, block) = match hours {
             ..=2 => (Grain::Minute, MINUTE, MINUTE),
-            ..=48 => (Grain::Hour, HOUR, HOUR),
-            ..=336 => (Grain::Hour, HOUR, 6 * HOUR),
+            3..=48 => (Grain::Hour, HOUR, HOUR),
+            49..=336 => (Grain::Hour, HOUR, 6 * HOUR),
             _ => (Grain::Day, DAY, DAY),
         };
         let until = floor(now, unit) + unit;

@@ -3,6 +3,7 @@
 //! All three are read off the same rollups. What was worked out is kept for some seconds, so that a page that asks for all three
 //! costs one pass; and one pass is made at a time, so that many who ask do not slow the checks down.
 
+pub mod advice;
 pub mod view;
 
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::analysis::performance::recommend::{Recommendation, recommend};
 use crate::analysis::performance::{Grain, LONGEST, Periods, Setting, Settings};
 use crate::api::auth::Viewer;
 use crate::api::error::{ApiError, Problem};
-use crate::api::performance::view::{AnalysisView, BottlenecksView, RecommendationsView};
+use crate::api::performance::advice::{BottlenecksView, RecommendationsView};
+use crate::api::performance::view::AnalysisView;
 use crate::api::query::Query;
 use crate::api::rollups::rule;
 use crate::api::state::ApiState;

@@ -1,18 +1,16 @@
-//! How performance is shown: the answers' shapes, in milliseconds and shares.
+//! How figures and their trends are shown, in milliseconds and shares.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::aggregate::endpoint::Endpoint;
-use crate::analysis::performance::bottleneck::{Bottleneck, LEAST_COUNT, Place};
 use crate::analysis::performance::figures::{EndpointFigures, Figures, Stats};
-use crate::analysis::performance::recommend::{Fact, Recommendation};
 use crate::analysis::performance::{PHASES, Periods, Settings};
 use crate::analysis::trend::{Direction, Measure, Trend};
 use crate::api::performance::Report;
-use crate::model::id::ServiceId;
+use crate::model::check::Phase;
+use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
 
 #[derive(Serialize, ToSchema)]
@@ -136,90 +134,11 @@ pub struct EndpointView {
     error_trend: TrendView,
 }
 
-#[derive(Serialize, ToSchema)]
-pub struct BottlenecksView {
-    generated_at: String,
-    period: PeriodView,
-    /// The dearest first.
-    results: Vec<BottleneckView>,
-    /// Why there are none, if that is for want of data.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct BottleneckView {
-    /// `phase`, `timeouts`, `retries` or `endpoint`
-    kind: &'static str,
-    service_id: Option<u32>,
-    service_name: Option<String>,
-    /// The region nearly all of it arises in; null where it is no single one.
-    region: Option<String>,
-    phase: Option<&'static str>,
-    endpoint: Option<String>,
-    /// Seconds a day that checks, or requests, take longer than they need.
-    cost_s_per_day: f64,
-    /// Checks, or requests, a day it arises in.
-    per_day: f64,
-    mean_ms: f64,
-    floor_ms: f64,
-    /// What the floor is.
-    floor_of: &'static str,
-    latency: Option<StatsView>,
-    /// Of all time of the service's checks that passed; of retries, of its checks.
-    share: Option<f64>,
-    trend: Option<TrendView>,
-    /// In one line.
-    summary: String,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct RecommendationsView {
-    generated_at: String,
-    period: PeriodView,
-    /// The weightiest first; none: nothing was found that calls for one.
-    results: Vec<RecommendationView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct RecommendationView {
-    rule: &'static str,
-    services: Vec<NamedService>,
-    /// Empty: all regions of the services.
-    regions: Vec<String>,
-    phase: Option<&'static str>,
-    endpoint: Option<String>,
-    what: String,
-    why: Vec<FactView>,
-    /// 0 to 1.
-    sure: f64,
-    because: String,
-    advice: String,
-    cost_s_per_day: Option<f64>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct NamedService {
-    service_id: u32,
-    service_name: String,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct FactView {
-    what: String,
-    value: f64,
-    unit: &'static str,
-}
-
 impl From<&Report> for AnalysisView {
     fn from(report: &Report) -> AnalysisView {
         let analysis = &report.analysis;
-        let of_region = |(region, figures): (&crate::model::id::RegionName, &Figures)| RegionView {
-            region: region.to_string(),
-            figures: FiguresView::from(figures),
-        };
+        let of_region =
+            |(region, figures): (&RegionName, &Figures)| RegionView { region: region.to_string(), figures: FiguresView::from(figures) };
         let services = analysis.services.iter().map(|service| ServiceView {
             service_id: service.service.0,
             service_name: name(&report.settings, service.service),
@@ -234,28 +153,6 @@ impl From<&Report> for AnalysisView {
             services: services.collect(),
             regions: analysis.regions.iter().map(of_region).collect(),
             endpoints: analysis.endpoints.iter().map(EndpointView::from).collect(),
-        }
-    }
-}
-
-impl From<&Report> for BottlenecksView {
-    fn from(report: &Report) -> BottlenecksView {
-        BottlenecksView {
-            generated_at: report.at.rfc3339(),
-            period: PeriodView::from(&report.analysis.periods),
-            results: report.bottlenecks.iter().map(|place| BottleneckView::of(place, &report.settings)).collect(),
-            missing: missing(report),
-        }
-    }
-}
-
-impl From<&Report> for RecommendationsView {
-    fn from(report: &Report) -> RecommendationsView {
-        RecommendationsView {
-            generated_at: report.at.rfc3339(),
-            period: PeriodView::from(&report.analysis.periods),
-            results: report.recommendations.iter().map(|one| RecommendationView::of(one, &report.settings)).collect(),
-            missing: missing(report),
         }
     }
 }
@@ -276,7 +173,7 @@ impl From<&Periods> for PeriodView {
 
 impl From<&Figures> for FiguresView {
     fn from(figures: &Figures) -> FiguresView {
-        let phase = |(index, phase): (usize, &crate::model::check::Phase)| {
+        let phase = |(index, phase): (usize, &Phase)| {
             let stats = figures.phases[index].as_ref()?;
             let trend = figures.phase_trends[index].as_ref().map(TrendView::from);
             Some((phase.name(), PhaseView { stats: StatsView::from(stats), share: figures.share(*phase).map(share), trend }))
@@ -350,91 +247,15 @@ impl From<&EndpointFigures> for EndpointView {
     }
 }
 
-impl BottleneckView {
-    fn of(found: &Bottleneck, settings: &Settings) -> BottleneckView {
-        let (kind, service, region, phase, endpoint) = match &found.place {
-            Place::Phase { service, region, phase } => ("phase", Some(*service), region.clone(), Some(phase.name()), None),
-            Place::Timeouts { service } => ("timeouts", Some(*service), None, None, None),
-            Place::Retries { service } => ("retries", Some(*service), None, None, None),
-            Place::Endpoint { endpoint } => ("endpoint", None, None, None, Some(route(endpoint))),
-        };
-        let service_name = service.map(|service| name(settings, service));
-        let place = match (&service_name, &region) {
-            (Some(name), Some(region)) => format!("{name} in {region}"),
-            (Some(name), None) => name.clone(),
-            (None, _) => endpoint.clone().unwrap_or_default(),
-        };
-        let what = phase.unwrap_or(kind);
-        let summary = format!(
-            "{place}: {what} takes {:.1} ms on average where {:.1} ms are possible ({}), {:.0} s a day over {:.0} {}",
-            found.mean_us / 1e3,
-            found.floor_us / 1e3,
-            found.floor_of,
-            found.cost,
-            found.per_day,
-            if kind == "endpoint" { "requests" } else { "checks" },
-        );
-        BottleneckView {
-            kind,
-            service_id: service.map(|service| service.0),
-            service_name,
-            region: region.map(|region| region.to_string()),
-            phase,
-            endpoint,
-            cost_s_per_day: millis(found.cost * 1e3),
-            per_day: (found.per_day * 10.0).round() / 10.0,
-            mean_ms: millis(found.mean_us),
-            floor_ms: millis(found.floor_us),
-            floor_of: found.floor_of,
-            latency: found.stats.as_ref().map(StatsView::from),
-            share: found.share.map(share),
-            trend: found.trend.as_ref().map(TrendView::from),
-            summary,
-        }
-    }
-}
-
-impl RecommendationView {
-    fn of(one: &Recommendation, settings: &Settings) -> RecommendationView {
-        let named = |service: &ServiceId| NamedService { service_id: service.0, service_name: name(settings, *service) };
-        let fact = |fact: &Fact| FactView { what: fact.what.clone(), value: fact.value, unit: fact.unit };
-        RecommendationView {
-            rule: one.rule,
-            services: one.services.iter().map(named).collect(),
-            regions: one.regions.iter().map(|region| region.to_string()).collect(),
-            phase: one.phase.map(|phase| phase.name()),
-            endpoint: one.endpoint.as_ref().map(route),
-            what: one.what.clone(),
-            why: one.why.iter().map(fact).collect(),
-            sure: one.sure,
-            because: one.because.clone(),
-            advice: one.advice.clone(),
-            cost_s_per_day: one.cost.map(|cost| millis(cost * 1e3)),
-        }
-    }
-}
-
-/// Said where not one service or endpoint has enough for a rule to look at it.
-fn missing(report: &Report) -> Option<String> {
-    let services = report.analysis.services.iter().filter_map(|service| service.figures.latency.map(|latency| latency.count));
-    let have = services.max().unwrap_or(0);
-    let found = !report.bottlenecks.is_empty() || !report.recommendations.is_empty();
-    (have < LEAST_COUNT && !found).then(|| format!("not enough data (have {have}, need {LEAST_COUNT} checks of a service that passed)"))
-}
-
-fn name(settings: &Settings, service: ServiceId) -> String {
+pub(super) fn name(settings: &Settings, service: ServiceId) -> String {
     settings.get(&service).map_or_else(String::new, |setting| setting.name.to_string())
 }
 
-fn route(endpoint: &Endpoint) -> String {
-    format!("{} {}", endpoint.method, endpoint.route)
-}
-
 /// Microseconds as milliseconds with three decimals.
-fn millis(us: f64) -> f64 {
+pub(super) fn millis(us: f64) -> f64 {
     us.round() / 1e3
 }
 
-fn share(value: f64) -> f64 {
+pub(super) fn share(value: f64) -> f64 {
     (value * 1e5).round() / 1e5
 }

@@ -10,7 +10,7 @@ fn with(at: At, phase: usize, ms: f64) -> Check {
     check
 }
 
-fn find<'a>(found: &'a [Bottleneck], service: u32, phase: Phase) -> Option<&'a Bottleneck> {
+fn find(found: &[Bottleneck], service: u32, phase: Phase) -> Option<&Bottleneck> {
     let wanted = |place: &Place| matches!(place, Place::Phase { service: of, phase: which, .. } if of.0 == service && *which == phase);
     found.iter().find(|one| wanted(&one.place))
 }
