@@ -13,7 +13,8 @@ use crate::analysis::detector::running::rate;
 
 /// Distances beyond this many usual ones teach the usual distance no more.
 const CLIP: f64 = 8.0;
-/// So many distances are taken as they come before clipping begins.
+/// So many distances are taken as they come before clipping begins and a surprise is believed: beside no usual distance
+/// everything would be one.
 const TRUSTED: f64 = 20.0;
 
 /// How long a frontier remembers, in samples.
@@ -45,8 +46,7 @@ impl Frontier {
         }
         let outside = (figure - self.high).max(self.low - figure).max(0.0);
         let usual = self.distance + floor;
-        // Of the first few each is a record, beside distances that are hardly known yet.
-        let surprise = if outside > 0.0 && usual > 0.0 && self.count > TRUSTED { (outside / usual).ln_1p() } else { 0.0 };
+        let surprise = if self.count > TRUSTED && outside > 0.0 && usual > 0.0 { (outside / usual).ln_1p() } else { 0.0 };
         self.learn(figure, reach, usual);
         surprise
     }
