@@ -19,8 +19,13 @@ use crate::model::time::Timestamp;
 const NEEDED: u32 = 60;
 /// A difference of fewer microseconds matters to nobody.
 const LEAST_US: f64 = 500.0;
+/// So many samples in a row that are all so many usual distances above what is expected, and so many times as large or more, are told
+/// even if the detector is not surprised: it is by what is new, and as slow as that it may have been for a moment before.
+const LASTING: u32 = 5;
+const FAR: f64 = 5.0;
+const SLOW: f64 = 1.5;
 /// The layout of a packed state. One of another layout is not read: what it knew is learnt anew.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Series {
@@ -35,6 +40,8 @@ pub struct Series {
 struct Habit {
     detector: Box<Detector>,
     seen: u32,
+    /// Samples in a row that were far above what was expected.
+    far: u32,
 }
 
 /// What was said of one time of a sample.
@@ -115,7 +122,7 @@ impl Series {
 
 impl Habit {
     fn of<'a>(habit: &'a mut Option<Habit>, settings: &AnalysisSettings) -> &'a mut Habit {
-        habit.get_or_insert_with(|| Habit { detector: Box::new(Detector::new(&detector_settings(settings))), seen: 0 })
+        habit.get_or_insert_with(|| Habit { detector: Box::new(Detector::new(&detector_settings(settings))), seen: 0, far: 0 })
     }
 
     fn take(&mut self, signal: Signal, at: Timestamp, value: f64, settings: &AnalysisSettings) -> Reading {
@@ -127,8 +134,15 @@ impl Habit {
         let score = if score.is_finite() { score.clamp(0.0, 1.0) } else { 0.0 };
         let matters =
             expected.is_some_and(|expected| matters(value, expected, settings.least_change) && stands_out(value, expected, scale));
-        let odd = matters && !young && is_anomaly(score, &detector_settings(settings));
-        Reading { signal, observed: value, expected, score, odd, shape: kind.map(shape), learning }
+        let distances = expected.zip(scale).map_or(0.0, |(expected, scale)| (value - expected) / scale);
+        let far = distances * settings.sensitivity >= FAR && expected.is_some_and(|expected| value >= SLOW * expected);
+        self.far = if far { self.far.saturating_add(1) } else { 0 };
+        let lasting = self.far >= LASTING;
+        let odd = matters && !young && (lasting || is_anomaly(score, &detector_settings(settings)));
+        // As surprising as so many usual distances are: those that are needed make a half.
+        let score = if lasting { score.max(distances / (distances + FAR)) } else { score };
+        let shape = if lasting { Some(Shape::LevelUp) } else { kind.map(shape) };
+        Reading { signal, observed: value, expected, score, odd, shape, learning }
     }
 }
 
@@ -203,6 +217,23 @@ mod tests {
         assert!((0..90).all(|_| !take(20).odd));
         let slow = take(200);
         assert!(slow.odd && slow.learning.is_some_and(|learning| learning.need == 1_440), "{slow:?}");
+    }
+
+    #[test]
+    fn what_lasts_is_told_though_something_as_slow_was_there_for_a_moment_before() {
+        let mut series = Series::default();
+        let mut minutes = 0..;
+        let mut take = |ms: u32| {
+            let minute = minutes.next().unwrap_or(0);
+            let time = f64::from(ms * 1_000 + minute * 37 % 11 * 100);
+            series.take(&sample("eu", minute, [Some(time), None, None, None, None, None], 3, 0), &settings()).times[0].odd
+        };
+        let calm = (0..200).filter(|_| take(20)).count();
+        let moment = take(120);
+        let after = (0..60).filter(|_| take(20)).count();
+        let lasting: Vec<bool> = (0..6).map(|_| take(120)).collect();
+        assert_eq!((calm, moment, after), (0, true, 0));
+        assert!(lasting[4], "{lasting:?}");
     }
 
     #[test]

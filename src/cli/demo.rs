@@ -43,11 +43,13 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         let mut ended = std::pin::pin!(end_signal()?);
         let bar = bar()?;
         bar.set_message("starting a hub and the nodes of three regions");
-        let started = tokio::select! {
+        let mut demo = tokio::select! {
             started = Demo::start(&options, &clock) => started?,
-            signal = &mut ended => return Ok(interrupted(signal)),
+            signal = &mut ended => {
+                bar.finish_and_clear();
+                return Ok(interrupted(signal));
+            }
         };
-        let mut demo = started;
         let shown = tokio::select! {
             report = demo.run(|progress| show(&bar, &progress)) => report.map(Some),
             signal = &mut ended => { interrupted(signal); Ok(None) }

@@ -115,7 +115,6 @@ impl Sources {
                 regions.push((region, self.store.results.rollups(&asked, now).await?));
             }
         }
-        let from = floor(stored.created_at, HOUR);
         let ends = state.into_iter().flat_map(|state| &state.regions).filter_map(|region| {
             let shown = region.latest.certificate.as_ref().or(region.good_certificate.as_ref())?;
             Some(shown.not_after)
@@ -125,7 +124,7 @@ impl Sources {
             name: stored.name().into(),
             enabled: stored.enabled(),
             verdict: state.map_or(Verdict::Unknown, |state| state.verdict),
-            measured: Measured::of(&regions, period, before, from),
+            measured: Measured::of(&regions, period, before, stored.created_at.0),
             certificate_ends: ends.min(),
         })
     }
