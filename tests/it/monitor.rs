@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::target::{Reply, Target};
 use crate::world::World;
 
-const STEP: Duration = Duration::from_millis(100);
+/// Small, so that the clock does not run ahead of what really happens where the computer is busy.
+const STEP: Duration = Duration::from_millis(20);
 
 async fn steady() -> Target {
     Target::plain(|_| Reply::text(200, "{\"status\":\"UP\"}")).await
