@@ -123,7 +123,7 @@ fn a_certificate_that_runs_out_is_news_on_a_quiet_day() {
 #[test]
 fn what_nobody_measured_is_not_told_as_well() {
     let mut day = Day::new();
-    day.service("search", &REGIONS, |_, hour| HourOf { measured: hour < 0 || hour >= 17, ..GOOD });
+    day.service("search", &REGIONS, |_, hour| HourOf { measured: !(0..17).contains(&hour), ..GOOD });
     day.service("users", &REGIONS, |_, hour| HourOf { measured: hour < 0, ..GOOD });
     assert_snapshot!(told(&day), @r#"
     Of users nothing is known; the other service was up as far as was measured.
