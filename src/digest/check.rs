@@ -140,10 +140,9 @@ fn form(part: &str) -> Result<(), String> {
 /// Whether it says the opposite of the facts, or keeps quiet about what matters most.
 fn contradiction(text: &str, facts: &Facts) -> Result<(), String> {
     let says = |words: &[&str]| words.iter().find(|words| text.contains(**words)).map(|words| (*words).to_owned());
-    if facts.incidents > 0 || facts.uptime.is_some_and(|uptime| uptime < 0.999) {
-        if let Some(words) = says(&ALL_WELL) {
-            return Err(format!("it says {words:?} of a period in which not all was well"));
-        }
+    let troubled = facts.incidents > 0 || facts.uptime.is_some_and(|uptime| uptime < 0.999);
+    if let Some(words) = says(&ALL_WELL).filter(|_| troubled) {
+        return Err(format!("it says {words:?} of a period in which not all was well"));
     }
     if facts.incidents == 0
         && let Some(words) = says(&DOWN)

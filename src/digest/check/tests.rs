@@ -21,7 +21,7 @@ fn what_the_local_writer_writes_passes() {
     odd.certificate(search, "2026-11-25T12:00:00Z");
     odd.finding(search, Signal::Connect, Shape::Spike, "2026-11-21T14:20:00Z", 310_000.0, 8_000.0);
     let mut partly = Day::new();
-    partly.service("search", &REGIONS, |_, hour| HourOf { measured: hour < 0 || hour >= 17, ..GOOD });
+    partly.service("search", &REGIONS, |_, hour| HourOf { measured: !(0..17).contains(&hour), ..GOOD });
     for day in [outage_in_one_region(), common_cause(), odd, partly] {
         let facts = day.facts();
         let text = local::write(&facts);

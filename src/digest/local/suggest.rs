@@ -12,10 +12,10 @@ const MOST: usize = 5;
 
 pub fn suggestions(facts: &Facts) -> Vec<String> {
     let mut found: Vec<String> = facts.causes.iter().map(of_cause).collect();
-    found.extend(facts.flapping.iter().filter(|_| facts.causes.len() > 1).map(|flapping| {
+    found.extend(facts.flapping.iter().map(|flapping| {
         format!(
-            "Find out what {} has in common with itself each time it goes down (a restart, a job, a limit that is reached) before its \
-             threshold is raised: the threshold only hides it.",
+            "Find out what happens each time {} goes down (a restart, a job, a limit that is reached) before its failure threshold is \
+             raised: that would only hide it.",
             flapping.service
         )
     }));
