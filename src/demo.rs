@@ -19,6 +19,7 @@ pub mod plan;
 pub mod processes;
 pub mod score;
 pub mod servers;
+pub mod steadiness;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::demo::plan::{Plan, REGIONS};
 use crate::demo::processes::{Processes, Settings};
 use crate::demo::score::{Injected, Score, Texts, Told, score};
 use crate::demo::servers::{Listening, Stage, document, open};
+use crate::demo::steadiness::Steadiness;
 use crate::model::finding::Signal;
 use crate::model::time::Timestamp;
 use crate::supervise::Task;
@@ -82,6 +84,8 @@ pub struct Report {
     pub digest: Value,
     pub recommendations: Value,
     pub checks: u64,
+    /// What this computer was late by, 99 % of the time at most.
+    pub late: Duration,
 }
 
 impl Demo {
@@ -154,6 +158,7 @@ impl Demo {
     /// Lets the plan take its course, and reports.
     pub async fn run(&mut self, mut tell: impl FnMut(Progress)) -> anyhow::Result<Report> {
         let whole = self.stage.plan.whole();
+        let steadiness = Steadiness::watch(&self.clock);
         let mut seen: BTreeMap<String, Timestamp> = BTreeMap::new();
         loop {
             let findings = self.look(&mut seen).await?;
@@ -165,6 +170,7 @@ impl Demo {
             self.processes.all_run()?;
             self.clock.sleep(LOOK_EVERY).await;
         }
+        let late = steadiness.late();
         tell(Progress { elapsed: whole, whole, what: "writing the digest".to_owned() });
         let digest = self.digest().await?;
         let recommendations = self.person.get("api/v1/maintenance/performance/recommendations?hours=1").await?;
@@ -175,7 +181,7 @@ impl Demo {
         let texts: Vec<Texts> = injected.iter().map(|injected| texts(injected, &digest, &recommendations)).collect();
         let score = score(&injected, &told, &texts, REGIONS.len(), SPAN);
         let checks = statistics["checks"].as_u64().unwrap_or(0);
-        Ok(Report { plan: self.stage.plan.clone(), began: self.began, score, findings, digest, recommendations, checks })
+        Ok(Report { plan: self.stage.plan.clone(), began: self.began, score, findings, digest, recommendations, checks, late })
     }
 
     /// A digest of the last hour. A model may take longer than a request may; then it is the latest once it is there.
