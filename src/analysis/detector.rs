@@ -6,7 +6,8 @@
 //!
 //! **Has this series ever been here?** ([`novelty`]) A handful of figures, each against the range it has been seen in
 //! over the last weeks: the value, its distance from the last hours, the level of the last hours, its distance from the
-//! habit of that time of day (as far as the series keeps a rhythm), its restlessness, and how long it has stood still.
+//! habit of that time of day (as far as the series keeps a rhythm); and, over days, what its level and its restlessness have
+//! gained, and how long it has stood still.
 //! Being outside of a remembered range is the plainest form of a tail probability: after n samples of a steady series it
 //! comes by chance with probability 2/n, whatever the distribution (Rényi's law of records), so that no shape of noise has
 //! to be assumed and false alarms die out as experience grows. How far outside, in usual distances, is the size of the
@@ -22,7 +23,8 @@
 //! same silence. How silent a detector keeps matters as much as what it sees (Lavin and Ahmad 2015, arXiv:1510.03336).
 //!
 //! Novelty is bent (third power about [`NOVEL`]), so that faint novelty drowns out no jump and strong novelty outranks
-//! every jump. The two are not added: they see the same events, and a sum would count those twice.
+//! every jump. The two are not added: they see the same events, and a sum would count those twice. What comes slowly is told
+//! at the common sensitivity and ranks below all that is louder.
 //!
 //! # Invariants
 //!
@@ -56,15 +58,13 @@ const NOVEL: f64 = 0.75;
 const SUDDEN: f64 = 9.0;
 /// Samples before anything is scored.
 const SILENT: u32 = 20;
-/// The score from which on a sample is told at a sensitivity of 1: novelty and jump as large as the two constants above.
-const WORTH_TELLING: f64 = 0.5;
 /// Larger values are cut, so that no difference of two overflows.
 const LARGEST: f64 = 1e150;
 
 /// What a person may turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DetectorSettings {
-    /// 1 by default; larger finds more, smaller finds less: the score a finding needs is half of its inverse.
+    /// 1 by default; larger finds more, smaller finds less: at 2 half the surprise is enough, at 0.5 it takes twice as much.
     pub sensitivity: f64,
 }
 
@@ -122,6 +122,7 @@ pub struct Detector {
     novelty: Novelty,
     jump: Jump,
     told_novelty: Told,
+    told_slow: Told,
     told_jump: Told,
 }
 
@@ -135,6 +136,7 @@ impl Detector {
             novelty: Novelty::default(),
             jump: Jump::default(),
             told_novelty: Told::new(12.0, 1.2),
+            told_slow: Told::new(48.0, 1.5),
             told_jump: Told::new(5.0, 1.6),
         }
     }
@@ -153,14 +155,27 @@ impl Detector {
         self.seen = self.seen.saturating_add(1);
 
         // In the first samples every one is a record: told of those, the memory would hush what comes for hours.
-        let (novelty, jump) = if self.seen > SILENT {
-            (self.told_novelty.news(elapsed.hours, news.loudest()), self.told_jump.news(elapsed.hours, jump))
+        let (sudden, slow, jump) = if self.seen > SILENT {
+            let sudden = self.told_novelty.news(elapsed.hours, news.sudden());
+            let slow = self.told_slow.slow_news(elapsed.hours, news.slow(), NOVEL);
+            (sudden, slow, self.told_jump.news(elapsed.hours, jump))
         } else {
-            (0.0, 0.0)
+            (0.0, 0.0, 0.0)
         };
-        let (novelty, jump) = ((novelty / NOVEL).powi(3), jump / SUDDEN);
-        let surprise = novelty.max(jump);
-        let kind = (surprise > 0.0).then(|| kind(&news, novelty >= jump, value > expected));
+        let (sudden, jump) = ((sudden / NOVEL).powi(3), jump / SUDDEN);
+        // What comes slowly is worth a word and no more: no single sample proves it.
+        let slow = if slow > 0.0 { 1.0 } else { 0.0 };
+        let surprise = sudden.max(slow).max(jump);
+        let up = value > expected;
+        let kind = (surprise > 0.0).then(|| {
+            if slow >= surprise {
+                slow_kind(&news)
+            } else if sudden >= jump {
+                sudden_kind(&news, up)
+            } else {
+                excursion(up)
+            }
+        });
         Assessment {
             score: surprise / (surprise + 1.0),
             expected: (self.seen > 1).then_some(expected),
@@ -176,22 +191,35 @@ impl Detector {
     }
 }
 
-/// Whether a score is worth telling a person.
+/// Whether a score is worth telling a person: from 0.5 on at a sensitivity of 1, from 1/3 on at 2.
 pub fn is_anomaly(score: f64, settings: &DetectorSettings) -> bool {
-    score >= (WORTH_TELLING / settings.sensitivity.max(0.01)).min(0.999)
+    score >= 1.0 / (1.0 + settings.sensitivity.max(0.01))
 }
 
-fn kind(news: &News, novel: bool, up: bool) -> Kind {
-    let (spike, level) = if up { (Kind::Spike, Kind::LevelUp) } else { (Kind::Dip, Kind::LevelDown) };
-    let loudest = news.loudest();
-    if !novel || news.value >= loudest || news.departure >= loudest {
-        return spike;
+fn excursion(up: bool) -> Kind {
+    if up { Kind::Spike } else { Kind::Dip }
+}
+
+fn shift(news: &News) -> Kind {
+    match (news.level_crept, news.level_up) {
+        (true, _) => Kind::Drift,
+        (false, true) => Kind::LevelUp,
+        (false, false) => Kind::LevelDown,
     }
-    if news.level >= loudest {
-        return if news.level_crept { Kind::Drift } else { level };
+}
+
+/// A sample that is worth a word by itself is an excursion: whether it is the first of a new level is not known yet.
+fn sudden_kind(news: &News, up: bool) -> Kind {
+    let alone = news.value.max(news.departure);
+    if alone >= NOVEL || alone >= news.level.max(news.rhythm) {
+        return excursion(up);
     }
-    if news.rhythm >= loudest {
-        return Kind::Rhythm;
+    if news.level >= news.rhythm { shift(news) } else { Kind::Rhythm }
+}
+
+fn slow_kind(news: &News) -> Kind {
+    if news.level_gain >= news.slow() {
+        return shift(news);
     }
-    if news.stillness >= loudest { Kind::Flatline } else { Kind::Volatility }
+    if news.stillness >= news.slow() { Kind::Flatline } else { Kind::Volatility }
 }

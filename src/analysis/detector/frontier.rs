@@ -36,19 +36,19 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// How many usual distances `figure` lies outside of the range, as ln(1 + x); zero inside. The range then holds it.
+    /// How many usual distances `figure` lies outside of the range; zero inside. The range then holds it.
     ///
     /// `floor` is the least distance that means anything.
-    pub fn surprise(&mut self, figure: f64, reach: Reach, floor: f64) -> f64 {
+    pub fn beyond(&mut self, figure: f64, reach: Reach, floor: f64) -> f64 {
         if self.count == 0.0 {
             *self = Frontier { count: 1.0, low: figure, high: figure, middle: figure, distance: 0.0 };
             return 0.0;
         }
         let outside = (figure - self.high).max(self.low - figure).max(0.0);
         let usual = self.distance + floor;
-        let surprise = if self.count > TRUSTED && outside > 0.0 && usual > 0.0 { (outside / usual).ln_1p() } else { 0.0 };
+        let beyond = if self.count > TRUSTED && outside > 0.0 && usual > 0.0 { outside / usual } else { 0.0 };
         self.learn(figure, reach, usual);
-        surprise
+        beyond
     }
 
     /// The mean the range shrinks to.
@@ -70,5 +70,21 @@ impl Frontier {
         let kept = 1.0 - 1.0 / reach.memory.max(1.0);
         self.low = (self.middle + (self.low - self.middle) * kept).min(figure);
         self.high = (self.middle + (self.high - self.middle) * kept).max(figure);
+    }
+}
+
+/// What a slow figure has gained on its frontier of late.
+///
+/// A mean of hours creeps outwards, and the frontier with it: each sample is a little news, the sum of days is much.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Gain {
+    gained: f64,
+}
+
+impl Gain {
+    /// Takes in how far beyond its frontier the figure is; all it gained while gaining, zero when it does not.
+    pub fn add(&mut self, beyond: f64, half_life_rows: f64) -> f64 {
+        self.gained = self.gained * (-1.0 / half_life_rows).exp2() + beyond;
+        if beyond > 0.0 { self.gained } else { 0.0 }
     }
 }

@@ -3,16 +3,19 @@
 //! - the value itself: never so high or low in weeks;
 //! - the value less the mean of the last hours: never so far from where it just was, whatever the level;
 //! - the mean of the last hours, with twice the weight, since noise moves it less: a level never held before;
-//! - the value less the habit of that time of day, as far as the rhythm is to be believed: never so unlike its day;
-//! - the restlessness of the last half day: never so wild, never so calm;
-//! - the run of equal values: never still for so long.
+//! - the value less the habit of that time of day, as far as the rhythm is to be believed: never so unlike its day.
 //!
-//! The loudest of them counts. All memories are times, not counts of samples, so that a series of a value an hour
+//! The loudest of them counts. Beside those stands what comes slowly, which no single sample shows:
+//!
+//! - what the level has gained on its frontier in hours and days, a shift within the range of single values or a drift;
+//! - what the restlessness of the last half day has gained: never so wild, never so calm;
+//! - the run of equal values: never still for so long.
+//! All memories are times, not counts of samples, so that a series of a value an hour
 //! and one of a value a minute are judged by the same habits: weeks for the range, days for what is usual.
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::detector::frontier::{Frontier, Reach};
+use crate::analysis::detector::frontier::{Frontier, Gain, Reach};
 use crate::analysis::detector::rhythm::{Habit, Pace};
 use crate::analysis::detector::running::rate;
 use crate::analysis::detector::stillness::Stillness;
@@ -26,6 +29,13 @@ const RESTLESS_HOURS: f64 = 12.0;
 const LEVEL_WEIGHT: f64 = 2.0;
 /// A rhythm missed is news at two thirds of that distance: it is weighed down by its trust as well.
 const RHYTHM_WEIGHT: f64 = 1.5;
+/// What is gained slowly has to be much more: every daily season gains a little.
+const GAIN_WEIGHT: f64 = 0.4;
+const GAIN_DAYS: f64 = 0.5;
+/// The share of a level's way that the mean of the day has gone with it when it came over days.
+const CREPT: f64 = 0.3;
+/// Days before anything slow is judged.
+const SLOW_DAYS: f64 = 2.0;
 /// Samples before the means of hours are trusted.
 const SETTLED: u32 = 20;
 /// What is less than this share of all the values ever seen span means nothing.
@@ -38,15 +48,24 @@ pub struct News {
     pub departure: f64,
     pub level: f64,
     pub rhythm: f64,
-    pub restlessness: f64,
+    pub level_gain: f64,
+    pub restlessness_gain: f64,
+    /// ln of the run of equal values over the longest before.
     pub stillness: f64,
-    /// The level was reached over days: the mean of the day is on its way too.
+    /// The mean of the last day is well on the way that the level has gone.
     pub level_crept: bool,
+    pub level_up: bool,
 }
 
 impl News {
-    pub fn loudest(&self) -> f64 {
-        self.value.max(self.departure).max(self.level).max(self.rhythm).max(self.restlessness).max(self.stillness)
+    /// The loudest of what this sample shows by itself.
+    pub fn sudden(&self) -> f64 {
+        self.value.max(self.departure).max(self.level).max(self.rhythm)
+    }
+
+    /// The loudest of what shows over hours and days.
+    pub fn slow(&self) -> f64 {
+        self.level_gain.max(self.restlessness_gain).max(self.stillness)
     }
 }
 
@@ -64,6 +83,8 @@ pub struct Novelty {
     level_frontier: Frontier,
     rhythm_frontier: Frontier,
     restlessness_frontier: Frontier,
+    level_gain: Gain,
+    restlessness_gain: Gain,
     stillness: Stillness,
 }
 
@@ -82,24 +103,31 @@ impl Novelty {
         self.departed_from += departure * rate(count, pace.rows(DEPARTURE_HOURS * HOUR));
         self.level += (value - self.level) * rate(count, pace.rows(LEVEL_HOURS * HOUR));
         self.day_level += (value - self.day_level) * rate(count, pace.rows(DAY));
-        let mut news = News { value: self.value_frontier.surprise(value, reach(20.0, 10.0), floor), ..News::default() };
+        let value_beyond = self.value_frontier.beyond(value, reach(20.0, 10.0), floor);
+        let mut news = News { value: value_beyond.ln_1p(), ..News::default() };
         news.stillness = self.stillness.surprise(value, pace.rows(60.0 * DAY));
         if let Some(expected) = habit.expected {
-            news.rhythm = RHYTHM_WEIGHT * habit.trust * self.rhythm_frontier.surprise(value - expected, reach(30.0, 10.0), floor);
+            let beyond = self.rhythm_frontier.beyond(value - expected, reach(30.0, 10.0), floor);
+            news.rhythm = RHYTHM_WEIGHT * habit.trust * beyond.ln_1p();
         }
         if self.seen <= SETTLED {
             return news;
         }
-        news.departure = self.departure_frontier.surprise(departure, reach(30.0, 5.0), floor);
-        news.level = LEVEL_WEIGHT * self.level_frontier.surprise(self.level, reach(60.0, 10.0), floor);
+        news.departure = self.departure_frontier.beyond(departure, reach(30.0, 5.0), floor).ln_1p();
+        let level_beyond = self.level_frontier.beyond(self.level, reach(60.0, 10.0), floor);
+        news.level = LEVEL_WEIGHT * level_beyond.ln_1p();
         let middle = self.level_frontier.middle();
-        news.level_crept = (self.day_level - middle) * (self.level - middle).signum() > 0.5 * (self.level - middle).abs();
+        news.level_up = self.level > middle;
+        news.level_crept = (self.day_level - middle) * (self.level - middle).signum() > CREPT * (self.level - middle).abs();
         let settled = f64::from(self.seen - SETTLED);
         self.restlessness += (departure.abs() - self.restlessness) * rate(settled, pace.rows(RESTLESS_HOURS * HOUR));
-        let usual = self.departure_frontier.distance();
-        if settled > pace.rows(DAY) && usual + floor > 0.0 {
-            let ratio = ((self.restlessness + floor) / (usual + floor)).ln();
-            news.restlessness = self.restlessness_frontier.surprise(ratio, reach(60.0, 10.0), 0.0);
+        let usual = self.departure_frontier.distance() + floor;
+        if settled > pace.rows(SLOW_DAYS * DAY) && usual > 0.0 {
+            let half_life = pace.rows(GAIN_DAYS * DAY);
+            news.level_gain = GAIN_WEIGHT * self.level_gain.add(level_beyond, half_life).ln_1p();
+            let ratio = ((self.restlessness + floor) / usual).ln();
+            let beyond = self.restlessness_frontier.beyond(ratio, reach(60.0, 10.0), 0.0);
+            news.restlessness_gain = GAIN_WEIGHT * self.restlessness_gain.add(beyond, half_life).ln_1p();
         }
         news
     }

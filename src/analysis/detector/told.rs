@@ -22,4 +22,15 @@ impl Told {
         self.told = self.told.max(surprise);
         news
     }
+
+    /// The same for a surprise that grows slowly: nothing below `least` is told, and what was not told is not remembered,
+    /// or it would hush itself all the way up.
+    pub fn slow_news(&mut self, hours: f64, surprise: f64, least: f64) -> f64 {
+        self.told *= (-hours / self.half_life_hours).exp2();
+        if surprise < least || surprise <= self.margin * self.told {
+            return 0.0;
+        }
+        self.told = surprise;
+        surprise
+    }
 }
