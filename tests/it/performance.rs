@@ -107,7 +107,7 @@ async fn settle(world: &World) {
     let rule = Rule { gap: GAP, failure: 1, success: 1 };
     // On a machine with much else to do a call may run out of time; whoever packs tries again.
     let again = |outcome: Result<bool, StoreError>| match outcome {
-        Err(error) if error.passing() => true,
+        Err(error) if error.away() => true,
         outcome => outcome.unwrap(),
     };
     while again(results.seal(later).await.map(|sealed| sealed.more)) {}
