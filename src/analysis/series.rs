@@ -17,6 +17,8 @@ use crate::model::time::Timestamp;
 
 /// Samples a time needs before anything is told of it; until the detector calls itself learnt, it is told with less confidence.
 const NEEDED: u32 = 60;
+/// Changes of a smaller share are not told while a day is not known yet.
+const LEAST_WHILE_LEARNING: f64 = 0.5;
 /// A difference of fewer microseconds matters to nobody.
 const LEAST_US: f64 = 500.0;
 /// So many samples in a row that are all so many usual distances above what is expected, and so many times as large or more, are told
@@ -132,8 +134,9 @@ impl Habit {
         let need = learning.map_or(NEEDED, |learning| learning.need.max(NEEDED));
         let learning = (young || learning.is_some()).then_some(Learning { have: self.seen, need });
         let score = if score.is_finite() { score.clamp(0.0, 1.0) } else { 0.0 };
-        let matters =
-            expected.is_some_and(|expected| matters(value, expected, settings.least_change) && stands_out(value, expected, scale));
+        // As long as a day is not known, what was never seen is no news by itself: only a large change is.
+        let least_change = if learning.is_some() { settings.least_change.max(LEAST_WHILE_LEARNING) } else { settings.least_change };
+        let matters = expected.is_some_and(|expected| matters(value, expected, least_change) && stands_out(value, expected, scale));
         let distances = expected.zip(scale).map_or(0.0, |(expected, scale)| (value - expected) / scale);
         let far = distances * settings.sensitivity >= FAR && expected.is_some_and(|expected| value >= SLOW * expected);
         self.far = if far { self.far.saturating_add(1) } else { 0 };
