@@ -36,6 +36,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(30 * 60);
 /// What is odd again so many spans after it was last is the same episode, resumed: a service that fails for a while every quarter of an
 /// hour has one trouble, not four an hour.
 const RESUMED_WITHIN: i64 = 30;
+/// Times as long that a rhythm that is not known yet may make anything.
+const RHYTHM: f64 = 2.0;
 /// Quiet samples after which what was never told is dropped.
 const DROPPED_AFTER: u32 = 2;
 /// Times as large as usual that are told at the first sample, if it rests on so many checks.
@@ -404,6 +406,14 @@ impl Episode {
         if self.parts.len() == 1 { self.parts.keys().next() } else { None }
     }
 
+    /// How much of what is to be known of the habit is known, from 0 to 1. What is not known yet, such as the rhythm of a day, may well
+    /// make a time twice as long, and hardly many times as long: so the larger it is, the less is needed.
+    fn known_share(&self) -> f64 {
+        let Some(Learning { have, need }) = self.learning else { return 1.0 };
+        let beyond = 1.0 - RHYTHM / size(self.signal, self.observed, self.expected);
+        (f64::from(have) / f64::from(need.max(1))).max(beyond).clamp(0.0, 1.0)
+    }
+
     /// A spike that stays is a new level.
     fn shape(&self) -> Shape {
         let lasts = self.parts.values().any(|part| part.odd >= LEVEL_AFTER);
@@ -423,7 +433,6 @@ impl Episode {
             observed: part.level,
             expected: part.expected,
         });
-        let share = self.learning.map_or(1.0, |learning| f64::from(learning.have) / f64::from(learning.need.max(1)));
         Finding {
             id: self.id.clone(),
             service: context.service,
@@ -438,7 +447,7 @@ impl Episode {
             observed: self.observed,
             expected: self.expected,
             score: self.score,
-            confidence: self.score * share.clamp(0.0, 1.0),
+            confidence: self.score * self.known_share(),
             samples: self.parts.values().map(|part| part.odd).max().unwrap_or(0),
             learning: self.learning,
             summary: summary(self, regions_heard.max(self.parts.len())),

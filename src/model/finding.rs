@@ -171,6 +171,11 @@ impl Finding {
         size(self.signal, self.observed, self.expected)
     }
 
+    /// Whether it is told without reserve: enough is known of the habit, or it is so large that what is not known could not explain it.
+    pub fn is_firm(&self) -> bool {
+        self.learning.is_none() || self.confidence >= 0.5
+    }
+
     /// A person said that it is none.
     pub fn dismissed(&self) -> bool {
         self.feedback.as_ref().is_some_and(|feedback| !feedback.anomaly)

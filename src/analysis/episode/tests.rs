@@ -110,6 +110,21 @@ fn a_failure_burst_is_a_finding_of_its_own() {
 }
 
 #[test]
+fn what_is_many_times_as_large_is_sure_before_a_day_is_known() {
+    let confidence = |latency: f64| {
+        let mut of = row("eu-west", 0, latency, None, true);
+        of.times[0].learning = Some(Learning { have: 144, need: 1_440 });
+        let mut episodes = Episodes::default();
+        take(&mut episodes, &of);
+        of.at = minute(1);
+        take(&mut episodes, &of)[0].finding.confidence
+    };
+    // The score is 0.8.
+    assert!((confidence(21.0) - 0.08).abs() < 1e-9, "{}", confidence(21.0));
+    assert!((confidence(40.0) - 0.4).abs() < 1e-9 && (confidence(200.0) - 0.72).abs() < 1e-9);
+}
+
+#[test]
 fn what_comes_again_soon_is_the_same_finding_and_what_comes_later_another() {
     let burst = |minutes: u32| minutes < 3 || (15..18).contains(&minutes) || (80..83).contains(&minutes);
     let (mut episodes, mut changes) = (Episodes::default(), Vec::new());

@@ -141,7 +141,7 @@ fn of_finding(facts: &Facts) -> Option<String> {
         facts.causes.iter().any(|cause| cause.services.iter().any(|service| **service == *name))
             || facts.changes.iter().any(|change| change.worse && *change.service == *name)
     };
-    let finding = facts.findings.iter().find(|finding| finding.learning.is_none() && !told(&finding.name))?;
+    let finding = facts.findings.iter().find(|finding| finding.is_firm() && !told(&finding.name))?;
     let (name, since) = (&finding.name, moment(finding.since));
     let place = finding.region.as_ref().map(|region| format!(", on the way from {region}")).unwrap_or_default();
     let what = match finding.signal {

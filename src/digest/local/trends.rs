@@ -115,7 +115,7 @@ pub fn phase_name(signal: Signal) -> &'static str {
 
 /// What behaved unlike itself: the surest by name, the rest counted; still learning is said.
 pub fn anomalies(facts: &Facts) -> Option<String> {
-    let (firm, learning): (Vec<&Finding>, Vec<&Finding>) = facts.findings.iter().partition(|finding| finding.learning.is_none());
+    let (firm, learning): (Vec<&Finding>, Vec<&Finding>) = facts.findings.iter().partition(|finding| finding.is_firm());
     let mut by_service: BTreeMap<&Arc<str>, Vec<&Finding>> = BTreeMap::new();
     firm.iter().for_each(|finding| by_service.entry(&finding.name).or_default().push(finding));
     let mut sentences = Vec::new();
