@@ -10,6 +10,7 @@
 //! - what the level has gained on its frontier in hours and days, a shift within the range of single values or a drift;
 //! - what the restlessness of the last half day has gained: never so wild, never so calm;
 //! - the run of equal values: never still for so long.
+//!
 //! All memories are times, not counts of samples, so that a series of a value an hour
 //! and one of a value a minute are judged by the same habits: weeks for the range, days for what is usual.
 

@@ -124,9 +124,12 @@ pub(super) fn dns_service(case: &Case<'_>) -> Vec<Recommendation> {
     by_service.into_iter().filter_map(one).collect()
 }
 
+/// A service that is slow in a region, with its way there and the others'.
+type Slow = (ServiceId, f64, f64);
+
 pub(super) fn region_slow(case: &Case<'_>) -> Vec<Recommendation> {
-    // By region: its slow services with their way and the others', and how many could be compared.
-    let mut compared: BTreeMap<&RegionName, (Vec<(ServiceId, f64, f64)>, usize)> = BTreeMap::new();
+    // By region: its slow services, and how many could be compared.
+    let mut compared: BTreeMap<&RegionName, (Vec<Slow>, usize)> = BTreeMap::new();
     for (service, _) in case.services() {
         let regions = case.regions(service, Matter::FirstByte);
         for (region, figures) in &regions {
