@@ -1,6 +1,7 @@
 //! The nouns, as plain data. Nothing here reads a clock, a file or a socket, and nothing here is what leaves the process:
 //! the wire, the API and the store each have their own structs, so that these stay free to change.
 
+pub mod alert;
 pub mod check;
 pub mod digest;
 pub mod finding;
