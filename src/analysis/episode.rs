@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::analysis::common::SlowTime;
 use crate::analysis::episode::spot::{Odd, spot};
 use crate::analysis::series::Row;
 use crate::analysis::wording::summary;
@@ -40,6 +41,8 @@ const RESUMED_WITHIN: i64 = 30;
 const RHYTHM: f64 = 2.0;
 /// Quiet samples after which what was never told is dropped.
 const DROPPED_AFTER: u32 = 2;
+/// What was slow for less than this is no news, however often it was looked at meanwhile.
+const LASTING: Duration = Duration::from_secs(5);
 /// Times as large as usual that are told at the first sample, if it rests on so many checks.
 const LARGE: f64 = 3.0;
 const LARGE_CHECKS: u32 = 3;
@@ -209,6 +212,15 @@ impl Episodes {
         self.open.iter_mut().for_each(|episode| episode.parts.values_mut().for_each(|part| part.over = true));
         let touched = vec![true; self.open.len()];
         self.settle(&touched, context, now)
+    }
+
+    /// What took longer than its habit in a row that was taken last, as the largest of its episodes has it.
+    pub fn slow_at(&self, row: &Row) -> Option<SlowTime> {
+        let slow = self.open.iter().filter(|episode| episode.up && episode.signal != Signal::Errors).filter_map(|episode| {
+            let part = episode.parts.get(&row.region).filter(|part| part.last == row.at && !part.over)?;
+            Some(SlowTime { signal: part.signal, observed: part.level, expected: part.expected? })
+        });
+        slow.max_by(|one, other| (one.observed - one.expected).total_cmp(&(other.observed - other.expected)))
     }
 
     /// Regions heard of lately.
@@ -392,7 +404,8 @@ impl Episode {
     /// Whether it is more than one slow check.
     fn is_sure(&self) -> bool {
         let large = size(self.signal, self.observed, self.expected) >= LARGE && self.expected.is_some() && self.checks >= LARGE_CHECKS;
-        let again = self.parts.len() > 1 || self.parts.values().any(|part| part.odd > 1);
+        let lasted = self.parts.values().any(|part| Timestamp(part.last.0.saturating_add(part.span)).since(self.since) >= LASTING);
+        let again = lasted && (self.parts.len() > 1 || self.parts.values().any(|part| part.odd > 1));
         self.signal == Signal::Errors || again || large && self.learning.is_none()
     }
 
@@ -435,7 +448,7 @@ impl Episode {
         });
         Finding {
             id: self.id.clone(),
-            service: context.service,
+            service: Some(context.service),
             name: context.name.clone(),
             region: self.region().cloned(),
             regions: self.parts.keys().cloned().collect(),
