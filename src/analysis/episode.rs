@@ -6,7 +6,7 @@
 //!
 //! Several times that are odd at once in one region have one cause: the phase that explains most of the change is named, the
 //! others are evidence. Regions in which the same is odd at the same time share one finding. What was odd in a single sample is told
-//! only if it was large and rests on several checks: one slow check is no news.
+//! only if it was large and rests on several checks: one slow check is no news, and neither is what was slow for moments.
 //!
 //! **Invariant.** A finding is named by service, signal and first odd sample, and never changes its name. A row that was taken
 //! before, as after a restart, changes nothing.
@@ -127,6 +127,8 @@ pub struct Episode {
 #[derive(Clone, Debug)]
 struct Part {
     signal: Signal,
+    /// The first odd sample since the last that was not.
+    began: Timestamp,
     last: Timestamp,
     span: i64,
     /// The level of the odd samples, newer ones weigh more.
@@ -293,7 +295,7 @@ impl Episode {
             let level = evidence.map_or(finding.observed, |evidence| evidence.observed);
             let expected = evidence.map_or(finding.expected, |evidence| evidence.expected);
             let (signal, last) = (finding.signal, evidence.map_or(finding.last, |evidence| evidence.at));
-            (region.clone(), Part { signal, last, span: 0, level, expected, odd: finding.samples, quiet: 0, over: false })
+            (region.clone(), Part { signal, began: finding.since, last, span: 0, level, expected, odd: finding.samples, quiet: 0, over: false })
         };
         Episode {
             id: finding.id.clone(),
@@ -339,6 +341,7 @@ impl Episode {
         let finer = self.signal == Signal::Latency && odd.signal != Signal::Latency;
         let fresh = Part {
             signal: odd.signal,
+            began: row.at,
             last: row.at,
             span: row.span,
             level: odd.observed,
@@ -353,6 +356,7 @@ impl Episode {
         }
         let observed = row.reading(part.signal).map_or(odd.observed, |reading| reading.observed);
         part.hold(row, if part.signal == odd.signal { odd.observed } else { observed });
+        self.begin();
         if finer {
             self.signal = odd.signal;
         }
@@ -390,6 +394,16 @@ impl Episode {
         }
         let patience = if told { context.quiet_samples } else { DROPPED_AFTER };
         part.over = part.quiet >= patience || row.at.since(since) >= HABIT_AFTER;
+        self.begin();
+    }
+
+    /// What was odd for a moment before it came to stay is not when it began.
+    fn begin(&mut self) {
+        if !self.told
+            && let Some(began) = self.parts.values().filter(|part| !part.over && part.quiet == 0).map(|part| part.began).min()
+        {
+            self.since = began;
+        }
     }
 
     /// The last odd sample.
@@ -405,8 +419,8 @@ impl Episode {
     fn is_sure(&self) -> bool {
         let large = size(self.signal, self.observed, self.expected) >= LARGE && self.expected.is_some() && self.checks >= LARGE_CHECKS;
         let lasted = self.parts.values().any(|part| Timestamp(part.last.0.saturating_add(part.span)).since(self.since) >= LASTING);
-        let again = lasted && (self.parts.len() > 1 || self.parts.values().any(|part| part.odd > 1));
-        self.signal == Signal::Errors || again || large && self.learning.is_none()
+        let again = self.parts.len() > 1 || self.parts.values().any(|part| part.odd > 1);
+        self.signal == Signal::Errors || lasted && (again || large && self.learning.is_none())
     }
 
     fn is_dismissed(&self, context: &Context, now: Timestamp) -> bool {
@@ -474,6 +488,9 @@ impl Part {
     /// Notes one more odd sample.
     fn hold(&mut self, row: &Row, observed: f64) {
         self.level = if self.odd == 0 { observed } else { 0.7 * self.level + 0.3 * observed };
+        if self.quiet > 0 {
+            self.began = row.at;
+        }
         (self.last, self.span, self.quiet) = (row.at, row.span, 0);
         self.odd += 1;
     }
