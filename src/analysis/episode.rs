@@ -295,7 +295,10 @@ impl Episode {
             let level = evidence.map_or(finding.observed, |evidence| evidence.observed);
             let expected = evidence.map_or(finding.expected, |evidence| evidence.expected);
             let (signal, last) = (finding.signal, evidence.map_or(finding.last, |evidence| evidence.at));
-            (region.clone(), Part { signal, began: finding.since, last, span: 0, level, expected, odd: finding.samples, quiet: 0, over: false })
+            (
+                region.clone(),
+                Part { signal, began: finding.since, last, span: 0, level, expected, odd: finding.samples, quiet: 0, over: false },
+            )
         };
         Episode {
             id: finding.id.clone(),

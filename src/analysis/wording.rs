@@ -40,7 +40,10 @@ pub fn shared(shared: &Shared) -> String {
     let title = title(signal);
     let ratio = factor(observed / expected.max(1.0));
     let place = places(regions, regions_heard);
-    format!("{title} {ratio} × as long for {services} of {heard} services at once, {place}since {}: something they share is slow", clock(since))
+    format!(
+        "{title} {ratio} × as long for {services} of {heard} services at once, {place}since {}: something they share is slow",
+        clock(since)
+    )
 }
 
 fn time(episode: &Episode, signal: Signal) -> String {

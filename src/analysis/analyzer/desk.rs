@@ -261,7 +261,8 @@ impl Desk {
 
     fn tell(&self, Change { what, finding }: &Change) {
         let (id, name, line) = (&*finding.id.0, &*finding.name, finding.summary.as_str());
-        let (service, signal, shape, score) = (finding.service.map(|service| service.0), finding.signal.name(), finding.shape.name(), finding.score);
+        let (service, signal, shape, score) =
+            (finding.service.map(|service| service.0), finding.signal.name(), finding.shape.name(), finding.score);
         match what {
             What::Opened => {
                 self.args.metrics.found(finding.signal);
