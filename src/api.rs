@@ -7,6 +7,7 @@
 //! their way out, passwords and tokens are in no log.
 
 pub mod access;
+pub mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod body;
@@ -75,6 +76,20 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 incidents::read,
                 incidents::acknowledge,
                 incidents::note,
+                alerts::rules::list,
+                alerts::rules::create,
+                alerts::rules::read,
+                alerts::rules::replace,
+                alerts::rules::patch,
+                alerts::rules::delete,
+                alerts::deliveries::list,
+                alerts::deliveries::read,
+                alerts::deliveries::retry,
+                alerts::causes::list,
+                alerts::causes::read,
+                alerts::drill::start,
+                alerts::drill::read,
+                alerts::drill::recover,
                 digests::list,
                 digests::latest,
                 digests::read,

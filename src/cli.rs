@@ -18,6 +18,8 @@ pub mod check_view;
 #[cfg(feature = "hub")]
 pub mod demo;
 #[cfg(feature = "hub")]
+pub mod drill;
+#[cfg(feature = "hub")]
 pub mod inspect;
 #[cfg(feature = "hub")]
 pub mod node;
@@ -75,6 +77,9 @@ enum Command {
     /// Shows what it finds: local services with injected trouble, watched for some minutes; nothing to set up
     #[cfg(feature = "hub")]
     Demo(demo::DemoArgs),
+    /// Does an alert arrive, and how fast: a made-up failure of a service, told for real and marked DRILL
+    #[cfg(feature = "hub")]
+    Drill(drill::DrillArgs),
     /// The live actors: restarts, backoff, last errors, queues
     #[cfg(feature = "hub")]
     Inspect {
@@ -144,6 +149,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
         Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Drill(args)) => drill::run(&args),
         Some(Command::Inspect { json }) => inspect::run(json),
         Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),

@@ -39,6 +39,7 @@ pub mod tail;
 pub mod uptimes;
 pub mod values;
 
+pub mod alerts;
 pub mod analyst;
 pub mod audit;
 pub mod digests;

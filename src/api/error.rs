@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config::mistake::Mistake;
+use crate::store::alerts::rules::RulesError;
 use crate::store::connection::StoreError;
 use crate::store::nodes::NodesError;
 use crate::store::services::ServicesError;
@@ -165,6 +166,10 @@ impl From<ServicesError> for ApiError {
             ServicesError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
             ServicesError::Unknown { .. } => ApiError::not_found(error.to_string()),
             ServicesError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            ServicesError::DependedOn { .. } => {
+                ApiError::new(Status::Conflict, format!("{error}; with ?force=true they no longer depend on it"))
+            }
+            ServicesError::Dependencies { mistakes } => ApiError::invalid(mistakes),
             ServicesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
             ServicesError::Store(error) => error.into(),
         }
@@ -179,6 +184,17 @@ impl From<UsersError> for ApiError {
             UsersError::BadPassword => ApiError::invalid_field("password", error.to_string()),
             UsersError::LastAdmin { .. } => ApiError::new(Status::Conflict, error.to_string()),
             UsersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RulesError> for ApiError {
+    fn from(error: RulesError) -> ApiError {
+        match error {
+            RulesError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            RulesError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            RulesError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            RulesError::Store(error) => error.into(),
         }
     }
 }

@@ -10,6 +10,8 @@ use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::alert::exit::Exits;
+use crate::alert::inbox::Inbox;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -21,6 +23,7 @@ use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
+use crate::store::alerts::Alerts;
 use crate::store::audit::Audit;
 use crate::store::digests::Digests;
 use crate::store::endpoints::EndpointHours;
@@ -39,6 +42,11 @@ pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
+    pub alerts: Arc<Alerts>,
+    /// Where causes of alerts are said.
+    pub inbox: Inbox,
+    /// The channels alerts go through.
+    pub exits: Arc<dyn Exits>,
     pub digests: Arc<Digests>,
     /// Takes orders for digests.
     pub digest_orders: mpsc::Sender<Order>,

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::config::Config;
+use crate::config::alerts::alerts;
 use crate::config::analysis::analysis;
 use crate::config::digest::digest;
 use crate::config::file::TomlFile;
@@ -25,7 +26,8 @@ use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 11] = ["hub", "region", "probe", "store", "api", "analysis", "digest", "log", "restart", "mesh", "witness"];
+const HUB_TABLES: [&str; 12] =
+    ["hub", "region", "probe", "store", "api", "analysis", "digest", "alerts", "log", "restart", "mesh", "witness"];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
@@ -47,11 +49,12 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let api = api(&mut reader);
     let analysis = analysis(&mut reader);
     let digest = digest(&mut reader, sources);
+    let alerts = alerts(&mut reader);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

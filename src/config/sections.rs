@@ -159,6 +159,23 @@ pub struct HubSettings {
     pub heartbeat: HeartbeatSettings,
 }
 
+/// How alerts are held together and delivered.
+#[derive(Clone, Debug)]
+pub struct AlertSettings {
+    /// A service with others above or below it is not told of before: they may be the cause, or follow.
+    pub hold: Duration,
+    /// What followed from a failure that is over has so long to get well before it is told as its own.
+    pub settle: Duration,
+    /// For one attempt.
+    pub attempt_timeout: Duration,
+    /// Waits double from the first to the longest, and are drawn from half of that to all of it.
+    pub retry_initial: Duration,
+    pub retry_max: Duration,
+    /// After so long a delivery is given up.
+    pub give_up: Duration,
+    pub retain: Duration,
+}
+
 /// When digests are written, of what, and by whom.
 #[derive(Clone, Debug)]
 pub struct DigestSettings {

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
+use crate::store::alerts::Alerts;
 use crate::store::analyst::AnalystStates;
 use crate::store::audit::Audit;
 use crate::store::digests::Digests;
@@ -29,6 +30,7 @@ pub struct Records {
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
     pub digests: Arc<Digests>,
+    pub alerts: Arc<Alerts>,
     pub findings: Arc<Findings>,
     pub analyst_states: AnalystStates,
 }
@@ -47,7 +49,8 @@ impl Records {
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests })
+        let alerts = Arc::new(Alerts::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, alerts })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

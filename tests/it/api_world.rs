@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
+use probemesh::alert::inbox::Inbox;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
@@ -15,11 +16,13 @@ use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
+use probemesh::model::alert::CauseMove;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
+use probemesh::store::alerts::Alerts;
 use probemesh::store::audit::Audit;
 use probemesh::store::digests::Digests;
 use probemesh::store::endpoints::EndpointHours;
@@ -37,6 +40,8 @@ use rocket::local::asynchronous::{Client, LocalResponse};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::alerts_world::{Recorder, Recording};
+
 pub const PASSWORD: &str = "correct horse";
 
 pub struct World {
@@ -53,6 +58,9 @@ pub struct World {
     pub requests: Option<mpsc::Receiver<CheckNow>>,
     pub nodes: Arc<Nodes>,
     pub findings: Arc<Findings>,
+    pub alerts: Arc<Alerts>,
+    /// What was said of causes of alerts.
+    pub said: Mutex<mpsc::UnboundedReceiver<CauseMove>>,
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
@@ -120,6 +128,8 @@ impl World {
         let incidents = Incidents::open(database.clone(), audit.clone(), clock.clone()).await;
         let incidents = Arc::new(incidents.expect("incidents open"));
         let findings = Arc::new(Findings::open(database.clone(), audit.clone(), clock.clone()).await.expect("findings open"));
+        let alerts = Arc::new(Alerts::open(database.clone(), audit.clone(), clock.clone()).await.expect("alerts open"));
+        let (inbox, said) = Inbox::new();
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -145,6 +155,9 @@ impl World {
             store: store.clone(),
             services: services.clone(),
             incidents,
+            alerts: alerts.clone(),
+            inbox,
+            exits: Arc::new(Recording(Recorder::new(&["mail", "chat"]))),
             digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
             digest_orders: busy_digester(),
             digest_hours: 24,
@@ -197,6 +210,8 @@ impl World {
             requests: Some(requests),
             nodes,
             findings,
+            alerts,
+            said: Mutex::new(said),
             authority,
             revoked,
             batches,

@@ -1,5 +1,8 @@
 //! One test program for all, so that the large dependencies are linked once: each part drives one feature from the outside.
 
+mod alerts;
+mod alerts_api;
+mod alerts_world;
 mod api;
 mod api_world;
 mod batch;
