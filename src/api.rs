@@ -10,6 +10,7 @@ pub mod access;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod channels;
 pub mod checks;
 pub mod cluster;
 pub mod digests;
@@ -83,6 +84,15 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 findings::habits,
                 findings::read,
                 findings::feedback,
+                channels::kinds,
+                channels::list,
+                channels::create,
+                channels::read,
+                channels::replace,
+                channels::patch,
+                channels::delete,
+                channels::test,
+                channels::test_unsaved,
                 cluster::read,
                 regions::regions,
                 regions::nodes,

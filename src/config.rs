@@ -8,6 +8,7 @@
 //! **Invariant**: nothing else in the program reads the environment. A `Config` never changes; a reload makes another.
 
 pub mod analysis;
+pub mod channels;
 pub mod digest;
 pub mod file;
 pub mod load;
@@ -28,7 +29,7 @@ use figment::Figment;
 
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
+    AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
 };
 use crate::config::sources::Sources;
 
@@ -42,6 +43,7 @@ pub struct Config {
     pub mesh: MeshSettings,
     pub analysis: AnalysisSettings,
     pub digest: DigestSettings,
+    pub channels: ChannelSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

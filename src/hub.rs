@@ -38,6 +38,7 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::alert::channel::sender::Sender;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -267,9 +268,14 @@ impl Hub {
         })?;
         let refresh = {
             let assigner = assigner.clone();
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
-                assigner.assign()
-            })
+            refresh::start(
+                &records.store.database,
+                records.services.clone(),
+                records.users.clone(),
+                records.channels.clone(),
+                clock.clone(),
+                move || assigner.assign(),
+            )
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
@@ -286,6 +292,8 @@ impl Hub {
             uptimes,
             users: records.users.clone(),
             audit: records.audit,
+            channels: records.channels,
+            sender: Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?),
             secrets: records.secrets,
             board: board.clone(),
             clock: clock.clone(),

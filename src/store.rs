@@ -41,6 +41,7 @@ pub mod values;
 
 pub mod analyst;
 pub mod audit;
+pub mod channels;
 pub mod digests;
 pub mod endpoints;
 pub mod findings;

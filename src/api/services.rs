@@ -272,7 +272,7 @@ fn plain(document: &ServiceDocument) -> Map<String, Value> {
 }
 
 /// RFC 7396.
-fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (name, value) in patch {
         match value {
             Value::Null => {

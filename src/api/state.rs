@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::alert::channel::sender::Sender;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -22,6 +23,7 @@ use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::audit::Audit;
+use crate::store::channels::Channels;
 use crate::store::digests::Digests;
 use crate::store::endpoints::EndpointHours;
 use crate::store::findings::Findings;
@@ -51,6 +53,9 @@ pub struct ApiState {
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
     pub audit: Arc<Audit>,
+    pub channels: Arc<Channels>,
+    /// Sends through them.
+    pub sender: Arc<Sender>,
     pub secrets: Arc<Secrets>,
     pub board: Arc<Board>,
     pub clock: Clock,

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
+use probemesh::alert::channel::sender::Sender;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
-use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::mesh::authority::Authority;
@@ -21,6 +22,7 @@ use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
+use probemesh::store::channels::Channels;
 use probemesh::store::digests::Digests;
 use probemesh::store::endpoints::EndpointHours;
 use probemesh::store::findings::Findings;
@@ -53,6 +55,7 @@ pub struct World {
     pub requests: Option<mpsc::Receiver<CheckNow>>,
     pub nodes: Arc<Nodes>,
     pub findings: Arc<Findings>,
+    pub channels: Arc<Channels>,
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
@@ -110,6 +113,10 @@ impl World {
         let audit = Arc::new(Audit::new(database.clone(), clock.clone()));
         let services = Services::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let services = Arc::new(services.expect("services open"));
+        let channels = Channels::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let channels = Arc::new(channels.expect("channels open"));
+        let sending = ChannelSettings { send_timeout: Duration::from_secs(10), allow_commands: false, blocked_networks: Vec::new() };
+        let sender = Sender::new(&sending, None, clock.clone()).expect("a sender is made");
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
         let nodes = Nodes::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let nodes = Arc::new(nodes.expect("nodes open"));
@@ -154,6 +161,8 @@ impl World {
             users: users.clone(),
             sessions,
             audit,
+            channels: channels.clone(),
+            sender: Arc::new(sender),
             secrets,
             board: board.clone(),
             clock: clock.clone(),
@@ -197,6 +206,7 @@ impl World {
             requests: Some(requests),
             nodes,
             findings,
+            channels,
             authority,
             revoked,
             batches,
