@@ -8,6 +8,8 @@
 //! rows and sends. They meet in the store alone: whatever dies between them, each telling is written once and sent at least once.
 //! [`rule`], [`quiet`], [`plan`] and [`collapse`] are what is decided, pure; the others carry it out.
 
+pub mod advice;
+pub mod channel;
 pub mod collapse;
 pub mod deliverer;
 pub mod desk;
@@ -16,6 +18,7 @@ pub mod drill;
 pub mod exit;
 pub mod inbox;
 pub mod lane;
+pub mod message;
 pub mod plan;
 pub mod quiet;
 pub mod rule;

@@ -11,6 +11,7 @@ pub mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod channels;
 pub mod checks;
 pub mod cluster;
 pub mod digests;
@@ -87,6 +88,7 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 alerts::deliveries::retry,
                 alerts::causes::list,
                 alerts::causes::read,
+                alerts::causes::acknowledge,
                 alerts::drill::start,
                 alerts::drill::read,
                 alerts::drill::recover,
@@ -98,6 +100,15 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 findings::habits,
                 findings::read,
                 findings::feedback,
+                channels::kinds,
+                channels::list,
+                channels::create,
+                channels::read,
+                channels::replace,
+                channels::patch,
+                channels::delete,
+                channels::test,
+                channels::test_unsaved,
                 cluster::read,
                 regions::regions,
                 regions::nodes,

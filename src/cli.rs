@@ -12,6 +12,8 @@ pub mod analyze;
 #[cfg(feature = "hub")]
 pub mod bench_detector;
 #[cfg(feature = "hub")]
+pub mod channel;
+#[cfg(feature = "hub")]
 pub mod check;
 #[cfg(feature = "hub")]
 pub mod check_view;
@@ -73,6 +75,12 @@ enum Command {
     User {
         #[command(subcommand)]
         command: user::UserCommand,
+    },
+    /// The ways people are told, and a test of one
+    #[cfg(feature = "hub")]
+    Channel {
+        #[command(subcommand)]
+        command: channel::ChannelCommand,
     },
     /// Shows what it finds: local services with injected trouble, watched for some minutes; nothing to set up
     #[cfg(feature = "hub")]
@@ -148,6 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
+        Some(Command::Channel { command }) => channel::run(&command),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Drill(args)) => drill::run(&args),
         Some(Command::Inspect { json }) => inspect::run(json),

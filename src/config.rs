@@ -9,6 +9,7 @@
 
 pub mod alerts;
 pub mod analysis;
+pub mod channels;
 pub mod dependencies;
 pub mod digest;
 pub mod file;
@@ -31,7 +32,8 @@ use figment::Figment;
 
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AlertSettings, AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
+    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings,
+    StoreSettings,
 };
 use crate::config::sources::Sources;
 
@@ -46,6 +48,7 @@ pub struct Config {
     pub analysis: AnalysisSettings,
     pub digest: DigestSettings,
     pub alerts: AlertSettings,
+    pub channels: ChannelSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

@@ -39,6 +39,8 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::alert::channel::sender::Sender;
+use crate::alert::exit::{Exits, StoredExits};
 use crate::alert::inbox::Inbox;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
@@ -254,7 +256,8 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
-        let exits = alerts::exits();
+        let sender = Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?);
+        let exits: Arc<dyn Exits> = Arc::new(StoredExits { channels: records.channels.clone(), sender: sender.clone() });
         let parts = Parts {
             inbox: inbox.clone(),
             moves,
@@ -290,9 +293,14 @@ impl Hub {
         })?;
         let refresh = {
             let assigner = assigner.clone();
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
-                assigner.assign()
-            })
+            refresh::start(
+                &records.store.database,
+                records.services.clone(),
+                records.users.clone(),
+                records.channels.clone(),
+                clock.clone(),
+                move || assigner.assign(),
+            )
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
@@ -312,6 +320,8 @@ impl Hub {
             uptimes,
             users: records.users.clone(),
             audit: records.audit,
+            channels: records.channels,
+            sender,
             secrets: records.secrets,
             board: board.clone(),
             clock: clock.clone(),
@@ -390,6 +400,7 @@ impl Hub {
         if let Some(mesh) = self.mesh {
             mesh.stop(limit.mul_f64(0.05)).await;
         }
+        self.tree.alerts.close(limit.mul_f64(0.1)).await;
         let _ = self.alerts.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         if let Some(analyst) = self.analyst {

@@ -42,6 +42,7 @@ pub mod values;
 pub mod alerts;
 pub mod analyst;
 pub mod audit;
+pub mod channels;
 pub mod digests;
 pub mod endpoints;
 pub mod findings;

@@ -334,8 +334,10 @@ impl Desk {
 
     /// The names of those that fail because of a cause; of one that is over, of all that did.
     fn named(&self, held: &Held, telling: Telling) -> Vec<String> {
-        let mine = held.consequences.iter().map(|_| &held.cause.key).next();
-        let following = self.held.values().filter(|other| other.holds() && mine.is_some() && other.consequence_of.as_ref() == mine);
+        if held.consequences.is_empty() {
+            return Vec::new();
+        }
+        let following = self.held.values().filter(|other| other.holds() && other.consequence_of.as_ref() == Some(&held.cause.key));
         let following: BTreeSet<ServiceId> = following.filter_map(|other| other.cause.service).collect();
         let follows = |service: &ServiceId| telling == Telling::Recovered || following.contains(service);
         let mut names: Vec<String> =

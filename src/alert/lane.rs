@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -39,6 +40,41 @@ pub struct LaneArgs {
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    pub gate: Arc<Gate>,
+}
+
+/// Lets a hub that ends wait for what is being sent: else it would be sent again.
+#[derive(Debug, Default)]
+pub struct Gate {
+    shut: AtomicBool,
+    inside: AtomicUsize,
+}
+
+impl Gate {
+    /// From here on nothing more is begun.
+    pub fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+    }
+
+    /// How many are being sent.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Ordering::SeqCst)
+    }
+
+    /// `None`: it is shut.
+    fn enter(&self) -> Option<Inside<'_>> {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        let inside = Inside(self);
+        (!self.shut.load(Ordering::SeqCst)).then_some(inside)
+    }
+}
+
+struct Inside<'a>(&'a Gate);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 pub struct Lane {
@@ -127,6 +163,8 @@ impl Lane {
             if let Some(until) = self.paused_until.filter(|until| *until > now).or_else(|| self.rate_allows(&exit)) {
                 return Ok(Some(until));
             }
+            let gate = self.args.gate.clone();
+            let Some(_inside) = gate.enter() else { return Ok(None) };
             self.send(figures, &exit).await?;
         }
     }

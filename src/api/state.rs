@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::aggregate::board::Board;
 use crate::alert::exit::Exits;
 use crate::alert::inbox::Inbox;
+use crate::alert::channel::sender::Sender;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -25,6 +26,7 @@ use crate::model::service::Schedule;
 use crate::store::Store;
 use crate::store::alerts::Alerts;
 use crate::store::audit::Audit;
+use crate::store::channels::Channels;
 use crate::store::digests::Digests;
 use crate::store::endpoints::EndpointHours;
 use crate::store::findings::Findings;
@@ -59,6 +61,9 @@ pub struct ApiState {
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
     pub audit: Arc<Audit>,
+    pub channels: Arc<Channels>,
+    /// Sends through them.
+    pub sender: Arc<Sender>,
     pub secrets: Arc<Secrets>,
     pub board: Arc<Board>,
     pub clock: Clock,

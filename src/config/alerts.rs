@@ -12,7 +12,7 @@ pub fn alerts(reader: &mut Reader) -> AlertSettings {
     AlertSettings {
         hold: reader.span("alerts.hold_s", Unit::Seconds, 5.0, 0.0..=600.0),
         settle: reader.span("alerts.settle_s", Unit::Seconds, 30.0, 0.0..=3_600.0),
-        attempt_timeout: reader.span("alerts.attempt_timeout_s", Unit::Seconds, 30.0, 0.1..=600.0),
+        attempt_timeout: reader.span("alerts.attempt_timeout_s", Unit::Seconds, 60.0, 0.1..=600.0),
         retry_initial,
         retry_max,
         give_up: reader.span("alerts.give_up_hours", Unit::Hours, 24.0, 0.001..=720.0),

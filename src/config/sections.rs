@@ -132,6 +132,17 @@ pub struct ApiSettings {
     pub public_url: Option<String>,
 }
 
+/// How channels send.
+#[derive(Clone, Debug)]
+pub struct ChannelSettings {
+    /// For one attempt.
+    pub send_timeout: Duration,
+    /// Whether a channel may run a program on this machine.
+    pub allow_commands: bool,
+    /// Networks in CIDR form no channel may reach.
+    pub blocked_networks: Vec<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub dir: PathBuf,

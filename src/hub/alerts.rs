@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::alert::desk::{DeskArgs, InMaintenance};
 use crate::alert::dispatcher::{Dispatcher, DispatcherArgs, DispatcherStatus};
 use crate::alert::exit::Exits;
 use crate::alert::inbox::Inbox;
-use crate::alert::lane::LaneArgs;
+use crate::alert::lane::{Gate, LaneArgs};
 use crate::alert::sources::Sources;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -35,6 +36,7 @@ pub struct AlertStatus {
     pub group: Arc<Mutex<GroupStatus>>,
     pub dispatcher: Arc<Mutex<DispatcherStatus>>,
     pub lanes: Arc<Mutex<BTreeMap<ChannelId, LaneStatus>>>,
+    pub gate: Arc<Gate>,
 }
 
 /// What the group is made of beside the records.
@@ -76,7 +78,7 @@ pub async fn start(config: &Config, records: &Records, parts: Parts) -> anyhow::
         status: status.dispatcher.clone(),
     };
     let lane =
-        LaneArgs { alerts: records.alerts.clone(), exits, settings: config.alerts.clone(), events, metrics, clock: clock.clone() };
+        LaneArgs { alerts: records.alerts.clone(), exits, settings: config.alerts.clone(), events, metrics, clock: clock.clone(), gate: status.gate };
     let deliverer = DelivererArgs { lane, restart: config.region.restart.clone(), status: status.lanes.clone() };
     let args = KeeperArgs {
         name: "alerts",
@@ -101,6 +103,16 @@ fn wiring(dispatcher: DispatcherArgs, deliverer: DelivererArgs) -> Wiring {
 }
 
 impl AlertStatus {
+    /// Has nothing more sent, and waits for what is on its way, within `limit`.
+    pub async fn close(&self, limit: Duration) {
+        self.gate.shut();
+        let clock = Clock::real();
+        let until = clock.steady() + limit;
+        while self.gate.inside() > 0 && clock.steady() < until {
+            clock.sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The two as `inspect` shows them.
     pub fn actors(&self) -> Vec<ActorView> {
         let dispatcher = self.dispatcher.lock().expect("no holder panics").clone();
@@ -127,28 +139,5 @@ impl AlertStatus {
                 ..ActorView::default()
             },
         ]
-    }
-}
-
-/// The channels there are.
-pub fn exits() -> Arc<dyn Exits> {
-    Arc::new(NoExits)
-}
-
-struct NoExits;
-
-impl Exits for NoExits {
-    fn list(&self) -> Vec<crate::alert::exit::Exit> {
-        Vec::new()
-    }
-
-    fn deliver(
-        &self,
-        _: ChannelId,
-        _: crate::model::alert::Message,
-    ) -> futures_util::future::BoxFuture<'static, Result<crate::model::alert::Receipt, crate::model::alert::DeliveryFailure>> {
-        Box::pin(async {
-            Err(crate::model::alert::DeliveryFailure { permanent: true, retry_after: None, reason: "there is no such channel".to_owned() })
-        })
     }
 }

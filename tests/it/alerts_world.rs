@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use probemesh::aggregate::board::Board;
+use probemesh::alert::channel::RateLimit;
 use probemesh::alert::desk::{Desk, DeskArgs};
-use probemesh::alert::exit::{Exit, Exits, Rate};
+use probemesh::alert::exit::{Exit, Exits};
 use probemesh::alert::lane::{LaneArgs, work};
 use probemesh::alert::sources::Sources;
 use probemesh::api::metrics::Metrics;
@@ -51,7 +52,7 @@ pub enum Mood {
 struct Played {
     enabled: bool,
     has_key: bool,
-    rate: Option<Rate>,
+    rate: Option<RateLimit>,
     mood: Mood,
 }
 
@@ -87,7 +88,7 @@ impl Recorder {
     }
 
     pub fn rate(&self, name: &str, messages: u32, per: Duration) {
-        self.alter(name, |played| played.rate = Some(Rate { messages, per }));
+        self.alter(name, |played| played.rate = Some(RateLimit { messages, per }));
     }
 
     fn id(&self, name: &str) -> ChannelId {
@@ -277,6 +278,7 @@ impl World {
             events,
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
+            gate: Arc::default(),
         };
         let exits = Recording(self.recorder.clone()).list();
         self.lanes = exits.into_iter().map(|exit| Task::spawn(work(args.clone(), exit.id))).collect();

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
 use probemesh::alert::inbox::Inbox;
+use probemesh::alert::channel::sender::Sender;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
-use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::mesh::authority::Authority;
@@ -24,6 +25,7 @@ use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::alerts::Alerts;
 use probemesh::store::audit::Audit;
+use probemesh::store::channels::Channels;
 use probemesh::store::digests::Digests;
 use probemesh::store::endpoints::EndpointHours;
 use probemesh::store::findings::Findings;
@@ -61,6 +63,7 @@ pub struct World {
     pub alerts: Arc<Alerts>,
     /// What was said of causes of alerts.
     pub said: Mutex<mpsc::UnboundedReceiver<CauseMove>>,
+    pub channels: Arc<Channels>,
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
@@ -118,6 +121,10 @@ impl World {
         let audit = Arc::new(Audit::new(database.clone(), clock.clone()));
         let services = Services::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let services = Arc::new(services.expect("services open"));
+        let channels = Channels::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let channels = Arc::new(channels.expect("channels open"));
+        let sending = ChannelSettings { send_timeout: Duration::from_secs(10), allow_commands: false, blocked_networks: Vec::new() };
+        let sender = Sender::new(&sending, None, clock.clone()).expect("a sender is made");
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
         let nodes = Nodes::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let nodes = Arc::new(nodes.expect("nodes open"));
@@ -167,6 +174,8 @@ impl World {
             users: users.clone(),
             sessions,
             audit,
+            channels: channels.clone(),
+            sender: Arc::new(sender),
             secrets,
             board: board.clone(),
             clock: clock.clone(),
@@ -212,6 +221,7 @@ impl World {
             findings,
             alerts,
             said: Mutex::new(said),
+            channels,
             authority,
             revoked,
             batches,

@@ -1,19 +1,22 @@
 //! Causes: what holds now and what held, whether or not anyone was told.
 
+use rocket::http::Status;
 use rocket::serde::json::Json;
-use rocket::{State, get};
+use rocket::{State, get, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::auth::Viewer;
+use crate::alert::sources::incidents::id_of;
+use crate::api::auth::{Operator, Viewer};
 use crate::api::error::{ApiError, Problem};
 use crate::api::query::{Page, Query};
 use crate::api::state::ApiState;
-use crate::model::alert::CauseKind;
-use crate::model::held::Held;
+use crate::model::alert::{CauseKind, CauseMove};
+use crate::model::held::{Acknowledged, Held};
 use crate::model::id::ServiceId;
 use crate::model::incident::Severity;
 use crate::store::alerts::causes::CauseFilter;
+use crate::store::audit::Change;
 
 #[derive(Serialize, ToSchema)]
 pub struct CauseView {
@@ -99,6 +102,40 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
 pub async fn read(_viewer: Viewer, state: &State<ApiState>, key: &str) -> Result<Json<CauseView>, ApiError> {
     let found = state.alerts.causes.one(key).await?;
     found.map(|held| Json(view(state, &held))).ok_or_else(|| ApiError::not_found(format!("there is no cause {key}")))
+}
+
+/// Takes a cause on: it is not repeated any more, and nobody further is told. The first who does is named.
+#[utoipa::path(
+    tag = "alerts",
+    params(("key" = String, Path, description = "The cause's name")),
+    responses(
+        (status = 200, description = "The cause", body = CauseView),
+        (status = 403, description = "Takes role operator", body = Problem),
+        (status = 404, description = "There is none of this name", body = Problem),
+        (status = 409, description = "It is over", body = Problem),
+    )
+)]
+#[post("/api/v1/alerts/causes/<key>/acknowledge")]
+pub async fn acknowledge(operator: Operator, state: &State<ApiState>, key: &str) -> Result<Json<CauseView>, ApiError> {
+    let found = state.alerts.causes.one(key).await?;
+    let mut held = found.ok_or_else(|| ApiError::not_found(format!("there is no cause {key}")))?;
+    if !held.holds() {
+        return Err(ApiError::new(Status::Conflict, format!("cause {key} is over")));
+    }
+    if held.acknowledged.is_none() {
+        let (author, at) = (operator.0.author(), state.clock.now());
+        match id_of(key) {
+            Some(incident) => drop(state.incidents.acknowledge(&incident, &author).await?),
+            None => {
+                let (subject, action) = (format!("cause:{key}"), "alert_cause.acknowledge");
+                let change = Change { who: author.who.clone(), address: author.address, action, subject, fields: Vec::new() };
+                state.audit.record(&change).await?;
+            }
+        }
+        state.inbox.say(CauseMove::Acknowledged { key: key.to_owned(), by: author.who.clone(), note: String::new(), at });
+        held.acknowledged = Some(Acknowledged { by: author.who, note: String::new(), at });
+    }
+    Ok(Json(view(state, &held)))
 }
 
 fn view(state: &ApiState, held: &Held) -> CauseView {

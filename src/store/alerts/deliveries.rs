@@ -114,6 +114,11 @@ impl Deliveries {
         self.changed.subscribe()
     }
 
+    /// Has those who deliver look: a channel is not what it was.
+    pub fn nudge(&self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+
     /// The highest number given to a delivery so far.
     pub fn last_seq(&self) -> i64 {
         self.known.read().expect("no holder panics").all.keys().next_back().copied().unwrap_or(0)
@@ -244,7 +249,7 @@ impl Deliveries {
         };
         self.audit.commit(statements, values, &change).await?;
         self.known.write().expect("no holder panics").insert(Figures { state: DeliveryState::Pending, next_at: None, ..dead });
-        self.changed.send_modify(|version| *version += 1);
+        self.nudge();
         Ok(true)
     }
 
@@ -300,7 +305,7 @@ impl Deliveries {
         }
         drop(known);
         if any {
-            self.changed.send_modify(|version| *version += 1);
+            self.nudge();
         }
     }
 
