@@ -7,9 +7,11 @@
 //! their way out, passwords and tokens are in no log.
 
 pub mod access;
+pub mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod channels;
 pub mod checks;
 pub mod cluster;
 pub mod digests;
@@ -75,6 +77,21 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 incidents::read,
                 incidents::acknowledge,
                 incidents::note,
+                alerts::rules::list,
+                alerts::rules::create,
+                alerts::rules::read,
+                alerts::rules::replace,
+                alerts::rules::patch,
+                alerts::rules::delete,
+                alerts::deliveries::list,
+                alerts::deliveries::read,
+                alerts::deliveries::retry,
+                alerts::causes::list,
+                alerts::causes::read,
+                alerts::causes::acknowledge,
+                alerts::drill::start,
+                alerts::drill::read,
+                alerts::drill::recover,
                 digests::list,
                 digests::latest,
                 digests::read,
@@ -83,6 +100,15 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 findings::habits,
                 findings::read,
                 findings::feedback,
+                channels::kinds,
+                channels::list,
+                channels::create,
+                channels::read,
+                channels::replace,
+                channels::patch,
+                channels::delete,
+                channels::test,
+                channels::test_unsaved,
                 cluster::read,
                 regions::regions,
                 regions::nodes,

@@ -12,11 +12,15 @@ pub mod analyze;
 #[cfg(feature = "hub")]
 pub mod bench_detector;
 #[cfg(feature = "hub")]
+pub mod channel;
+#[cfg(feature = "hub")]
 pub mod check;
 #[cfg(feature = "hub")]
 pub mod check_view;
 #[cfg(feature = "hub")]
 pub mod demo;
+#[cfg(feature = "hub")]
+pub mod drill;
 #[cfg(feature = "hub")]
 pub mod inspect;
 #[cfg(feature = "hub")]
@@ -72,9 +76,18 @@ enum Command {
         #[command(subcommand)]
         command: user::UserCommand,
     },
+    /// The ways people are told, and a test of one
+    #[cfg(feature = "hub")]
+    Channel {
+        #[command(subcommand)]
+        command: channel::ChannelCommand,
+    },
     /// Shows what it finds: local services with injected trouble, watched for some minutes; nothing to set up
     #[cfg(feature = "hub")]
     Demo(demo::DemoArgs),
+    /// Does an alert arrive, and how fast: a made-up failure of a service, told for real and marked DRILL
+    #[cfg(feature = "hub")]
+    Drill(drill::DrillArgs),
     /// The live actors: restarts, backoff, last errors, queues
     #[cfg(feature = "hub")]
     Inspect {
@@ -143,7 +156,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
+        Some(Command::Channel { command }) => channel::run(&command),
         Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Drill(args)) => drill::run(&args),
         Some(Command::Inspect { json }) => inspect::run(json),
         Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),

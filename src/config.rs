@@ -7,7 +7,10 @@
 //!
 //! **Invariant**: nothing else in the program reads the environment. A `Config` never changes; a reload makes another.
 
+pub mod alerts;
 pub mod analysis;
+pub mod channels;
+pub mod dependencies;
 pub mod digest;
 pub mod file;
 pub mod load;
@@ -18,6 +21,7 @@ pub mod nearest;
 pub mod reader;
 pub mod reload;
 pub mod rocket_keys;
+pub mod rule;
 pub mod sections;
 pub mod service;
 pub mod services_file;
@@ -28,7 +32,8 @@ use figment::Figment;
 
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
+    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings,
+    StoreSettings,
 };
 use crate::config::sources::Sources;
 
@@ -42,6 +47,8 @@ pub struct Config {
     pub mesh: MeshSettings,
     pub analysis: AnalysisSettings,
     pub digest: DigestSettings,
+    pub alerts: AlertSettings,
+    pub channels: ChannelSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

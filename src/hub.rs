@@ -5,6 +5,7 @@
 //! store before the store is closed.
 
 pub mod aggregator;
+pub mod alerts;
 pub mod assign;
 pub mod doorman;
 pub mod endpoints;
@@ -38,6 +39,9 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::alert::channel::sender::Sender;
+use crate::alert::exit::{Exits, StoredExits};
+use crate::alert::inbox::Inbox;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -53,6 +57,7 @@ use crate::digest::digester::{DigesterArgs, ORDERS};
 use crate::digest::gather::Sources;
 use crate::digest::writing::Desk;
 use crate::hub::aggregator::AggregatorArgs;
+use crate::hub::alerts::{AlertStatus, Parts};
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::HeartbeatArgs;
 use crate::hub::ingest::{IngestStatus, Intake};
@@ -94,6 +99,7 @@ pub struct Hub {
     keeper: ActorRef<KeeperMsg>,
     analyst: Option<ActorRef<KeeperMsg>>,
     digests: ActorRef<KeeperMsg>,
+    alerts: ActorRef<KeeperMsg>,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -126,6 +132,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
+        let (inbox, moves) = Inbox::new();
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
         let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
@@ -167,6 +174,7 @@ impl Hub {
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
             digests: Arc::default(),
             digester: Arc::default(),
+            alerts: AlertStatus::default(),
             region: Arc::default(),
         };
         let uptimes = Arc::new(Uptimes::default());
@@ -178,6 +186,7 @@ impl Hub {
             changes: Arc::new(tokio::sync::Mutex::new(changes)),
             uptimes: uptimes.clone(),
             events: events.clone(),
+            inbox: inbox.clone(),
             recheck: ask_others(membership.clone()),
             clock: clock.clone(),
             status: tree.aggregator.clone(),
@@ -247,6 +256,22 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
+        let sender = Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?);
+        let exits: Arc<dyn Exits> = Arc::new(StoredExits { channels: records.channels.clone(), sender: sender.clone() });
+        let parts = Parts {
+            inbox: inbox.clone(),
+            moves,
+            exits: exits.clone(),
+            in_maintenance: Arc::new(|_, _| false),
+            board: board.clone(),
+            membership: membership.clone(),
+            events: events.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            status: tree.alerts.clone(),
+        };
+        let alerts = alerts::start(&config, &records, parts).await.context("keeper of the alerts cannot be started")?;
+
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
                 let papers = Papers { authority, nodes: records.nodes.clone(), join_secret: config.mesh.join_secret.clone() };
@@ -263,13 +288,19 @@ impl Hub {
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
             keeper.stop(None);
             digests.stop(None);
+            alerts.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
             let assigner = assigner.clone();
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
-                assigner.assign()
-            })
+            refresh::start(
+                &records.store.database,
+                records.services.clone(),
+                records.users.clone(),
+                records.channels.clone(),
+                clock.clone(),
+                move || assigner.assign(),
+            )
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
@@ -278,6 +309,9 @@ impl Hub {
             store: records.store.clone(),
             services: records.services.clone(),
             incidents: records.incidents,
+            alerts: records.alerts,
+            inbox,
+            exits,
             digests: records.digests,
             digest_orders,
             digest_hours: config.digest.hours,
@@ -286,6 +320,8 @@ impl Hub {
             uptimes,
             users: records.users.clone(),
             audit: records.audit,
+            channels: records.channels,
+            sender,
             secrets: records.secrets,
             board: board.clone(),
             clock: clock.clone(),
@@ -318,6 +354,7 @@ impl Hub {
             keeper,
             analyst,
             digests,
+            alerts,
             membership,
             deliveries,
             mesh,
@@ -363,6 +400,8 @@ impl Hub {
         if let Some(mesh) = self.mesh {
             mesh.stop(limit.mul_f64(0.05)).await;
         }
+        self.tree.alerts.close(limit.mul_f64(0.1)).await;
+        let _ = self.alerts.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
@@ -384,7 +423,7 @@ async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
         info!(file = %path.display(), "no services file, starting without services");
         return Ok(());
     }
-    match read_services(path, &config.hub.schedule) {
+    match read_services(path, &config.hub.schedule, true) {
         Ok(documents) => {
             let seeded = services.seed(documents, false).await?;
             info!(file = %path.display(), created = seeded.created.len(), "services seeded");

@@ -23,6 +23,7 @@
 //! | [`store`] | the only SurrealQL: journal, blocks, rollups, details, incidents, services, users |
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`analysis`] | rollups → findings; what performance costs and why |
+//! | [`alert`] | what people are told, and by which channels |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
@@ -66,6 +67,9 @@ pub mod analysis;
 
 #[cfg(feature = "hub")]
 pub mod digest;
+
+#[cfg(feature = "hub")]
+pub mod alert;
 
 #[cfg(feature = "hub")]
 pub mod api;

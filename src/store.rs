@@ -39,8 +39,10 @@ pub mod tail;
 pub mod uptimes;
 pub mod values;
 
+pub mod alerts;
 pub mod analyst;
 pub mod audit;
+pub mod channels;
 pub mod digests;
 pub mod endpoints;
 pub mod findings;

@@ -12,6 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config::mistake::Mistake;
+use crate::store::alerts::rules::RulesError;
+use crate::store::channels::ChannelsError;
 use crate::store::connection::StoreError;
 use crate::store::nodes::NodesError;
 use crate::store::services::ServicesError;
@@ -23,6 +25,7 @@ pub struct ApiError {
     status: Status,
     detail: String,
     errors: Vec<FieldError>,
+    warnings: Vec<FieldError>,
     headers: Vec<(&'static str, String)>,
 }
 
@@ -48,11 +51,14 @@ pub struct Problem {
     /// Field by field, where the input is at fault; all mistakes at once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// What speaks against input that is not wrong; said to be wanted all the same, it is taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FieldError>,
 }
 
 impl ApiError {
     pub fn new(status: Status, detail: impl Into<String>) -> ApiError {
-        ApiError { status, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        ApiError { status, detail: detail.into(), errors: Vec::new(), warnings: Vec::new(), headers: Vec::new() }
     }
 
     pub fn bad_request(detail: impl Into<String>) -> ApiError {
@@ -84,6 +90,14 @@ impl ApiError {
             many => format!("{} fields are wrong; nothing was stored", many.len()),
         };
         ApiError { errors, ..ApiError::new(Status::UnprocessableEntity, detail) }
+    }
+
+    /// Input that is not wrong, and yet something speaks against it.
+    pub fn doubtful(doubts: Vec<Mistake>) -> ApiError {
+        let warnings: Vec<FieldError> = doubts.into_iter().map(|doubt| FieldError { field: doubt.path, message: doubt.message }).collect();
+        let told: Vec<String> = warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.message)).collect();
+        let detail = format!("{}; nothing was stored; send \"save_anyway\": true to store it all the same", told.join("; "));
+        ApiError { warnings, ..ApiError::new(Status::UnprocessableEntity, detail) }
     }
 
     pub fn invalid_field(field: &str, message: impl Into<String>) -> ApiError {
@@ -132,6 +146,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
             detail: self.detail,
             instance: request.uri().path().to_string(),
             errors: self.errors,
+            warnings: self.warnings,
         };
         let body = serde_json::to_string(&problem).expect("plain text always encodes");
         let mut response = Response::build();
@@ -165,6 +180,10 @@ impl From<ServicesError> for ApiError {
             ServicesError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
             ServicesError::Unknown { .. } => ApiError::not_found(error.to_string()),
             ServicesError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            ServicesError::DependedOn { .. } => {
+                ApiError::new(Status::Conflict, format!("{error}; with ?force=true they no longer depend on it"))
+            }
+            ServicesError::Dependencies { mistakes } => ApiError::invalid(mistakes),
             ServicesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
             ServicesError::Store(error) => error.into(),
         }
@@ -179,6 +198,29 @@ impl From<UsersError> for ApiError {
             UsersError::BadPassword => ApiError::invalid_field("password", error.to_string()),
             UsersError::LastAdmin { .. } => ApiError::new(Status::Conflict, error.to_string()),
             UsersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RulesError> for ApiError {
+    fn from(error: RulesError) -> ApiError {
+        match error {
+            RulesError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            RulesError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            RulesError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            RulesError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChannelsError> for ApiError {
+    fn from(error: ChannelsError) -> ApiError {
+        match error {
+            ChannelsError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            ChannelsError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            ChannelsError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            ChannelsError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
+            ChannelsError::Store(error) => error.into(),
         }
     }
 }

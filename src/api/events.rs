@@ -1,4 +1,4 @@
-//! Results, verdicts, incidents, findings and nodes as they happen, as server-sent events.
+//! Results, verdicts, incidents, findings, nodes and deliveries as they happen, as server-sent events.
 
 use std::sync::Arc;
 
@@ -19,8 +19,11 @@ use crate::api::state::ApiState;
 use crate::hub::membership::NodeChange;
 use crate::model::check::CheckResult;
 use crate::model::finding::Finding;
+use crate::model::held::DeliveryState;
 use crate::model::id::ServiceId;
 use crate::model::incident::Incident;
+use crate::model::time::Timestamp;
+use crate::store::alerts::deliveries::Figures;
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
@@ -43,6 +46,7 @@ pub enum Event {
     Incident(IncidentEvent),
     Node(NodeEvent),
     Finding(FindingEvent),
+    Delivery(DeliveryEvent),
 }
 
 /// A check was stored.
@@ -113,6 +117,22 @@ pub struct FindingEvent {
     pub ended: Option<String>,
 }
 
+/// An alert was delivered, given up, or folded into a later one of the same cause.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct DeliveryEvent {
+    pub id: String,
+    /// `delivered`, `dead` or `folded`
+    pub state: &'static str,
+    pub cause: String,
+    pub service_id: Option<u32>,
+    pub channel: String,
+    /// `raised`, `repeated`, `escalated`, `acknowledged` or `recovered`
+    pub telling: &'static str,
+    pub attempts: u32,
+    pub error: Option<String>,
+    pub at: String,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
@@ -121,6 +141,7 @@ impl Event {
             Event::Incident(_) => "incident",
             Event::Node(_) => "node",
             Event::Finding(_) => "finding",
+            Event::Delivery(_) => "delivery",
         }
     }
 
@@ -153,6 +174,20 @@ impl Event {
         })
     }
 
+    pub fn delivery(figures: &Figures, channel: &str, state: DeliveryState, error: Option<&str>, at: Timestamp) -> Event {
+        Event::Delivery(DeliveryEvent {
+            id: figures.id.to_string(),
+            state: state.name(),
+            cause: figures.cause.to_string(),
+            service_id: figures.service.map(|service| service.0),
+            channel: channel.to_owned(),
+            telling: figures.telling.name(),
+            attempts: figures.attempts,
+            error: error.map(str::to_owned),
+            at: at.rfc3339(),
+        })
+    }
+
     /// `None`: it is about no service alone.
     fn service(&self) -> Option<ServiceId> {
         match self {
@@ -160,6 +195,8 @@ impl Event {
             Event::Verdict(event) => Some(ServiceId(event.service_id)),
             Event::Incident(event) => Some(ServiceId(event.service_id)),
             Event::Finding(event) => event.service_id.map(ServiceId),
+            Event::Finding(event) => Some(ServiceId(event.service_id)),
+            Event::Delivery(event) => event.service_id.map(ServiceId),
             Event::Node(_) => None,
         }
     }
@@ -212,7 +249,7 @@ impl From<&VerdictChange> for Event {
 
 /// Results, changes of verdict, incidents, findings and nodes as they happen.
 ///
-/// Server-sent events named `result`, `verdict`, `incident`, `finding` and `node`. When a node is lost or blind, or is back, that one event
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node` and `delivery`. When a node is lost or blind, or is back, that one event
 /// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
 /// The stream ends when the token does.
 #[utoipa::path(

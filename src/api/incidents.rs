@@ -8,6 +8,7 @@ use rocket::{State, get, post};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::alert::sources::incidents::{id_of, key_of};
 use crate::api::auth::{Operator, Viewer};
 use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Problem};
@@ -46,6 +47,8 @@ pub struct IncidentView {
     first_line: String,
     acknowledged_by: Option<String>,
     acknowledged_at: Option<String>,
+    /// The incident it follows from, by what the services depend on; it is not told alone.
+    consequence_of: Option<String>,
 }
 
 /// One incident with all that is known of it.
@@ -55,6 +58,8 @@ pub struct IncidentDetail {
     incident: IncidentView,
     /// What each region saw when it was at its worst.
     regions: Vec<SightingView>,
+    /// The incidents that follow from it, the oldest first.
+    consequences: Vec<String>,
     /// Oldest first.
     timeline: Vec<EntryView>,
     /// What was odd of this service at about that time, newest first.
@@ -131,7 +136,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
     let skip = usize::try_from(page - 1).unwrap_or(usize::MAX).saturating_mul(size);
     let (count, found) = state.incidents.page(&filter, skip, size).await?;
     let now = state.clock.now();
-    Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, now)).collect())))
+    Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, state, now)).collect())))
 }
 
 /// One incident: its timeline, and what each region saw.
@@ -163,6 +168,7 @@ pub async fn acknowledge(operator: Operator, state: &State<ApiState>, id: &str) 
     let id = IncidentId(id.into());
     let stored = find(state, &id).await?;
     if state.incidents.acknowledge(&id, &operator.0.author()).await? {
+        state.inbox.acknowledged(&id, &operator.0.username, state.clock.now());
         let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
     }
     detail(state, &id).await.map(Json)
@@ -222,7 +228,8 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
     };
     let findings = state.findings.list(&near).await?.findings;
     Ok(IncidentDetail {
-        incident: IncidentView::new(&stored, now),
+        incident: IncidentView::new(&stored, state, now),
+        consequences: state.alerts.causes.consequences(&key_of(id)).iter().filter_map(|key| id_of(key)).map(|id| id.to_string()).collect(),
         regions,
         timeline: timeline.into_iter().map(EntryView::from).collect(),
         findings: findings.iter().map(|finding| FindingView::new(finding, state)).collect(),
@@ -230,7 +237,7 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
 }
 
 impl IncidentView {
-    fn new(stored: &StoredIncident, now: Timestamp) -> IncidentView {
+    fn new(stored: &StoredIncident, state: &ApiState, now: Timestamp) -> IncidentView {
         let StoredIncident { incident, acknowledged } = stored;
         IncidentView {
             id: incident.id.to_string(),
@@ -244,6 +251,7 @@ impl IncidentView {
             first_line: incident.first_line.clone(),
             acknowledged_by: acknowledged.as_ref().map(|by| by.by.clone()),
             acknowledged_at: acknowledged.as_ref().map(|by| by.at.rfc3339()),
+            consequence_of: state.alerts.causes.consequence_of(&key_of(&incident.id)).and_then(|key| id_of(&key)).map(|id| id.to_string()),
         }
     }
 }

@@ -154,19 +154,22 @@ pub async fn patch(operator: Operator, state: &State<ApiState>, id: &str, body: 
     params(
         ("id" = u32, Path, description = "The service's number"),
         ("purge" = Option<bool>, Query, description = "Remove its results too"),
+        ("force" = Option<bool>, Query, description = "Even if others depend on it; they no longer do then"),
     ),
     responses(
         (status = 204, description = "It is gone; its number is never given again"),
         (status = 403, description = "Takes role operator", body = Problem),
         (status = 404, description = "There is none of this number", body = Problem),
+        (status = 409, description = "Others depend on it, and are named", body = Problem),
     )
 )]
 #[delete("/api/monitor/services/<id>")]
 pub async fn delete(operator: Operator, query: Query, state: &State<ApiState>, id: &str) -> Result<NoContent, ApiError> {
-    query.allow(&["purge"])?;
+    query.allow(&["purge", "force"])?;
+    let force = query.boolean("force")?.unwrap_or(false);
     let purge = query.boolean("purge")?.unwrap_or(false);
     let service = find(state, id)?;
-    state.services.delete(service.id, &operator.0.author()).await?;
+    state.services.delete(service.id, force, &operator.0.author()).await?;
     (state.services_changed)();
     if purge {
         state.store.results.purge_service(service.id).await?;
@@ -223,6 +226,7 @@ fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) -> R
         let further: Vec<Mistake> = mistakes.into_iter().filter(unread).collect();
         wrong.extend(further);
     }
+    wrong.extend(state.services.dependency_mistakes(&document, kept.map(|kept| kept.id)));
     let name = document.name.as_deref().unwrap_or_default().trim();
     if let Some(other) = state.services.find_by_name(name).filter(|other| kept.is_none_or(|kept| kept.id != other.id)) {
         wrong.push(Mistake::new("name", format!("{name:?} is taken by service {}", other.id)));
@@ -272,7 +276,7 @@ fn plain(document: &ServiceDocument) -> Map<String, Value> {
 }
 
 /// RFC 7396.
-fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (name, value) in patch {
         match value {
             Value::Null => {

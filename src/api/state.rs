@@ -10,6 +10,9 @@ use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::alert::exit::Exits;
+use crate::alert::inbox::Inbox;
+use crate::alert::channel::sender::Sender;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -21,7 +24,9 @@ use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::store::Store;
+use crate::store::alerts::Alerts;
 use crate::store::audit::Audit;
+use crate::store::channels::Channels;
 use crate::store::digests::Digests;
 use crate::store::endpoints::EndpointHours;
 use crate::store::findings::Findings;
@@ -39,6 +44,11 @@ pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
+    pub alerts: Arc<Alerts>,
+    /// Where causes of alerts are said.
+    pub inbox: Inbox,
+    /// The channels alerts go through.
+    pub exits: Arc<dyn Exits>,
     pub digests: Arc<Digests>,
     /// Takes orders for digests.
     pub digest_orders: mpsc::Sender<Order>,
@@ -51,6 +61,9 @@ pub struct ApiState {
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
     pub audit: Arc<Audit>,
+    pub channels: Arc<Channels>,
+    /// Sends through them.
+    pub sender: Arc<Sender>,
     pub secrets: Arc<Secrets>,
     pub board: Arc<Board>,
     pub clock: Clock,

@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AnalysisSettings, ApiSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings,
-    MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
+    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings,
+    LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
 
@@ -131,7 +131,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -277,6 +277,22 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("digest.retain_days", retain),
         fixed("digest.prompt_file", (prompt_file, prompt_file_named)),
         fixed("digest.model", model),
+    ]);
+    let AlertSettings { hold, settle, attempt_timeout, retry_initial, retry_max, give_up, retain } = alerts;
+    values.extend([
+        fixed("alerts.hold_s", hold),
+        fixed("alerts.settle_s", settle),
+        fixed("alerts.attempt_timeout_s", attempt_timeout),
+        fixed("alerts.retry_initial_s", retry_initial),
+        fixed("alerts.retry_max_s", retry_max),
+        fixed("alerts.give_up_hours", give_up),
+        fixed("alerts.retain_days", retain),
+    ]);
+    let ChannelSettings { send_timeout, allow_commands, blocked_networks } = channels;
+    values.extend([
+        fixed("alerts.send_timeout_s", send_timeout),
+        fixed("alerts.allow_commands", allow_commands),
+        fixed("alerts.blocked_networks", blocked_networks),
     ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([

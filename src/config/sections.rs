@@ -132,6 +132,17 @@ pub struct ApiSettings {
     pub public_url: Option<String>,
 }
 
+/// How channels send.
+#[derive(Clone, Debug)]
+pub struct ChannelSettings {
+    /// For one attempt.
+    pub send_timeout: Duration,
+    /// Whether a channel may run a program on this machine.
+    pub allow_commands: bool,
+    /// Networks in CIDR form no channel may reach.
+    pub blocked_networks: Vec<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub dir: PathBuf,
@@ -157,6 +168,23 @@ pub struct HubSettings {
     /// The first start gives `admin` this password; a random one if not set.
     pub admin_password: Option<String>,
     pub heartbeat: HeartbeatSettings,
+}
+
+/// How alerts are held together and delivered.
+#[derive(Clone, Debug)]
+pub struct AlertSettings {
+    /// A service with others above or below it is not told of before: they may be the cause, or follow.
+    pub hold: Duration,
+    /// What followed from a failure that is over has so long to get well before it is told as its own.
+    pub settle: Duration,
+    /// For one attempt.
+    pub attempt_timeout: Duration,
+    /// Waits double from the first to the longest, and are drawn from half of that to all of it.
+    pub retry_initial: Duration,
+    pub retry_max: Duration,
+    /// After so long a delivery is given up.
+    pub give_up: Duration,
+    pub retain: Duration,
 }
 
 /// When digests are written, of what, and by whom.

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::aggregate::change::{FirstFailure, Folded, RegionChange, VerdictChange};
 use crate::aggregate::incident::{Step, StepKind, closed, region_step, step};
 use crate::aggregate::verdict::Verdict;
+use crate::alert::inbox::Inbox;
 use crate::api::events::Event;
 use crate::clock::Clock;
 use crate::hub::replay::missed;
@@ -55,6 +56,8 @@ pub struct AggregatorArgs {
     pub changes: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Folded>>>,
     pub uptimes: Arc<Uptimes>,
     pub events: broadcast::Sender<Arc<Event>>,
+    /// Where incidents are told as causes of alerts.
+    pub inbox: Inbox,
     pub recheck: Recheck,
     pub clock: Clock,
     pub status: Arc<Mutex<AggregatorStatus>>,
@@ -152,6 +155,9 @@ impl AggregatorState {
         for change in &folded.verdicts {
             self.turn(change);
         }
+        if !folded.verdicts.is_empty() {
+            self.args.inbox.nudge.notify_one();
+        }
         for change in &folded.regions {
             self.turn_region(change);
         }
@@ -238,6 +244,7 @@ impl AggregatorState {
         self.args.status.lock().expect("no holder panics").last_error = None;
         if let Some(step) = self.unsaved.pop_front() {
             tell(&step);
+            self.args.inbox.step(&step);
             let _ = self.args.events.send(Arc::new(Event::from(&step)));
         }
     }

@@ -10,8 +10,10 @@ use crate::config::Config;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
+use crate::store::alerts::Alerts;
 use crate::store::analyst::AnalystStates;
 use crate::store::audit::Audit;
+use crate::store::channels::Channels;
 use crate::store::digests::Digests;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
@@ -24,11 +26,13 @@ pub struct Records {
     pub store: Arc<Store>,
     pub secrets: Arc<Secrets>,
     pub audit: Arc<Audit>,
+    pub channels: Arc<Channels>,
     pub users: Arc<Users>,
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
     pub digests: Arc<Digests>,
+    pub alerts: Arc<Alerts>,
     pub findings: Arc<Findings>,
     pub analyst_states: AnalystStates,
 }
@@ -42,12 +46,14 @@ impl Records {
         let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
+        let channels = Arc::new(Channels::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests })
+        let alerts = Arc::new(Alerts::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, channels, users, services, nodes, incidents, findings, analyst_states, digests, alerts })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

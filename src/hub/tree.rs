@@ -11,6 +11,7 @@ use crate::analysis::batch_runner::BatchRunnerStatus;
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::digest::digester::DigesterStatus;
+use crate::hub::alerts::AlertStatus;
 use crate::hub::aggregator::AggregatorStatus;
 use crate::hub::heartbeat::HeartbeatStatus;
 use crate::hub::ingest::Intake;
@@ -45,6 +46,8 @@ pub struct Tree {
     /// Of whoever writes digests.
     pub digests: Arc<Mutex<GroupStatus>>,
     pub digester: Arc<Mutex<DigesterStatus>>,
+    /// Of who plans and delivers alerts.
+    pub alerts: AlertStatus,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
@@ -115,6 +118,7 @@ impl Tree {
         let digests = self.digests.lock().expect("no holder panics").clone();
         let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
         actors.push(group_actor(&digests, now, vec![digester]));
+        actors.push(group_actor(&self.alerts.group.lock().expect("no holder panics").clone(), now, self.alerts.actors()));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -389,6 +393,6 @@ fn prober_actor(prober: &ProberStatus, now: Timestamp) -> ActorView {
     }
 }
 
-fn figures<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
+pub(super) fn figures<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

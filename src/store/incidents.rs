@@ -172,6 +172,25 @@ impl Incidents {
         Ok(self.read(&open).await?.into_iter().map(|stored| stored.incident).collect())
     }
 
+    /// Those that were open at an instant or later, the oldest first, with when they closed.
+    pub fn since(&self, since: Timestamp) -> Vec<(IncidentId, Option<Timestamp>)> {
+        let known = self.known.read().expect("no holder panics");
+        let filter = IncidentFilter { since: Some(since), ..IncidentFilter::default() };
+        let fitting = known.iter().filter(|((opened, _), figures)| filter.wants(*opened, figures));
+        fitting.map(|((_, id), figures)| (id.clone(), figures.closed_at)).collect()
+    }
+
+    /// When an incident closed.
+    pub fn closed_at(&self, id: &IncidentId) -> Option<Timestamp> {
+        let known = self.known.read().expect("no holder panics");
+        known.iter().find(|((_, other), _)| other == id).and_then(|(_, figures)| figures.closed_at)
+    }
+
+    /// Incidents by name, in the order given; those that are not there are left out.
+    pub async fn named(&self, ids: &[IncidentId]) -> Result<Vec<StoredIncident>, StoreError> {
+        self.read(ids).await
+    }
+
     /// Newest first, leaving out the first `skip`; and how many there are of all that fit.
     pub async fn page(&self, filter: &IncidentFilter, skip: usize, size: usize) -> Result<(u64, Vec<StoredIncident>), StoreError> {
         let fitting: Vec<IncidentId> = {

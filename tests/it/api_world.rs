@@ -5,22 +5,27 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
+use probemesh::alert::inbox::Inbox;
+use probemesh::alert::channel::sender::Sender;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
-use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
+use probemesh::model::alert::CauseMove;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
+use probemesh::store::alerts::Alerts;
 use probemesh::store::audit::Audit;
+use probemesh::store::channels::Channels;
 use probemesh::store::digests::Digests;
 use probemesh::store::endpoints::EndpointHours;
 use probemesh::store::findings::Findings;
@@ -36,6 +41,8 @@ use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::{Client, LocalResponse};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::alerts_world::{Recorder, Recording};
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -53,6 +60,10 @@ pub struct World {
     pub requests: Option<mpsc::Receiver<CheckNow>>,
     pub nodes: Arc<Nodes>,
     pub findings: Arc<Findings>,
+    pub alerts: Arc<Alerts>,
+    /// What was said of causes of alerts.
+    pub said: Mutex<mpsc::UnboundedReceiver<CauseMove>>,
+    pub channels: Arc<Channels>,
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
@@ -110,6 +121,10 @@ impl World {
         let audit = Arc::new(Audit::new(database.clone(), clock.clone()));
         let services = Services::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let services = Arc::new(services.expect("services open"));
+        let channels = Channels::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let channels = Arc::new(channels.expect("channels open"));
+        let sending = ChannelSettings { send_timeout: Duration::from_secs(10), allow_commands: false, blocked_networks: Vec::new() };
+        let sender = Sender::new(&sending, None, clock.clone()).expect("a sender is made");
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
         let nodes = Nodes::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let nodes = Arc::new(nodes.expect("nodes open"));
@@ -120,6 +135,8 @@ impl World {
         let incidents = Incidents::open(database.clone(), audit.clone(), clock.clone()).await;
         let incidents = Arc::new(incidents.expect("incidents open"));
         let findings = Arc::new(Findings::open(database.clone(), audit.clone(), clock.clone()).await.expect("findings open"));
+        let alerts = Arc::new(Alerts::open(database.clone(), audit.clone(), clock.clone()).await.expect("alerts open"));
+        let (inbox, said) = Inbox::new();
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -145,6 +162,9 @@ impl World {
             store: store.clone(),
             services: services.clone(),
             incidents,
+            alerts: alerts.clone(),
+            inbox,
+            exits: Arc::new(Recording(Recorder::new(&["mail", "chat"]))),
             digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
             digest_orders: busy_digester(),
             digest_hours: 24,
@@ -154,6 +174,8 @@ impl World {
             users: users.clone(),
             sessions,
             audit,
+            channels: channels.clone(),
+            sender: Arc::new(sender),
             secrets,
             board: board.clone(),
             clock: clock.clone(),
@@ -197,6 +219,9 @@ impl World {
             requests: Some(requests),
             nodes,
             findings,
+            alerts,
+            said: Mutex::new(said),
+            channels,
             authority,
             revoked,
             batches,

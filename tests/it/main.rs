@@ -1,11 +1,15 @@
 //! One test program for all, so that the large dependencies are linked once: each part drives one feature from the outside.
 
+mod alerts;
+mod alerts_api;
+mod alerts_world;
 mod api;
 mod api_world;
 mod batch;
 mod bench_detector;
 mod binary;
 mod blocks;
+mod channels;
 mod config;
 mod digests;
 mod findings;
@@ -26,6 +30,7 @@ mod regions_world;
 mod rollups;
 mod server;
 mod server_faults;
+mod smtp_server;
 mod store;
 mod target;
 mod telemetry;
