@@ -21,6 +21,7 @@ pub mod sealer;
 pub mod serve;
 pub mod sight;
 pub mod tree;
+pub mod upkeep;
 pub mod verdicts;
 pub mod waiting;
 pub mod wiring;
@@ -60,6 +61,7 @@ use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
 use crate::hub::tree::Tree;
+use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
 use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
@@ -94,6 +96,8 @@ pub struct Hub {
     keeper: ActorRef<KeeperMsg>,
     analyst: Option<ActorRef<KeeperMsg>>,
     digests: ActorRef<KeeperMsg>,
+    upkeep: ActorRef<KeeperMsg>,
+    _causes: Task,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -121,6 +125,7 @@ impl Hub {
         let authority = authority(&config, &clock)?.map(Arc::new);
         let token_issuer = records.token_issuer(&config, authority.as_deref());
         seed(&config, &records.services).await?;
+        upkeep::seed(&records.slos, &records.services).await?;
 
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
@@ -142,6 +147,9 @@ impl Hub {
         restore::board(&records.store, &board, &clock).await?;
 
         let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone(), config.analysis.span)));
+        let uptimes = Arc::new(Uptimes::default());
+        uptimes.nudge(records.services.list().iter().map(|service| service.id));
+        let upkeep = Upkeep::new(&records, &config, board.clone(), uptimes.clone(), events.clone(), &clock);
         let intake = Arc::new(Intake {
             store: records.store.clone(),
             board: board.clone(),
@@ -150,6 +158,7 @@ impl Hub {
             metrics: metrics.clone(),
             verdicts: verdicts.clone(),
             gatherer: gatherer.clone(),
+            meter: upkeep.slos.meter.clone(),
             status: IngestStatus::default(),
         });
         let tree = Tree {
@@ -167,16 +176,16 @@ impl Hub {
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
             digests: Arc::default(),
             digester: Arc::default(),
+            upkeep: UpkeepStatus::default(),
             region: Arc::default(),
         };
-        let uptimes = Arc::new(Uptimes::default());
-        uptimes.nudge(records.services.list().iter().map(|service| service.id));
         let aggregator = AggregatorArgs {
             store: records.store.clone(),
             incidents: records.incidents.clone(),
             verdicts: verdicts.clone(),
             changes: Arc::new(tokio::sync::Mutex::new(changes)),
             uptimes: uptimes.clone(),
+            windows: upkeep.windows.clone(),
             events: events.clone(),
             recheck: ask_others(membership.clone()),
             clock: clock.clone(),
@@ -227,6 +236,9 @@ impl Hub {
             None => None,
         };
 
+        let (causes, logged) = upkeep::log_causes();
+        let upkeeper = upkeep::start(&upkeep, causes, &config, &clock, &tree.upkeep).await?;
+        let Upkeep { windows, slos } = upkeep;
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
             desk: Arc::new(Desk::new(
@@ -263,16 +275,18 @@ impl Hub {
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
             keeper.stop(None);
             digests.stop(None);
+            upkeeper.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
-            let assigner = assigner.clone();
+            let (assigner, windows) = (assigner.clone(), windows.clone());
             refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
-                assigner.assign()
+                assigner.assign();
+                windows.turn();
             })
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
-        let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
+        let (viewed, asked, revoked, turned) = (tree.clone(), membership.clone(), membership.clone(), windows.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
@@ -284,6 +298,8 @@ impl Hub {
             findings: records.findings,
             habits,
             uptimes,
+            windows,
+            slos,
             users: records.users.clone(),
             audit: records.audit,
             secrets: records.secrets,
@@ -291,7 +307,10 @@ impl Hub {
             clock: clock.clone(),
             settings: config.api.clone(),
             default_schedule: config.hub.schedule.clone(),
-            services_changed: Arc::new(move || assigner.assign()),
+            services_changed: Arc::new(move || {
+                assigner.assign();
+                turned.turn();
+            }),
             membership: membership.clone(),
             check_now: Arc::new(move |service| asked.check_now(service, None)),
             tree: Arc::new(move || {
@@ -318,6 +337,8 @@ impl Hub {
             keeper,
             analyst,
             digests,
+            upkeep: upkeeper,
+            _causes: logged,
             membership,
             deliveries,
             mesh,
@@ -364,6 +385,7 @@ impl Hub {
             mesh.stop(limit.mul_f64(0.05)).await;
         }
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.upkeep.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }

@@ -9,4 +9,7 @@ pub mod id;
 pub mod incident;
 pub mod schedule;
 pub mod service;
+pub mod slo;
+pub mod span;
 pub mod time;
+pub mod window;

@@ -16,6 +16,7 @@ use crate::api::findings::{FindingView, NEAR};
 use crate::api::query::{Page, Query};
 use crate::api::results::{PhasesView, ResultView, millis, span};
 use crate::api::state::ApiState;
+use crate::maintenance::windows::Windows;
 use crate::model::id::ServiceId;
 use crate::model::incident::{IncidentId, Severity, Sighting, TimelineEntry};
 use crate::model::time::Timestamp;
@@ -46,6 +47,8 @@ pub struct IncidentView {
     first_line: String,
     acknowledged_by: Option<String>,
     acknowledged_at: Option<String>,
+    /// The maintenance window it opened in, as windows are now; null where it opened in none.
+    maintenance: Option<u32>,
 }
 
 /// One incident with all that is known of it.
@@ -83,7 +86,7 @@ pub struct SightingView {
 #[derive(Serialize, ToSchema)]
 pub struct EntryView {
     at: String,
-    /// `opened`, `down`, `degraded`, `unknown`, `region`, `acknowledged`, `note` or `closed`
+    /// `opened`, `down`, `degraded`, `unknown`, `region`, `acknowledged`, `note`, `maintenance` or `closed`
     kind: &'static str,
     text: String,
     /// The user who did it; null where nobody did.
@@ -131,7 +134,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
     let skip = usize::try_from(page - 1).unwrap_or(usize::MAX).saturating_mul(size);
     let (count, found) = state.incidents.page(&filter, skip, size).await?;
     let now = state.clock.now();
-    Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, now)).collect())))
+    Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, &state.windows, now)).collect())))
 }
 
 /// One incident: its timeline, and what each region saw.
@@ -163,7 +166,7 @@ pub async fn acknowledge(operator: Operator, state: &State<ApiState>, id: &str) 
     let id = IncidentId(id.into());
     let stored = find(state, &id).await?;
     if state.incidents.acknowledge(&id, &operator.0.author()).await? {
-        let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
+        told(state, &stored);
     }
     detail(state, &id).await.map(Json)
 }
@@ -190,8 +193,13 @@ pub async fn note(operator: Operator, state: &State<ApiState>, id: &str, body: J
     let id = IncidentId(id.into());
     let stored = find(state, &id).await?;
     state.incidents.note(&id, text, &operator.0.author()).await?;
-    let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
+    told(state, &stored);
     detail(state, &id).await.map(Json)
+}
+
+fn told(state: &ApiState, stored: &StoredIncident) {
+    let maintenance = state.windows.covers(stored.incident.service, state.clock.now());
+    let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident, maintenance)));
 }
 
 async fn find(state: &ApiState, id: &IncidentId) -> Result<StoredIncident, ApiError> {
@@ -222,7 +230,7 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
     };
     let findings = state.findings.list(&near).await?.findings;
     Ok(IncidentDetail {
-        incident: IncidentView::new(&stored, now),
+        incident: IncidentView::new(&stored, &state.windows, now),
         regions,
         timeline: timeline.into_iter().map(EntryView::from).collect(),
         findings: findings.iter().map(|finding| FindingView::new(finding, state)).collect(),
@@ -230,7 +238,7 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
 }
 
 impl IncidentView {
-    fn new(stored: &StoredIncident, now: Timestamp) -> IncidentView {
+    fn new(stored: &StoredIncident, windows: &Windows, now: Timestamp) -> IncidentView {
         let StoredIncident { incident, acknowledged } = stored;
         IncidentView {
             id: incident.id.to_string(),
@@ -244,6 +252,7 @@ impl IncidentView {
             first_line: incident.first_line.clone(),
             acknowledged_by: acknowledged.as_ref().map(|by| by.by.clone()),
             acknowledged_at: acknowledged.as_ref().map(|by| by.at.rfc3339()),
+            maintenance: windows.covers(incident.service, incident.opened_at).map(|window| window.0),
         }
     }
 }

@@ -18,7 +18,9 @@ use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
+use crate::store::slos::Slos;
 use crate::store::users::Users;
+use crate::store::windows::WindowStore;
 
 pub struct Records {
     pub store: Arc<Store>,
@@ -31,6 +33,8 @@ pub struct Records {
     pub digests: Arc<Digests>,
     pub findings: Arc<Findings>,
     pub analyst_states: AnalystStates,
+    pub windows: Arc<WindowStore>,
+    pub slos: Arc<Slos>,
 }
 
 impl Records {
@@ -47,7 +51,9 @@ impl Records {
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests })
+        let windows = Arc::new(WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, windows, slos })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -17,6 +17,7 @@ use crate::hub::ingest::Intake;
 use crate::hub::member::Desk;
 use crate::hub::membership::{Membership, NodeInfo};
 use crate::hub::sealer::SealerStatus;
+use crate::hub::upkeep::UpkeepStatus;
 use crate::model::id::NodeName;
 use crate::model::time::Timestamp;
 use crate::region::RegionView;
@@ -45,6 +46,8 @@ pub struct Tree {
     /// Of whoever writes digests.
     pub digests: Arc<Mutex<GroupStatus>>,
     pub digester: Arc<Mutex<DigesterStatus>>,
+    /// Of maintenance windows and objectives.
+    pub upkeep: UpkeepStatus,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
@@ -115,6 +118,8 @@ impl Tree {
         let digests = self.digests.lock().expect("no holder panics").clone();
         let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
         actors.push(group_actor(&digests, now, vec![digester]));
+        let upkeep = self.upkeep.group.lock().expect("no holder panics").clone();
+        actors.push(group_actor(&upkeep, now, self.upkeep.actors()));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -389,6 +394,6 @@ fn prober_actor(prober: &ProberStatus, now: Timestamp) -> ActorView {
     }
 }
 
-fn figures<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
+pub(super) fn figures<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
