@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod digests;
 pub mod error;
 pub mod events;
+pub mod fields;
 pub mod findings;
 pub mod health;
 pub mod incidents;
@@ -31,12 +32,14 @@ pub mod regions;
 pub mod results;
 pub mod rollups;
 pub mod services;
+pub mod slos;
 pub mod state;
 pub mod statistics;
 pub mod summary;
 pub mod throttle;
 pub mod tokens;
 pub mod users;
+pub mod windows;
 
 use rocket::{Build, Rocket, routes};
 
@@ -96,6 +99,20 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 digests::latest,
                 digests::read,
                 digests::run,
+                windows::list,
+                windows::create,
+                windows::read,
+                windows::patch,
+                windows::delete,
+                windows::start,
+                windows::end,
+                slos::list,
+                slos::create,
+                slos::read,
+                slos::replace,
+                slos::patch,
+                slos::delete,
+                slos::report_of,
                 findings::list,
                 findings::habits,
                 findings::read,

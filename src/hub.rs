@@ -22,6 +22,7 @@ pub mod sealer;
 pub mod serve;
 pub mod sight;
 pub mod tree;
+pub mod upkeep;
 pub mod verdicts;
 pub mod waiting;
 pub mod wiring;
@@ -65,6 +66,7 @@ use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
 use crate::hub::tree::Tree;
+use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
 use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
@@ -100,6 +102,8 @@ pub struct Hub {
     analyst: Option<ActorRef<KeeperMsg>>,
     digests: ActorRef<KeeperMsg>,
     alerts: ActorRef<KeeperMsg>,
+    upkeep: ActorRef<KeeperMsg>,
+    _causes: Task,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -127,6 +131,7 @@ impl Hub {
         let authority = authority(&config, &clock)?.map(Arc::new);
         let token_issuer = records.token_issuer(&config, authority.as_deref());
         seed(&config, &records.services).await?;
+        upkeep::seed(&records.slos, &records.services).await?;
 
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
@@ -149,6 +154,9 @@ impl Hub {
         restore::board(&records.store, &board, &clock).await?;
 
         let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone(), config.analysis.span)));
+        let uptimes = Arc::new(Uptimes::default());
+        uptimes.nudge(records.services.list().iter().map(|service| service.id));
+        let upkeep = Upkeep::new(&records, &config, board.clone(), uptimes.clone(), events.clone(), &clock);
         let intake = Arc::new(Intake {
             store: records.store.clone(),
             board: board.clone(),
@@ -157,6 +165,7 @@ impl Hub {
             metrics: metrics.clone(),
             verdicts: verdicts.clone(),
             gatherer: gatherer.clone(),
+            meter: upkeep.slos.meter.clone(),
             status: IngestStatus::default(),
         });
         let tree = Tree {
@@ -175,16 +184,16 @@ impl Hub {
             digests: Arc::default(),
             digester: Arc::default(),
             alerts: AlertStatus::default(),
+            upkeep: UpkeepStatus::default(),
             region: Arc::default(),
         };
-        let uptimes = Arc::new(Uptimes::default());
-        uptimes.nudge(records.services.list().iter().map(|service| service.id));
         let aggregator = AggregatorArgs {
             store: records.store.clone(),
             incidents: records.incidents.clone(),
             verdicts: verdicts.clone(),
             changes: Arc::new(tokio::sync::Mutex::new(changes)),
             uptimes: uptimes.clone(),
+            windows: upkeep.windows.clone(),
             events: events.clone(),
             inbox: inbox.clone(),
             recheck: ask_others(membership.clone()),
@@ -236,6 +245,9 @@ impl Hub {
             None => None,
         };
 
+        let (causes, logged) = upkeep::log_causes();
+        let upkeeper = upkeep::start(&upkeep, causes, &config, &clock, &tree.upkeep).await?;
+        let Upkeep { windows, slos } = upkeep;
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
             desk: Arc::new(Desk::new(
@@ -301,9 +313,18 @@ impl Hub {
                 clock.clone(),
                 move || assigner.assign(),
             )
+            upkeeper.stop(None);
+            analyst.iter().for_each(|analyst| analyst.stop(None));
+        })?;
+        let refresh = {
+            let (assigner, windows) = (assigner.clone(), windows.clone());
+            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
+                assigner.assign();
+                windows.turn();
+            })
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
-        let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
+        let (viewed, asked, revoked, turned) = (tree.clone(), membership.clone(), membership.clone(), windows.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
@@ -318,6 +339,8 @@ impl Hub {
             findings: records.findings,
             habits,
             uptimes,
+            windows,
+            slos,
             users: records.users.clone(),
             audit: records.audit,
             channels: records.channels,
@@ -327,7 +350,10 @@ impl Hub {
             clock: clock.clone(),
             settings: config.api.clone(),
             default_schedule: config.hub.schedule.clone(),
-            services_changed: Arc::new(move || assigner.assign()),
+            services_changed: Arc::new(move || {
+                assigner.assign();
+                turned.turn();
+            }),
             membership: membership.clone(),
             check_now: Arc::new(move |service| asked.check_now(service, None)),
             tree: Arc::new(move || {
@@ -355,6 +381,8 @@ impl Hub {
             analyst,
             digests,
             alerts,
+            upkeep: upkeeper,
+            _causes: logged,
             membership,
             deliveries,
             mesh,
@@ -403,6 +431,7 @@ impl Hub {
         self.tree.alerts.close(limit.mul_f64(0.1)).await;
         let _ = self.alerts.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.upkeep.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }

@@ -24,6 +24,8 @@
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`analysis`] | rollups → findings; what performance costs and why |
 //! | [`alert`] | what people are told, and by which channels |
+//! | [`maintenance`] | windows in which nobody is told and nothing counts |
+//! | [`slo`] | objectives: attained, error budget, how fast it burns |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
@@ -64,6 +66,12 @@ pub mod aggregate;
 
 #[cfg(feature = "hub")]
 pub mod analysis;
+
+#[cfg(feature = "hub")]
+pub mod maintenance;
+
+#[cfg(feature = "hub")]
+pub mod slo;
 
 #[cfg(feature = "hub")]
 pub mod digest;

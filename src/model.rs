@@ -11,4 +11,7 @@ pub mod incident;
 pub mod rule;
 pub mod schedule;
 pub mod service;
+pub mod slo;
+pub mod span;
 pub mod time;
+pub mod window;

@@ -26,6 +26,7 @@ pub mod details;
 pub mod directory;
 pub mod hours;
 pub mod journal;
+pub mod ledgers;
 pub mod query;
 pub mod results;
 pub mod retention;
@@ -51,7 +52,9 @@ pub mod nodes;
 pub mod secrets;
 pub mod services;
 pub mod sessions;
+pub mod slos;
 pub mod users;
+pub mod windows;
 
 /// Everything that is stored, opened and ready.
 #[derive(Debug)]

@@ -73,7 +73,10 @@ impl Fairing for Access {
             true => "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
             false => "default-src 'none'; frame-ancestors 'none'",
         };
-        response.set_header(Header::new("Content-Security-Policy", policy));
+        // A page may say its own.
+        if !response.headers().contains("Content-Security-Policy") {
+            response.set_header(Header::new("Content-Security-Policy", policy));
+        }
         if request.uri().path().starts_with("/api/") {
             response.set_header(Header::new("Cache-Control", "no-store"));
         }

@@ -5,7 +5,7 @@ use rocket::http::Status;
 use rocket::request::Request;
 use rocket::tokio::io::AsyncReadExt;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::auth::managed;
 use crate::api::error::ApiError;
@@ -28,6 +28,29 @@ impl JsonBody {
 /// The field serde's message names, if it names one.
 fn named(error: &serde_json::Error) -> String {
     error.to_string().split('`').nth(1).unwrap_or_default().to_owned()
+}
+
+/// Changes fields of an object by JSON Merge Patch, RFC 7396.
+pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                target.shift_remove(&name);
+            }
+            Value::Object(inner) => {
+                let slot = target.entry(name).or_insert(Value::Null);
+                if !slot.is_object() {
+                    *slot = Value::Object(Map::new());
+                }
+                if let Value::Object(slot) = slot {
+                    merge(slot, inner);
+                }
+            }
+            value => {
+                target.insert(name, value);
+            }
+        }
+    }
 }
 
 #[rocket::async_trait]

@@ -17,7 +17,9 @@ use crate::store::channels::ChannelsError;
 use crate::store::connection::StoreError;
 use crate::store::nodes::NodesError;
 use crate::store::services::ServicesError;
+use crate::store::slos::SlosError;
 use crate::store::users::UsersError;
+use crate::store::windows::WindowsError;
 
 /// The one error of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +188,27 @@ impl From<ServicesError> for ApiError {
             ServicesError::Dependencies { mistakes } => ApiError::invalid(mistakes),
             ServicesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
             ServicesError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SlosError> for ApiError {
+    fn from(error: SlosError) -> ApiError {
+        match error {
+            SlosError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            SlosError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            SlosError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            SlosError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WindowsError> for ApiError {
+    fn from(error: WindowsError) -> ApiError {
+        match error {
+            WindowsError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            WindowsError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            WindowsError::Store(error) => error.into(),
         }
     }
 }

@@ -9,7 +9,9 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::ToSchema;
 
+use crate::aggregate::board::MaintenanceChange;
 use crate::aggregate::change::VerdictChange;
+use crate::aggregate::verdict::Verdict;
 use crate::aggregate::incident::Step;
 use crate::api::auth::Viewer;
 use crate::api::error::{ApiError, Problem};
@@ -24,6 +26,7 @@ use crate::model::id::ServiceId;
 use crate::model::incident::Incident;
 use crate::model::time::Timestamp;
 use crate::store::alerts::deliveries::Figures;
+use crate::model::window::{Window, WindowId};
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
@@ -47,6 +50,7 @@ pub enum Event {
     Node(NodeEvent),
     Finding(FindingEvent),
     Delivery(DeliveryEvent),
+    Window(WindowEvent),
 }
 
 /// A check was stored.
@@ -85,6 +89,8 @@ pub struct IncidentEvent {
     pub first_line: String,
     pub opened_at: String,
     pub closed_at: Option<String>,
+    /// The maintenance window the service is in now: nobody is told.
+    pub maintenance: Option<u32>,
 }
 
 /// A node came, was lost, turned blind or sees again. What that makes unknown of services is not told one by one.
@@ -130,6 +136,13 @@ pub struct DeliveryEvent {
     pub telling: &'static str,
     pub attempts: u32,
     pub error: Option<String>,
+/// A maintenance window begins or ends.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct WindowEvent {
+    pub id: u32,
+    /// `begins` or `ends`
+    pub what: &'static str,
+    pub title: String,
     pub at: String,
 }
 
@@ -142,10 +155,12 @@ impl Event {
             Event::Node(_) => "node",
             Event::Finding(_) => "finding",
             Event::Delivery(_) => "delivery",
+            Event::Window(_) => "window",
         }
     }
 
-    pub fn incident(what: &'static str, incident: &Incident) -> Event {
+    /// `maintenance` is the window its service is in now.
+    pub fn incident(what: &'static str, incident: &Incident, maintenance: Option<WindowId>) -> Event {
         Event::Incident(IncidentEvent {
             id: incident.id.to_string(),
             what,
@@ -155,7 +170,19 @@ impl Event {
             first_line: incident.first_line.clone(),
             opened_at: incident.opened_at.rfc3339(),
             closed_at: incident.closed_at.map(|at| at.rfc3339()),
+            maintenance: maintenance.map(|window| window.0),
         })
+    }
+
+    pub fn window(what: &'static str, window: &Window, at: Timestamp) -> Event {
+        Event::Window(WindowEvent { id: window.id.0, what, title: window.title.clone(), at: at.rfc3339() })
+    }
+
+    /// A service enters maintenance or leaves it.
+    pub fn maintenance(change: &MaintenanceChange, at: Timestamp) -> Event {
+        let (beneath, maintenance) = (change.beneath.name(), Verdict::Maintenance.name());
+        let (from, to) = if change.begins { (beneath, maintenance) } else { (maintenance, beneath) };
+        Event::Verdict(VerdictEvent { service_id: change.service.0, service_name: change.name.to_string(), from, to, at: at.rfc3339() })
     }
 
     pub fn finding(what: &'static str, finding: &Finding) -> Event {
@@ -198,6 +225,7 @@ impl Event {
             Event::Finding(event) => Some(ServiceId(event.service_id)),
             Event::Delivery(event) => event.service_id.map(ServiceId),
             Event::Node(_) => None,
+            Event::Node(_) | Event::Window(_) => None,
         }
     }
 }
@@ -219,7 +247,7 @@ impl From<&CheckResult> for Event {
 
 impl From<&Step> for Event {
     fn from(step: &Step) -> Event {
-        Event::incident(step.kind.name(), &step.incident)
+        Event::incident(step.kind.name(), &step.incident, step.maintenance)
     }
 }
 
@@ -247,9 +275,10 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results, changes of verdict, incidents, findings and nodes as they happen.
+/// Results, changes of verdict, incidents, findings, maintenance windows and nodes as they happen.
 ///
 /// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node` and `delivery`. When a node is lost or blind, or is back, that one event
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `window` and `node`. When a node is lost or blind, or is back, that one event
 /// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
 /// The stream ends when the token does.
 #[utoipa::path(

@@ -274,14 +274,16 @@ fn service_gauges(services: &[ServiceState], now: Timestamp) -> Registry {
     let latency = Family::<ServiceLabels, Level>::default();
     let certificate = Family::<ServiceLabels, Level>::default();
     let verdict = Family::<VerdictLabels, Gauge>::default();
+    let maintenance = Family::<VerdictLabels, Gauge>::default();
     for service in services {
         let level = match service.verdict {
             Verdict::Up => 3,
             Verdict::Degraded => 2,
             Verdict::Down => 1,
-            Verdict::Unknown | Verdict::Disabled => 0,
+            Verdict::Unknown | Verdict::Disabled | Verdict::Maintenance => 0,
         };
         verdict.get_or_create(&VerdictLabels { service: service.name.to_string() }).set(level);
+        maintenance.get_or_create(&VerdictLabels { service: service.name.to_string() }).set(i64::from(service.maintenance.is_some()));
         for region in &service.regions {
             let labels = ServiceLabels { service: service.name.to_string(), region: region.region.to_string() };
             // Of a region not heard of there is nothing to say; a missing series is not an up one.
@@ -299,6 +301,7 @@ fn service_gauges(services: &[ServiceState], now: Timestamp) -> Registry {
     registry.register("up", "1 where a region sees a service up, 0 where it sees it down", up);
     registry.register_with_unit("latency", "The latest check's last attempt", Unit::Seconds, latency);
     registry.register("certificate_expiry_days", "Days until the certificate shown last expires", certificate);
-    registry.register("verdict", "3 up, 2 degraded, 1 down, 0 unknown or disabled", verdict);
+    registry.register("verdict", "3 up, 2 degraded, 1 down, 0 unknown, disabled or in maintenance", verdict);
+    registry.register("maintenance", "1 where a service is in a maintenance window", maintenance);
     registry
 }

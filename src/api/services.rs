@@ -6,7 +6,7 @@ use rocket::{State, delete, get, patch, post, put};
 use serde_json::{Map, Value, json};
 
 use crate::api::auth::{Operator, Viewer};
-use crate::api::body::JsonBody;
+use crate::api::body::{JsonBody, merge};
 use crate::api::error::{ApiError, Problem};
 use crate::api::mask::{masked, unmask};
 use crate::api::openapi::ServiceBody;
@@ -18,6 +18,7 @@ use crate::config::mistake::Mistake;
 use crate::config::service::ServiceDocument;
 use crate::model::id::ServiceId;
 use crate::store::services::StoredService;
+use crate::store::uptimes::reach;
 
 /// Fields the hub gives. They may come back unchanged in a request.
 const GIVEN: [&str; 5] = ["id", "revision", "created_at", "updated_at", "uptime"];
@@ -95,7 +96,9 @@ pub async fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<
     let service = find(state, id)?;
     let rule = rule(state, service.id);
     // A store that is away takes nothing from what is known without it.
-    let fresh = state.uptimes.refresh(&state.store.results, service.id, rule, state.clock.now()).await;
+    let now = state.clock.now();
+    let excluded = state.windows.excluded(service.id, reach(now));
+    let fresh = state.uptimes.refresh(&state.store.results, service.id, rule, &excluded, now).await;
     let known = fresh.ok().or_else(|| state.uptimes.get(service.id));
     let mut view = view(&service);
     view["uptime"] = json!(known.as_ref().map(uptimes));

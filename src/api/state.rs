@@ -20,9 +20,11 @@ use crate::clock::Clock;
 use crate::config::sections::ApiSettings;
 use crate::digest::digester::Order;
 use crate::hub::membership::Membership;
+use crate::maintenance::windows::Windows;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
+use crate::slo::desk::SloDesk;
 use crate::store::Store;
 use crate::store::alerts::Alerts;
 use crate::store::audit::Audit;
@@ -58,6 +60,8 @@ pub struct ApiState {
     /// What the analyst knows of each service in each region.
     pub habits: Arc<Habits>,
     pub uptimes: Arc<Uptimes>,
+    pub windows: Arc<Windows>,
+    pub slos: Arc<SloDesk>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
     pub audit: Arc<Audit>,

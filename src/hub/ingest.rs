@@ -18,6 +18,7 @@ use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::hub::verdicts::Verdicts;
 use crate::model::check::CheckResult;
+use crate::slo::meter::Meter;
 use crate::store::Store;
 use crate::store::connection::StoreError;
 use crate::store::journal::{Appended, Refusal};
@@ -42,6 +43,8 @@ pub struct Intake {
     pub verdicts: Arc<Verdicts>,
     /// `None`: nobody looks for anomalies.
     pub gatherer: Option<Arc<Gatherer>>,
+    /// Of the objectives.
+    pub meter: Arc<Meter>,
     pub status: IngestStatus,
 }
 
@@ -134,6 +137,7 @@ impl Intake {
                 self.metrics.stored(&results);
                 self.tell(&results);
                 self.verdicts.fold(&results);
+                self.meter.add(&results);
                 if let Some(gatherer) = &self.gatherer {
                     gatherer.add(&results);
                 }

@@ -20,7 +20,9 @@ use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
+use crate::store::slos::Slos;
 use crate::store::users::Users;
+use crate::store::windows::WindowStore;
 
 pub struct Records {
     pub store: Arc<Store>,
@@ -35,6 +37,8 @@ pub struct Records {
     pub alerts: Arc<Alerts>,
     pub findings: Arc<Findings>,
     pub analyst_states: AnalystStates,
+    pub windows: Arc<WindowStore>,
+    pub slos: Arc<Slos>,
 }
 
 impl Records {
@@ -54,6 +58,9 @@ impl Records {
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
         let alerts = Arc::new(Alerts::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         Ok(Records { store, secrets, audit, channels, users, services, nodes, incidents, findings, analyst_states, digests, alerts })
+        let windows = Arc::new(WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, windows, slos })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

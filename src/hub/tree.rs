@@ -18,6 +18,7 @@ use crate::hub::ingest::Intake;
 use crate::hub::member::Desk;
 use crate::hub::membership::{Membership, NodeInfo};
 use crate::hub::sealer::SealerStatus;
+use crate::hub::upkeep::UpkeepStatus;
 use crate::model::id::NodeName;
 use crate::model::time::Timestamp;
 use crate::region::RegionView;
@@ -48,6 +49,8 @@ pub struct Tree {
     pub digester: Arc<Mutex<DigesterStatus>>,
     /// Of who plans and delivers alerts.
     pub alerts: AlertStatus,
+    /// Of maintenance windows and objectives.
+    pub upkeep: UpkeepStatus,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
@@ -119,6 +122,8 @@ impl Tree {
         let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
         actors.push(group_actor(&digests, now, vec![digester]));
         actors.push(group_actor(&self.alerts.group.lock().expect("no holder panics").clone(), now, self.alerts.actors()));
+        let upkeep = self.upkeep.group.lock().expect("no holder panics").clone();
+        actors.push(group_actor(&upkeep, now, self.upkeep.actors()));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
