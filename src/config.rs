@@ -22,13 +22,14 @@ pub mod sections;
 pub mod service;
 pub mod services_file;
 pub mod sources;
+pub mod tracker;
 pub mod watching;
 
 use figment::Figment;
 
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
+    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings, TrackerSettings,
 };
 use crate::config::sources::Sources;
 
@@ -42,6 +43,7 @@ pub struct Config {
     pub mesh: MeshSettings,
     pub analysis: AnalysisSettings,
     pub digest: DigestSettings,
+    pub tracker: TrackerSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

@@ -20,6 +20,7 @@ pub mod restore;
 pub mod sealer;
 pub mod serve;
 pub mod sight;
+pub mod tracker;
 pub mod tree;
 pub mod verdicts;
 pub mod waiting;
@@ -59,6 +60,7 @@ use crate::hub::ingest::{IngestStatus, Intake};
 use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
+use crate::hub::tracker::Tracking;
 use crate::hub::tree::Tree;
 use crate::hub::verdicts::Verdicts;
 use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
@@ -94,6 +96,7 @@ pub struct Hub {
     keeper: ActorRef<KeeperMsg>,
     analyst: Option<ActorRef<KeeperMsg>>,
     digests: ActorRef<KeeperMsg>,
+    tracking: Tracking,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -168,6 +171,8 @@ impl Hub {
             digests: Arc::default(),
             digester: Arc::default(),
             region: Arc::default(),
+            tracker: Arc::default(),
+            opener: Arc::default(),
         };
         let uptimes = Arc::new(Uptimes::default());
         uptimes.nudge(records.services.list().iter().map(|service| service.id));
@@ -259,15 +264,18 @@ impl Hub {
             let _ = tree.desk.set(mesh.desk.clone());
         }
 
+        let tracking = tracker::start(&records, &config, &events, &tree, &clock).await?;
+
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
             keeper.stop(None);
             digests.stop(None);
+            tracking.keeper.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
             let assigner = assigner.clone();
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
+            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), records.issues.clone(), clock.clone(), move || {
                 assigner.assign()
             })
         };
@@ -282,6 +290,7 @@ impl Hub {
             digest_orders,
             digest_hours: config.digest.hours,
             findings: records.findings,
+            tracker: tracking.tracker.clone(),
             habits,
             uptimes,
             users: records.users.clone(),
@@ -318,6 +327,7 @@ impl Hub {
             keeper,
             analyst,
             digests,
+            tracking,
             membership,
             deliveries,
             mesh,
@@ -364,6 +374,7 @@ impl Hub {
             mesh.stop(limit.mul_f64(0.05)).await;
         }
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.tracking.keeper.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }

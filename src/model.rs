@@ -7,6 +7,7 @@ pub mod digest;
 pub mod finding;
 pub mod id;
 pub mod incident;
+pub mod issue;
 pub mod schedule;
 pub mod service;
 pub mod time;

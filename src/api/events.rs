@@ -21,6 +21,7 @@ use crate::model::check::CheckResult;
 use crate::model::finding::Finding;
 use crate::model::id::ServiceId;
 use crate::model::incident::Incident;
+use crate::model::issue::Issue;
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
@@ -43,6 +44,7 @@ pub enum Event {
     Incident(IncidentEvent),
     Node(NodeEvent),
     Finding(FindingEvent),
+    Issue(IssueEvent),
 }
 
 /// A check was stored.
@@ -112,6 +114,20 @@ pub struct FindingEvent {
     pub ended: Option<String>,
 }
 
+/// An issue was made, changed or commented on.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct IssueEvent {
+    pub id: u64,
+    /// `created`, `changed` or `commented`
+    pub what: &'static str,
+    pub title: String,
+    pub status: &'static str,
+    pub priority: &'static str,
+    pub assignee: Option<String>,
+    pub service_id: Option<u32>,
+    pub at: String,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
@@ -120,6 +136,7 @@ impl Event {
             Event::Incident(_) => "incident",
             Event::Node(_) => "node",
             Event::Finding(_) => "finding",
+            Event::Issue(_) => "issue",
         }
     }
 
@@ -152,6 +169,19 @@ impl Event {
         })
     }
 
+    pub fn issue(what: &'static str, issue: &Issue) -> Event {
+        Event::Issue(IssueEvent {
+            id: issue.id.0,
+            what,
+            title: issue.title.clone(),
+            status: issue.status.name(),
+            priority: issue.priority.name(),
+            assignee: issue.assignee.clone(),
+            service_id: issue.service.as_ref().map(|service| service.id.0),
+            at: issue.updated_at.rfc3339(),
+        })
+    }
+
     /// `None`: it is about no service alone.
     fn service(&self) -> Option<ServiceId> {
         match self {
@@ -159,6 +189,7 @@ impl Event {
             Event::Verdict(event) => Some(ServiceId(event.service_id)),
             Event::Incident(event) => Some(ServiceId(event.service_id)),
             Event::Finding(event) => Some(ServiceId(event.service_id)),
+            Event::Issue(event) => event.service_id.map(ServiceId),
             Event::Node(_) => None,
         }
     }
@@ -209,9 +240,9 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results, changes of verdict, incidents, findings and nodes as they happen.
+/// Results, changes of verdict, incidents, findings, issues and nodes as they happen.
 ///
-/// Server-sent events named `result`, `verdict`, `incident`, `finding` and `node`. When a node is lost or blind, or is back, that one event
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `issue` and `node`. When a node is lost or blind, or is back, that one event
 /// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
 /// The stream ends when the token does.
 #[utoipa::path(

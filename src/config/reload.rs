@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
     AnalysisSettings, ApiSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings,
-    MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
+    MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, TrackerSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
 
@@ -131,7 +131,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, tracker, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -277,6 +277,15 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("digest.retain_days", retain),
         fixed("digest.prompt_file", (prompt_file, prompt_file_named)),
         fixed("digest.model", model),
+    ]);
+    let TrackerSettings { open_issues, open_for_severity, open_after, node_after, repeated_findings, repeated_within } = tracker;
+    values.extend([
+        fixed("tracker.open_issues", open_issues),
+        fixed("tracker.open_for_severity", open_for_severity),
+        fixed("tracker.open_after_s", open_after),
+        fixed("tracker.node_after_s", node_after),
+        fixed("tracker.repeated_findings", repeated_findings),
+        fixed("tracker.repeated_days", repeated_within),
     ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([

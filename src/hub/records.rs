@@ -15,6 +15,7 @@ use crate::store::audit::Audit;
 use crate::store::digests::Digests;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
+use crate::store::issues::Issues;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
@@ -31,6 +32,7 @@ pub struct Records {
     pub digests: Arc<Digests>,
     pub findings: Arc<Findings>,
     pub analyst_states: AnalystStates,
+    pub issues: Arc<Issues>,
 }
 
 impl Records {
@@ -47,7 +49,8 @@ impl Records {
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests })
+        let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, issues })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -1,6 +1,6 @@
 //! Copies of what the store holds, read again after the store was in doubt.
 //!
-//! Services and users are in memory too. A change whose answer was lost may have been made, or be made a little later: whenever
+//! Services, users and issues are in memory too. A change whose answer was lost may have been made, or be made a little later: whenever
 //! the store says that this is possible, all are read again, at once and when every call of then must have ended.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use crate::clock::Clock;
 use crate::store::connection::Database;
+use crate::store::issues::Issues;
 use crate::store::services::Services;
 use crate::store::users::Users;
 use crate::supervise::Task;
@@ -24,6 +25,7 @@ pub fn start(
     database: &Database,
     services: Arc<Services>,
     users: Arc<Users>,
+    issues: Arc<Issues>,
     clock: Clock,
     changed: impl Fn() + Send + Sync + 'static,
 ) -> Option<Task> {
@@ -35,14 +37,14 @@ pub fn start(
                     clock.sleep(LATE).await;
                 }
                 loop {
-                    match refresh(&services, &users).await {
+                    match refresh(&services, &users, &issues).await {
                         Ok(true) => {
                             info!("services are not what they were before the store was away");
                             changed();
                         }
                         Ok(false) => {}
                         Err(err) => {
-                            debug!("services and users cannot be read again yet: {err:#}");
+                            debug!("services, users and issues cannot be read again yet: {err:#}");
                             clock.sleep(PAUSE).await;
                             continue;
                         }
@@ -54,7 +56,8 @@ pub fn start(
     }))
 }
 
-async fn refresh(services: &Services, users: &Users) -> anyhow::Result<bool> {
+async fn refresh(services: &Services, users: &Users, issues: &Issues) -> anyhow::Result<bool> {
     users.refresh().await?;
+    issues.refresh().await?;
     Ok(services.refresh().await?)
 }
