@@ -21,8 +21,10 @@ pub mod fields;
 pub mod findings;
 pub mod health;
 pub mod incidents;
+pub mod issues;
 pub mod joining;
 pub mod local;
+pub mod markdown;
 pub mod mask;
 pub mod metrics;
 pub mod openapi;
@@ -126,6 +128,18 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 channels::delete,
                 channels::test,
                 channels::test_unsaved,
+                issues::list,
+                issues::create,
+                issues::read,
+                issues::edit,
+                issues::step,
+                issues::comments,
+                issues::comment,
+                issues::edit_comment,
+                issues::history,
+                issues::figures::read,
+                issues::transfer::export,
+                issues::transfer::import,
                 cluster::read,
                 regions::regions,
                 regions::nodes,

@@ -26,6 +26,7 @@ pub mod sections;
 pub mod service;
 pub mod services_file;
 pub mod sources;
+pub mod tracker;
 pub mod watching;
 
 use figment::Figment;
@@ -34,6 +35,7 @@ use crate::config::mistake::Mistake;
 use crate::config::sections::{
     AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings,
     StoreSettings,
+    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings, TrackerSettings,
 };
 use crate::config::sources::Sources;
 
@@ -49,6 +51,7 @@ pub struct Config {
     pub digest: DigestSettings,
     pub alerts: AlertSettings,
     pub channels: ChannelSettings,
+    pub tracker: TrackerSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

@@ -21,6 +21,7 @@ pub mod restore;
 pub mod sealer;
 pub mod serve;
 pub mod sight;
+pub mod tracker;
 pub mod tree;
 pub mod upkeep;
 pub mod verdicts;
@@ -65,6 +66,7 @@ use crate::hub::ingest::{IngestStatus, Intake};
 use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
+use crate::hub::tracker::Tracking;
 use crate::hub::tree::Tree;
 use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
@@ -104,6 +106,7 @@ pub struct Hub {
     alerts: ActorRef<KeeperMsg>,
     upkeep: ActorRef<KeeperMsg>,
     _causes: Task,
+    tracking: Tracking,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -186,6 +189,8 @@ impl Hub {
             alerts: AlertStatus::default(),
             upkeep: UpkeepStatus::default(),
             region: Arc::default(),
+            tracker: Arc::default(),
+            opener: Arc::default(),
         };
         let aggregator = AggregatorArgs {
             store: records.store.clone(),
@@ -296,11 +301,14 @@ impl Hub {
             let _ = tree.desk.set(mesh.desk.clone());
         }
 
+        let tracking = tracker::start(&records, &config, &events, &tree, &clock).await?;
+
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
             keeper.stop(None);
             digests.stop(None);
             alerts.stop(None);
+            tracking.keeper.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
@@ -321,6 +329,8 @@ impl Hub {
             refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
                 assigner.assign();
                 windows.turn();
+            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), records.issues.clone(), clock.clone(), move || {
+                assigner.assign()
             })
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
@@ -337,6 +347,7 @@ impl Hub {
             digest_orders,
             digest_hours: config.digest.hours,
             findings: records.findings,
+            tracker: tracking.tracker.clone(),
             habits,
             uptimes,
             windows,
@@ -383,6 +394,7 @@ impl Hub {
             alerts,
             upkeep: upkeeper,
             _causes: logged,
+            tracking,
             membership,
             deliveries,
             mesh,
@@ -432,6 +444,7 @@ impl Hub {
         let _ = self.alerts.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.upkeep.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.tracking.keeper.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }

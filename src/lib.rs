@@ -27,6 +27,7 @@
 //! | [`maintenance`] | windows in which nobody is told and nothing counts |
 //! | [`slo`] | objectives: attained, error budget, how fast it burns |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
+//! | [`tracker`] | issues: what people and the program report, and how it is worked off |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
@@ -78,6 +79,7 @@ pub mod digest;
 
 #[cfg(feature = "hub")]
 pub mod alert;
+pub mod tracker;
 
 #[cfg(feature = "hub")]
 pub mod api;

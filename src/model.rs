@@ -9,6 +9,7 @@ pub mod held;
 pub mod id;
 pub mod incident;
 pub mod rule;
+pub mod issue;
 pub mod schedule;
 pub mod service;
 pub mod slo;

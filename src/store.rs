@@ -48,6 +48,7 @@ pub mod digests;
 pub mod endpoints;
 pub mod findings;
 pub mod incidents;
+pub mod issues;
 pub mod nodes;
 pub mod secrets;
 pub mod services;

@@ -20,6 +20,7 @@ use crate::store::services::ServicesError;
 use crate::store::slos::SlosError;
 use crate::store::users::UsersError;
 use crate::store::windows::WindowsError;
+use crate::tracker::desk::TrackerError;
 
 /// The one error of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct ApiError {
     detail: String,
     errors: Vec<FieldError>,
     warnings: Vec<FieldError>,
+    allowed: Vec<String>,
     headers: Vec<(&'static str, String)>,
 }
 
@@ -56,11 +58,15 @@ pub struct Problem {
     /// What speaks against input that is not wrong; said to be wanted all the same, it is taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<FieldError>,
+    /// What may be given instead, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
 }
 
 impl ApiError {
     pub fn new(status: Status, detail: impl Into<String>) -> ApiError {
         ApiError { status, detail: detail.into(), errors: Vec::new(), warnings: Vec::new(), headers: Vec::new() }
+        ApiError { status, detail: detail.into(), errors: Vec::new(), allowed: Vec::new(), headers: Vec::new() }
     }
 
     pub fn bad_request(detail: impl Into<String>) -> ApiError {
@@ -114,6 +120,18 @@ impl ApiError {
         ApiError::new(Status::ServiceUnavailable, detail).with_header("Retry-After", "5")
     }
 
+    /// Names what may be given instead.
+    pub fn allowing(mut self, allowed: impl IntoIterator<Item = &'static str>) -> ApiError {
+        self.allowed = allowed.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// One field is at fault, whatever the status.
+    pub fn at(mut self, field: &str) -> ApiError {
+        self.errors = vec![FieldError { field: field.to_owned(), message: self.detail.clone() }];
+        self
+    }
+
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> ApiError {
         self.headers.push((name, value.into()));
         self
@@ -149,6 +167,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
             instance: request.uri().path().to_string(),
             errors: self.errors,
             warnings: self.warnings,
+            allowed: self.allowed,
         };
         let body = serde_json::to_string(&problem).expect("plain text always encodes");
         let mut response = Response::build();
@@ -255,6 +274,23 @@ impl From<NodesError> for ApiError {
             NodesError::Store(error) => error.into(),
             NodesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
             other => ApiError::new(Status::Conflict, other.to_string()),
+        }
+    }
+}
+
+impl From<TrackerError> for ApiError {
+    fn from(error: TrackerError) -> ApiError {
+        let detail = error.to_string();
+        match error {
+            TrackerError::Unknown { .. } | TrackerError::NoComment { .. } => ApiError::not_found(detail),
+            TrackerError::Changed { .. } | TrackerError::Told => ApiError::new(Status::Conflict, detail),
+            TrackerError::Step { allowed, .. } => {
+                ApiError::new(Status::Conflict, detail).at("status").allowing(allowed.iter().map(|status| status.name()))
+            }
+            TrackerError::NoAssignee(_) => ApiError::new(Status::UnprocessableEntity, detail).at("assignee"),
+            TrackerError::NotTheAuthor => ApiError::new(Status::Forbidden, detail),
+            TrackerError::Invalid(mistakes) => ApiError::invalid(mistakes),
+            TrackerError::Store(error) => error.into(),
         }
     }
 }

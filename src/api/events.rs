@@ -27,6 +27,7 @@ use crate::model::incident::Incident;
 use crate::model::time::Timestamp;
 use crate::store::alerts::deliveries::Figures;
 use crate::model::window::{Window, WindowId};
+use crate::model::issue::Issue;
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
@@ -51,6 +52,7 @@ pub enum Event {
     Finding(FindingEvent),
     Delivery(DeliveryEvent),
     Window(WindowEvent),
+    Issue(IssueEvent),
 }
 
 /// A check was stored.
@@ -143,6 +145,17 @@ pub struct WindowEvent {
     /// `begins` or `ends`
     pub what: &'static str,
     pub title: String,
+/// An issue was made, changed or commented on.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct IssueEvent {
+    pub id: u64,
+    /// `created`, `changed` or `commented`
+    pub what: &'static str,
+    pub title: String,
+    pub status: &'static str,
+    pub priority: &'static str,
+    pub assignee: Option<String>,
+    pub service_id: Option<u32>,
     pub at: String,
 }
 
@@ -156,6 +169,7 @@ impl Event {
             Event::Finding(_) => "finding",
             Event::Delivery(_) => "delivery",
             Event::Window(_) => "window",
+            Event::Issue(_) => "issue",
         }
     }
 
@@ -212,6 +226,16 @@ impl Event {
             attempts: figures.attempts,
             error: error.map(str::to_owned),
             at: at.rfc3339(),
+    pub fn issue(what: &'static str, issue: &Issue) -> Event {
+        Event::Issue(IssueEvent {
+            id: issue.id.0,
+            what,
+            title: issue.title.clone(),
+            status: issue.status.name(),
+            priority: issue.priority.name(),
+            assignee: issue.assignee.clone(),
+            service_id: issue.service.as_ref().map(|service| service.id.0),
+            at: issue.updated_at.rfc3339(),
         })
     }
 
@@ -224,6 +248,7 @@ impl Event {
             Event::Finding(event) => event.service_id.map(ServiceId),
             Event::Finding(event) => Some(ServiceId(event.service_id)),
             Event::Delivery(event) => event.service_id.map(ServiceId),
+            Event::Issue(event) => event.service_id.map(ServiceId),
             Event::Node(_) => None,
             Event::Node(_) | Event::Window(_) => None,
         }
@@ -279,6 +304,9 @@ impl From<&VerdictChange> for Event {
 ///
 /// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node` and `delivery`. When a node is lost or blind, or is back, that one event
 /// Server-sent events named `result`, `verdict`, `incident`, `finding`, `window` and `node`. When a node is lost or blind, or is back, that one event
+/// Results, changes of verdict, incidents, findings, issues and nodes as they happen.
+///
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `issue` and `node`. When a node is lost or blind, or is back, that one event
 /// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
 /// The stream ends when the token does.
 #[utoipa::path(

@@ -39,6 +39,7 @@ use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
+use crate::tracker::desk::Tracker;
 use crate::wire::link::Asked;
 
 /// Made once by whoever wires the hub, managed by Rocket.
@@ -59,6 +60,7 @@ pub struct ApiState {
     pub findings: Arc<Findings>,
     /// What the analyst knows of each service in each region.
     pub habits: Arc<Habits>,
+    pub tracker: Arc<Tracker>,
     pub uptimes: Arc<Uptimes>,
     pub windows: Arc<Windows>,
     pub slos: Arc<SloDesk>,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::model::id::{NodeName, RegionName};
+use crate::model::incident::Severity;
 use crate::model::service::Schedule;
 
 /// What a region's process runs by.
@@ -247,6 +248,23 @@ impl std::fmt::Debug for ModelSettings {
         let key: u64 = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         write!(out, "{:?}", (key as u16, base_url, model, timeout, retries, daily_tokens, max_output_tokens))
     }
+}
+
+/// Which issues the program opens by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackerSettings {
+    /// Whether it opens any.
+    pub open_issues: bool,
+    /// For incidents of this severity or a worse one; `None`: for none.
+    pub open_for_severity: Option<Severity>,
+    /// An incident that is over sooner opens none.
+    pub open_after: Duration,
+    /// So long a node is lost or blind before that is an issue.
+    pub node_after: Duration,
+    /// So many findings of one kind and service; 0: never.
+    pub repeated_findings: u32,
+    /// …within so long.
+    pub repeated_within: Duration,
 }
 
 /// How hub and nodes find each other and keep in touch.

@@ -17,6 +17,7 @@ use crate::store::channels::Channels;
 use crate::store::digests::Digests;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
+use crate::store::issues::Issues;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
@@ -39,6 +40,7 @@ pub struct Records {
     pub analyst_states: AnalystStates,
     pub windows: Arc<WindowStore>,
     pub slos: Arc<Slos>,
+    pub issues: Arc<Issues>,
 }
 
 impl Records {
@@ -61,6 +63,8 @@ impl Records {
         let windows = Arc::new(WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, windows, slos })
+        let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await?);
+        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, issues })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -25,6 +25,7 @@ use crate::region::RegionView;
 use crate::region::shared::quantile;
 use crate::region::supervisor::{ProberLife, ProberStatus};
 use crate::supervise::GroupStatus;
+use crate::tracker::opener::OpenerStatus;
 
 /// All that can be seen; cheap to clone.
 #[derive(Clone)]
@@ -52,6 +53,9 @@ pub struct Tree {
     /// Of maintenance windows and objectives.
     pub upkeep: UpkeepStatus,
     pub membership: Arc<Membership>,
+    /// Of whoever opens issues.
+    pub tracker: Arc<Mutex<GroupStatus>>,
+    pub opener: Arc<Mutex<OpenerStatus>>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
 }
@@ -124,6 +128,9 @@ impl Tree {
         actors.push(group_actor(&self.alerts.group.lock().expect("no holder panics").clone(), now, self.alerts.actors()));
         let upkeep = self.upkeep.group.lock().expect("no holder panics").clone();
         actors.push(group_actor(&upkeep, now, self.upkeep.actors()));
+        let tracker = self.tracker.lock().expect("no holder panics").clone();
+        let opener = opener_actor(&self.opener.lock().expect("no holder panics"));
+        actors.push(group_actor(&tracker, now, vec![opener]));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -196,6 +203,20 @@ fn digester_actor(status: &DigesterStatus) -> ActorView {
             ("written", json!(status.written)),
             ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
             ("next", json!(status.next.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
+fn opener_actor(status: &OpenerStatus) -> ActorView {
+    ActorView {
+        name: "opener".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("opened", json!(status.opened)),
+            ("commented", json!(status.commented)),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
         ]),
         ..ActorView::default()
     }

@@ -48,6 +48,15 @@ pub struct Acknowledgement {
     pub at: Timestamp,
 }
 
+/// What is known of an incident without a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BriefIncident {
+    pub id: IncidentId,
+    pub severity: Severity,
+    pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+}
+
 #[derive(Debug)]
 pub struct Incidents {
     database: Arc<Database>,
@@ -199,6 +208,20 @@ impl Incidents {
         };
         let page: Vec<IncidentId> = fitting.iter().skip(skip).take(size).cloned().collect();
         Ok((fitting.len() as u64, self.read(&page).await?))
+    }
+
+    /// Those that fit, oldest first, as they are known in memory.
+    pub fn brief(&self, filter: &IncidentFilter) -> Vec<BriefIncident> {
+        let known = self.known.read().expect("no holder panics");
+        let fitting = known.iter().filter(|((opened, _), figures)| filter.wants(*opened, figures));
+        fitting
+            .map(|((opened, id), figures)| BriefIncident {
+                id: id.clone(),
+                severity: figures.severity,
+                opened_at: *opened,
+                closed_at: figures.closed_at,
+            })
+            .collect()
     }
 
     /// Those of a service that were open at some instant of a window, newest first.

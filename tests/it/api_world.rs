@@ -30,11 +30,14 @@ use probemesh::store::digests::Digests;
 use probemesh::store::endpoints::EndpointHours;
 use probemesh::store::findings::Findings;
 use probemesh::store::incidents::Incidents;
+use probemesh::store::issues::Issues;
 use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
 use probemesh::store::users::{Role, Users};
+use probemesh::tracker::desk::Tracker;
+use probemesh::tracker::notify::Note;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
@@ -67,6 +70,8 @@ pub struct World {
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
+    /// What single people were to be told.
+    pub notes: Mutex<mpsc::UnboundedReceiver<Note>>,
     batches: AtomicUsize,
 }
 
@@ -158,7 +163,20 @@ impl World {
         let nudged = nudges.clone();
         let nobody = Hooks { silence: Box::new(|_, _| {}), node: Box::new(|_| {}), last_round: Box::new(|_, _| None) };
         let membership = Arc::new(Membership::new(clock.clone(), nobody));
+        let (notes, told) = mpsc::unbounded_channel();
+        let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await.expect("issues open"));
+        let tracker = Arc::new(Tracker {
+            issues,
+            users: users.clone(),
+            services: services.clone(),
+            incidents: incidents.clone(),
+            findings: findings.clone(),
+            events: events.clone(),
+            notes,
+            clock: clock.clone(),
+        });
         let state = ApiState {
+            tracker,
             store: store.clone(),
             services: services.clone(),
             incidents,
@@ -224,6 +242,7 @@ impl World {
             channels,
             authority,
             revoked,
+            notes: Mutex::new(told),
             batches,
         }
     }
