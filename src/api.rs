@@ -32,6 +32,7 @@ pub mod services;
 pub mod state;
 pub mod statistics;
 pub mod summary;
+pub mod system;
 pub mod throttle;
 pub mod tokens;
 pub mod users;
@@ -71,6 +72,8 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 performance::analysis,
                 performance::bottlenecks_of,
                 performance::recommendations,
+                system::health,
+                system::collect,
                 incidents::list,
                 incidents::read,
                 incidents::acknowledge,

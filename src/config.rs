@@ -22,6 +22,7 @@ pub mod sections;
 pub mod service;
 pub mod services_file;
 pub mod sources;
+pub mod system;
 pub mod watching;
 
 use figment::Figment;
@@ -31,6 +32,7 @@ use crate::config::sections::{
     AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
 };
 use crate::config::sources::Sources;
+use crate::config::system::SystemSettings;
 
 /// Everything a process runs by. Made once; never changed.
 #[derive(Clone, Debug)]
@@ -42,6 +44,7 @@ pub struct Config {
     pub mesh: MeshSettings,
     pub analysis: AnalysisSettings,
     pub digest: DigestSettings,
+    pub system: SystemSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

@@ -20,6 +20,7 @@ pub mod restore;
 pub mod sealer;
 pub mod serve;
 pub mod sight;
+pub mod system;
 pub mod tree;
 pub mod verdicts;
 pub mod waiting;
@@ -94,6 +95,8 @@ pub struct Hub {
     keeper: ActorRef<KeeperMsg>,
     analyst: Option<ActorRef<KeeperMsg>>,
     digests: ActorRef<KeeperMsg>,
+    system: ActorRef<KeeperMsg>,
+    _moves: Task,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -167,6 +170,8 @@ impl Hub {
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
             digests: Arc::default(),
             digester: Arc::default(),
+            system: Arc::default(),
+            system_monitor: Arc::default(),
             region: Arc::default(),
         };
         let uptimes = Arc::new(Uptimes::default());
@@ -247,6 +252,12 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
+        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
+        let (moves, told) = mpsc::unbounded_channel();
+        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), moves)?;
+        let system = system::start(&config, desk.clone(), &tree).await?;
+        let moves = system::note_moves(told);
+
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
                 let papers = Papers { authority, nodes: records.nodes.clone(), join_secret: config.mesh.join_secret.clone() };
@@ -263,6 +274,7 @@ impl Hub {
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
             keeper.stop(None);
             digests.stop(None);
+            system.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
@@ -271,7 +283,6 @@ impl Hub {
                 assigner.assign()
             })
         };
-        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
@@ -301,6 +312,7 @@ impl Hub {
             events: events.clone(),
             metrics,
             endpoints: endpoints.clone(),
+            system: desk,
             nodes: records.nodes,
             token_issuer,
             node_revoked: Arc::new(move |node| revoked.remove(node, "the node was revoked")),
@@ -318,6 +330,8 @@ impl Hub {
             keeper,
             analyst,
             digests,
+            system,
+            _moves: moves,
             membership,
             deliveries,
             mesh,
@@ -364,6 +378,7 @@ impl Hub {
             mesh.stop(limit.mul_f64(0.05)).await;
         }
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.system.stop_and_wait(None, Some(limit.mul_f64(0.02))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }

@@ -24,6 +24,7 @@
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`analysis`] | rollups → findings; what performance costs and why |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
+//! | [`system`] | the monitor's own health: figures, dependencies, thresholds that are told of |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
@@ -66,6 +67,9 @@ pub mod analysis;
 
 #[cfg(feature = "hub")]
 pub mod digest;
+
+#[cfg(feature = "hub")]
+pub mod system;
 
 #[cfg(feature = "hub")]
 pub mod api;

@@ -9,4 +9,5 @@ pub mod id;
 pub mod incident;
 pub mod schedule;
 pub mod service;
+pub mod system;
 pub mod time;

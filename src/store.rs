@@ -49,6 +49,7 @@ pub mod nodes;
 pub mod secrets;
 pub mod services;
 pub mod sessions;
+pub mod system;
 pub mod users;
 
 /// Everything that is stored, opened and ready.

@@ -21,11 +21,14 @@ use crate::config::rocket_keys;
 use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
 use crate::config::service::parse_cron;
 use crate::config::sources::{Role, Sources, Variables};
+use crate::config::system::system;
 use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 11] = ["hub", "region", "probe", "store", "api", "analysis", "digest", "log", "restart", "mesh", "witness"];
+const HUB_TABLES: [&str; 13] = [
+    "hub", "region", "probe", "store", "api", "analysis", "digest", "system", "dependencies", "log", "restart", "mesh", "witness",
+];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
@@ -47,11 +50,12 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let api = api(&mut reader);
     let analysis = analysis(&mut reader);
     let digest = digest(&mut reader, sources);
+    let system = system(&mut reader, sources);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, analysis, digest, system, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

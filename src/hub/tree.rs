@@ -23,6 +23,7 @@ use crate::region::RegionView;
 use crate::region::shared::quantile;
 use crate::region::supervisor::{ProberLife, ProberStatus};
 use crate::supervise::GroupStatus;
+use crate::system::monitor::SystemMonitorStatus;
 
 /// All that can be seen; cheap to clone.
 #[derive(Clone)]
@@ -45,6 +46,9 @@ pub struct Tree {
     /// Of whoever writes digests.
     pub digests: Arc<Mutex<GroupStatus>>,
     pub digester: Arc<Mutex<DigesterStatus>>,
+    /// Of whoever looks at the monitor itself.
+    pub system: Arc<Mutex<GroupStatus>>,
+    pub system_monitor: Arc<Mutex<SystemMonitorStatus>>,
     pub membership: Arc<Membership>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
@@ -115,6 +119,9 @@ impl Tree {
         let digests = self.digests.lock().expect("no holder panics").clone();
         let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
         actors.push(group_actor(&digests, now, vec![digester]));
+        let system = self.system.lock().expect("no holder panics").clone();
+        let monitor = system_monitor_actor(&self.system_monitor.lock().expect("no holder panics"));
+        actors.push(group_actor(&system, now, vec![monitor]));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -187,6 +194,21 @@ fn digester_actor(status: &DigesterStatus) -> ActorView {
             ("written", json!(status.written)),
             ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
             ("next", json!(status.next.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
+fn system_monitor_actor(status: &SystemMonitorStatus) -> ActorView {
+    ActorView {
+        name: "system_monitor".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("looks", json!(status.looks)),
+            ("health", json!(status.health.map(crate::model::system::Health::name))),
+            ("dependencies", json!(status.dependencies)),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
         ]),
         ..ActorView::default()
     }
