@@ -1,7 +1,5 @@
 //! The monitor's own health as a person at a terminal reads it: one page of at most 80 columns, but for sentences. Pure.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
 use crate::cli::check_view::{Paint, clean};
@@ -104,10 +102,10 @@ impl Page {
             "cluster",
             &[
                 figure(cluster, "nodes_connected", &|count| format!("{count} {} connected", plural(count, "node"))),
-                figure(cluster, "nodes_lost", &|count| count).filter(|count| *count > 0.0).map(|count| format!("{count} lost")),
-                figure(cluster, "nodes_blind", &|count| count).filter(|count| *count > 0.0).map(|count| format!("{count} blind")),
+                cluster["nodes_lost"].as_f64().filter(|count| *count > 0.0).map(|count| format!("{count} lost")),
+                cluster["nodes_blind"].as_f64().filter(|count| *count > 0.0).map(|count| format!("{count} blind")),
                 figure(cluster, "outbox_results", &|count| format!("{count} {} in outboxes", plural(count, "result"))),
-                figure(cluster, "outbox_oldest_s", &|age| age).filter(|age| *age >= 1.0).map(|age| format!("{} old", span(age))),
+                cluster["outbox_oldest_s"].as_f64().filter(|age| *age >= 1.0).map(|age| format!("{} old", span(age))),
                 figure(cluster, "clock_offset_ms", &|ms| format!("clocks within {}", milliseconds(ms))),
             ],
         );

@@ -183,6 +183,8 @@ const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Get, "/api/v1/maintenance/performance/analysis", Some("viewer")),
     (Method::Get, "/api/v1/maintenance/performance/bottlenecks", Some("viewer")),
     (Method::Get, "/api/v1/maintenance/performance/recommendations", Some("viewer")),
+    (Method::Get, "/api/v1/maintenance/health", Some("viewer")),
+    (Method::Post, "/api/v1/maintenance/metrics/collect", Some("operator")),
     (Method::Get, "/api/v1/incidents", Some("viewer")),
     (Method::Get, "/api/v1/incidents/<id>", Some("viewer")),
     (Method::Post, "/api/v1/incidents/<id>/acknowledge", Some("operator")),
