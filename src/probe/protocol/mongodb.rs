@@ -87,7 +87,8 @@ impl Talk {
     async fn ask(&mut self, database: &str, fields: &[(&str, Value)]) -> Result<Answer, Trouble> {
         self.number += 1;
         let database = ("$db", Value::Text(database.to_owned()));
-        let body = document(fields.iter().chain([&database]).map(|(name, value)| (*name, value)));
+        let fields: Vec<(&str, &Value)> = fields.iter().chain([&database]).map(|(name, value)| (*name, value)).collect();
+        let body = document(&fields);
         self.line.send(&message(self.number, 0, &body)).await?;
         let head = self.line.bytes(HEAD).await?;
         let word = |at: usize| i32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
@@ -161,7 +162,7 @@ pub fn message(number: i32, answer_to: i32, body: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes of a document.
-pub fn document<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Vec<u8> {
+pub fn document(fields: &[(&str, &Value)]) -> Vec<u8> {
     let mut out = vec![0; 4];
     for (name, value) in fields {
         out.push(match value {
@@ -181,7 +182,10 @@ pub fn document<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Value)>) -> V
                 out.extend_from_slice(text.as_bytes());
                 out.push(0);
             }
-            Value::Document(inner) => out.extend(document(inner.iter().map(|(name, value)| (name.as_str(), value)))),
+            Value::Document(inner) => {
+                let inner: Vec<(&str, &Value)> = inner.iter().map(|(name, value)| (name.as_str(), value)).collect();
+                out.extend(document(&inner));
+            }
             Value::Bytes(bytes) => {
                 out.extend_from_slice(&(bytes.len() as i32).to_le_bytes());
                 out.push(0);
@@ -260,7 +264,8 @@ mod tests {
             ("bytes", Value::Bytes(vec![0, 255])),
             ("inner", Value::Document(inner)),
         ];
-        let bytes = document(fields.iter().map(|(name, value)| (*name, value)));
+        let given: Vec<(&str, &Value)> = fields.iter().map(|(name, value)| (*name, value)).collect();
+        let bytes = document(&given);
         let (found, length) = read(&bytes, 0).unwrap();
         assert_eq!(length, bytes.len());
         assert_eq!(found, fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
@@ -278,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_of_the_specification() {
-        let bytes = document([("hello", &Value::Text("world".to_owned()))]);
+        let bytes = document(&[("hello", &Value::Text("world".to_owned()))]);
         assert_eq!(bytes, b"\x16\x00\x00\x00\x02hello\x00\x06\x00\x00\x00world\x00\x00");
     }
 }
