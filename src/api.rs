@@ -38,6 +38,7 @@ pub mod slos;
 pub mod state;
 pub mod statistics;
 pub mod summary;
+pub mod system;
 pub mod throttle;
 pub mod tokens;
 pub mod users;
@@ -78,6 +79,8 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 performance::analysis,
                 performance::bottlenecks_of,
                 performance::recommendations,
+                system::health,
+                system::collect,
                 incidents::list,
                 incidents::read,
                 incidents::acknowledge,

@@ -24,6 +24,8 @@ pub mod drill;
 #[cfg(feature = "hub")]
 pub mod inspect;
 #[cfg(feature = "hub")]
+pub mod monitor;
+#[cfg(feature = "hub")]
 pub mod node;
 #[cfg(feature = "hub")]
 pub mod region_token;
@@ -94,6 +96,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The monitor's own health: store, cluster, actors, process, API, dependencies, and where they are heading
+    #[cfg(feature = "hub")]
+    Monitor(monitor::MonitorArgs),
     /// The anomaly detector over files of samples, as it runs in production; or its false alarms and cost
     #[cfg(feature = "hub")]
     BenchDetector(bench_detector::BenchDetectorArgs),
@@ -160,6 +165,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Drill(args)) => drill::run(&args),
         Some(Command::Inspect { json }) => inspect::run(json),
+        Some(Command::Monitor(args)) => monitor::run(&args),
         Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),

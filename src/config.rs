@@ -27,6 +27,7 @@ pub mod service;
 pub mod services_file;
 pub mod sources;
 pub mod tracker;
+pub mod system;
 pub mod watching;
 
 use figment::Figment;
@@ -38,6 +39,7 @@ use crate::config::sections::{
     AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings, TrackerSettings,
 };
 use crate::config::sources::Sources;
+use crate::config::system::SystemSettings;
 
 /// Everything a process runs by. Made once; never changed.
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ pub struct Config {
     pub alerts: AlertSettings,
     pub channels: ChannelSettings,
     pub tracker: TrackerSettings,
+    pub system: SystemSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

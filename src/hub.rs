@@ -22,6 +22,7 @@ pub mod sealer;
 pub mod serve;
 pub mod sight;
 pub mod tracker;
+pub mod system;
 pub mod tree;
 pub mod upkeep;
 pub mod verdicts;
@@ -107,6 +108,8 @@ pub struct Hub {
     upkeep: ActorRef<KeeperMsg>,
     _causes: Task,
     tracking: Tracking,
+    system: ActorRef<KeeperMsg>,
+    _moves: Task,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -188,6 +191,8 @@ impl Hub {
             digester: Arc::default(),
             alerts: AlertStatus::default(),
             upkeep: UpkeepStatus::default(),
+            system: Arc::default(),
+            system_monitor: Arc::default(),
             region: Arc::default(),
             tracker: Arc::default(),
             opener: Arc::default(),
@@ -288,6 +293,11 @@ impl Hub {
             status: tree.alerts.clone(),
         };
         let alerts = alerts::start(&config, &records, parts).await.context("keeper of the alerts cannot be started")?;
+        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
+        let (moves, told) = mpsc::unbounded_channel();
+        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), moves)?;
+        let system = system::start(&config, desk.clone(), &tree).await?;
+        let moves = system::note_moves(told);
 
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
@@ -309,6 +319,7 @@ impl Hub {
             digests.stop(None);
             alerts.stop(None);
             tracking.keeper.stop(None);
+            system.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
@@ -335,6 +346,7 @@ impl Hub {
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked, turned) = (tree.clone(), membership.clone(), membership.clone(), windows.clone());
+        let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
@@ -374,6 +386,7 @@ impl Hub {
             events: events.clone(),
             metrics,
             endpoints: endpoints.clone(),
+            system: desk,
             nodes: records.nodes,
             token_issuer,
             node_revoked: Arc::new(move |node| revoked.remove(node, "the node was revoked")),
@@ -395,6 +408,8 @@ impl Hub {
             upkeep: upkeeper,
             _causes: logged,
             tracking,
+            system,
+            _moves: moves,
             membership,
             deliveries,
             mesh,
@@ -445,6 +460,7 @@ impl Hub {
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.upkeep.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.tracking.keeper.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.system.stop_and_wait(None, Some(limit.mul_f64(0.02))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }

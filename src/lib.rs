@@ -28,6 +28,7 @@
 //! | [`slo`] | objectives: attained, error budget, how fast it burns |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`tracker`] | issues: what people and the program report, and how it is worked off |
+//! | [`system`] | the monitor's own health: figures, dependencies, thresholds that are told of |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
@@ -80,6 +81,7 @@ pub mod digest;
 #[cfg(feature = "hub")]
 pub mod alert;
 pub mod tracker;
+pub mod system;
 
 #[cfg(feature = "hub")]
 pub mod api;

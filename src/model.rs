@@ -14,5 +14,6 @@ pub mod schedule;
 pub mod service;
 pub mod slo;
 pub mod span;
+pub mod system;
 pub mod time;
 pub mod window;

@@ -13,6 +13,7 @@ pub mod expect;
 pub mod http;
 pub mod network;
 pub mod oauth;
+pub mod protocol;
 pub mod recorder;
 pub mod redact;
 pub mod request;

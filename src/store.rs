@@ -54,6 +54,7 @@ pub mod secrets;
 pub mod services;
 pub mod sessions;
 pub mod slos;
+pub mod system;
 pub mod users;
 pub mod windows;
 

@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
-/// Routes whose answer waits for a check of what is watched.
-const WAITING: [&str; 2] = ["/api/monitor/services/<id>/check", "/api/monitor/checks/run"];
+/// Routes whose answer waits for a check of what is watched or depended on.
+const WAITING: [&str; 3] = ["/api/monitor/services/<id>/check", "/api/monitor/checks/run", "/api/v1/maintenance/metrics/collect"];
 
 /// Attached by `mount`.
 pub struct Access {

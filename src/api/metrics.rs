@@ -5,7 +5,10 @@
 //!
 //! **Invariant.** Labels have few values: regions, reasons and routes, and services only in gauges.
 
+pub mod system;
+
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -22,6 +25,7 @@ use crate::model::check::CheckResult;
 use crate::model::finding::Signal;
 use crate::model::time::Timestamp;
 use crate::store::alerts::deliveries::Queue;
+use crate::system::desk::Report;
 
 /// All counters. Shared by `Arc`; every method may be called from anywhere.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub struct Metrics {
     alert_duplicates: Family<ChannelLabels, Counter>,
     requests: Family<RouteLabels, Counter>,
     request_durations: Family<RouteOnly, Histogram, fn() -> Histogram>,
+    /// The last look at the monitor itself.
+    looked: Mutex<Option<Arc<Report>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -136,6 +142,7 @@ impl Metrics {
             alert_duplicates: Family::default(),
             requests: Family::default(),
             request_durations: Family::new_with_constructor(request_histogram),
+            looked: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -247,6 +254,20 @@ impl Metrics {
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &service_gauges(services, now)))
             .and_then(|()| encode_registry(&mut text, &queue_gauges(queues, now)))
+    /// Takes in how the monitor itself is.
+    pub fn looked(&self, report: Arc<Report>) {
+        *self.looked.lock().expect("no holder panics") = Some(report);
+    }
+
+    /// All figures as text, with the gauges of the services as they are now.
+    pub fn encode(&self, services: &[ServiceState], now: Timestamp) -> String {
+        let mut text = String::new();
+        let written = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &service_gauges(services, now)))
+            .and_then(|()| match self.looked.lock().expect("no holder panics").as_deref() {
+                Some(report) => encode_registry(&mut text, &system::gauges(report)),
+                None => Ok(()),
+            })
             .and_then(|()| encode_eof(&mut text));
         written.expect("text grows without end");
         text

@@ -43,6 +43,8 @@ use crate::api::summary::UptimeView;
         crate::api::performance::analysis,
         crate::api::performance::bottlenecks_of,
         crate::api::performance::recommendations,
+        crate::api::system::health,
+        crate::api::system::collect,
         crate::api::incidents::list,
         crate::api::incidents::read,
         crate::api::incidents::acknowledge,

@@ -40,6 +40,7 @@ use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::tracker::desk::Tracker;
+use crate::system::desk::Desk;
 use crate::wire::link::Asked;
 
 /// Made once by whoever wires the hub, managed by Rocket.
@@ -87,6 +88,8 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// How this API itself fares.
     pub endpoints: Arc<EndpointHours>,
+    /// The monitor's own health.
+    pub system: Arc<Desk>,
     pub nodes: Arc<Nodes>,
     /// `None`: this hub takes no nodes.
     pub token_issuer: Option<TokenIssuer>,

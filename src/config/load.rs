@@ -24,6 +24,7 @@ use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettin
 use crate::config::service::parse_cron;
 use crate::config::sources::{Role, Sources, Variables};
 use crate::config::tracker::tracker;
+use crate::config::system::system;
 use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
@@ -31,6 +32,9 @@ use crate::model::service::Schedule;
 const HUB_TABLES: [&str; 12] =
     ["hub", "region", "probe", "store", "api", "analysis", "digest", "alerts", "log", "restart", "mesh", "witness"];
     ["hub", "region", "probe", "store", "api", "analysis", "digest", "tracker", "log", "restart", "mesh", "witness"];
+const HUB_TABLES: [&str; 13] = [
+    "hub", "region", "probe", "store", "api", "analysis", "digest", "system", "dependencies", "log", "restart", "mesh", "witness",
+];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
@@ -55,12 +59,14 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let alerts = alerts(&mut reader);
     let channels = channels(&mut reader);
     let tracker = tracker(&mut reader);
+    let system = system(&mut reader, sources);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
         return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, log, rocket });
         return Ok(Config { hub, region, store, api, mesh, analysis, digest, tracker, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, analysis, digest, system, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

@@ -23,6 +23,7 @@ use crate::config::sections::{
     MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, TrackerSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
+use crate::config::system::{SystemSettings, Thresholds};
 
 const PERIOD: Duration = Duration::from_secs(2);
 
@@ -135,6 +136,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 fn values(config: &Config) -> Vec<Valued> {
     let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, log, rocket } = config;
     let Config { hub, region, store, api, mesh, analysis, digest, tracker, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, system, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -304,6 +306,35 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("tracker.node_after_s", node_after),
         fixed("tracker.repeated_findings", repeated_findings),
         fixed("tracker.repeated_days", repeated_within),
+    let SystemSettings { interval, hold, retain_samples, retain_hours, thresholds, dependencies } = system;
+    let Thresholds {
+        disk_days,
+        disk_free_percent,
+        lag_p99,
+        outbox_age,
+        store_write,
+        descriptors_percent,
+        quarantined,
+        node_certificate_days,
+        authority_days,
+        api_p95,
+    } = thresholds;
+    values.extend([
+        fixed("system.interval_s", interval),
+        fixed("system.hold_s", hold),
+        fixed("system.retain_samples_days", retain_samples),
+        fixed("system.retain_hours_days", retain_hours),
+        fixed("system.min_disk_days", disk_days),
+        fixed("system.min_disk_free_percent", disk_free_percent),
+        fixed("system.max_lag_p99_ms", lag_p99),
+        fixed("system.max_outbox_age_s", outbox_age),
+        fixed("system.max_store_write_ms", store_write),
+        fixed("system.max_descriptors_percent", descriptors_percent),
+        fixed("system.alert_quarantined", quarantined),
+        fixed("system.min_node_certificate_days", node_certificate_days),
+        fixed("system.min_authority_days", authority_days),
+        fixed("system.max_api_p95_ms", api_p95),
+        fixed("dependencies", dependencies),
     ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([

@@ -26,6 +26,7 @@ use crate::region::shared::quantile;
 use crate::region::supervisor::{ProberLife, ProberStatus};
 use crate::supervise::GroupStatus;
 use crate::tracker::opener::OpenerStatus;
+use crate::system::monitor::SystemMonitorStatus;
 
 /// All that can be seen; cheap to clone.
 #[derive(Clone)]
@@ -52,6 +53,9 @@ pub struct Tree {
     pub alerts: AlertStatus,
     /// Of maintenance windows and objectives.
     pub upkeep: UpkeepStatus,
+    /// Of whoever looks at the monitor itself.
+    pub system: Arc<Mutex<GroupStatus>>,
+    pub system_monitor: Arc<Mutex<SystemMonitorStatus>>,
     pub membership: Arc<Membership>,
     /// Of whoever opens issues.
     pub tracker: Arc<Mutex<GroupStatus>>,
@@ -131,6 +135,9 @@ impl Tree {
         let tracker = self.tracker.lock().expect("no holder panics").clone();
         let opener = opener_actor(&self.opener.lock().expect("no holder panics"));
         actors.push(group_actor(&tracker, now, vec![opener]));
+        let system = self.system.lock().expect("no holder panics").clone();
+        let monitor = system_monitor_actor(&self.system_monitor.lock().expect("no holder panics"));
+        actors.push(group_actor(&system, now, vec![monitor]));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -216,6 +223,15 @@ fn opener_actor(status: &OpenerStatus) -> ActorView {
         figures: figures([
             ("opened", json!(status.opened)),
             ("commented", json!(status.commented)),
+fn system_monitor_actor(status: &SystemMonitorStatus) -> ActorView {
+    ActorView {
+        name: "system_monitor".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("looks", json!(status.looks)),
+            ("health", json!(status.health.map(crate::model::system::Health::name))),
+            ("dependencies", json!(status.dependencies)),
             ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
         ]),
         ..ActorView::default()

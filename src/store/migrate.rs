@@ -32,6 +32,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 11, name: "0011_windows.surql", text: include_str!("schema/0011_windows.surql") },
     Migration { number: 12, name: "0012_slos.surql", text: include_str!("schema/0012_slos.surql") },
     Migration { number: 13, name: "0013_issues.surql", text: include_str!("schema/0013_issues.surql") },
+    Migration { number: 14, name: "0014_system.surql", text: include_str!("schema/0014_system.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.

@@ -13,6 +13,8 @@ use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
 use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
+use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::config::system::{SystemSettings, Thresholds};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::mesh::authority::Authority;
@@ -35,9 +37,12 @@ use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
+use probemesh::store::system::SystemRecords;
 use probemesh::store::users::{Role, Users};
 use probemesh::tracker::desk::Tracker;
 use probemesh::tracker::notify::Note;
+use probemesh::system::desk::Desk;
+use probemesh::system::look::{Cluster, Folders, Sources};
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
@@ -175,6 +180,8 @@ impl World {
             notes,
             clock: clock.clone(),
         });
+        let (moves, _) = mpsc::unbounded_channel();
+        let system = desk(&store, &nodes, system_settings(), &clock, &metrics, Cluster::default, moves);
         let state = ApiState {
             tracker,
             store: store.clone(),
@@ -213,6 +220,7 @@ impl World {
             events: events.clone(),
             metrics: metrics.clone(),
             endpoints,
+            system,
             nodes: nodes.clone(),
             token_issuer: TokenIssuer::new(&mesh(), &authority, nodes.clone()),
             node_revoked: Arc::new(move |node| noted.lock().expect("no holder panics").push(node.to_string())),
@@ -365,6 +373,52 @@ pub fn good(service: u32, seq: u64, seconds: u64) -> CheckResult {
 pub fn bad(service: u32, seq: u64, seconds: u64) -> CheckResult {
     let failure = Failure { reason: Reason::Status, phase: Phase::Expect, message: "expected 200-299, got 503".to_owned() };
     CheckResult { status_code: Some(503), failure: Some(failure), ..good(service, seq, seconds) }
+}
+
+/// Looks at a cluster the test plays.
+pub fn desk(
+    store: &Arc<Store>,
+    nodes: &Arc<Nodes>,
+    settings: SystemSettings,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    cluster: impl Fn() -> Cluster + Send + Sync + 'static,
+    moves: mpsc::UnboundedSender<CauseMove>,
+) -> Arc<Desk> {
+    let sources = Sources {
+        records: SystemRecords::new(store.database.clone(), clock.clone()),
+        store: store.clone(),
+        endpoints: Arc::new(EndpointHours::new(store.database.clone(), clock.clone())),
+        nodes: nodes.clone(),
+        cluster: Arc::new(cluster),
+        own_certificates: Vec::new(),
+        folders: Folders { data: "/".into(), store: None, logs: "/there/is/no/such/folder".into() },
+        clock: clock.clone(),
+    };
+    Arc::new(Desk::new(settings, Vec::new(), sources, moves, metrics.clone()))
+}
+
+/// Thresholds nothing crosses by itself.
+pub fn system_settings() -> SystemSettings {
+    SystemSettings {
+        interval: Duration::from_secs(60),
+        hold: Duration::from_secs(120),
+        retain_samples: Duration::from_secs(7 * 86_400),
+        retain_hours: Duration::from_secs(730 * 86_400),
+        thresholds: Thresholds {
+            disk_days: 0.0,
+            disk_free_percent: 0.0,
+            lag_p99: Duration::from_secs(1),
+            outbox_age: Duration::from_secs(300),
+            store_write: Duration::ZERO,
+            descriptors_percent: 0.0,
+            quarantined: true,
+            node_certificate_days: 7.0,
+            authority_days: 60.0,
+            api_p95: Duration::ZERO,
+        },
+        dependencies: Vec::new(),
+    }
 }
 
 fn mesh() -> MeshSettings {

@@ -32,6 +32,8 @@ mod server;
 mod server_faults;
 mod smtp_server;
 mod store;
+mod system;
+mod system_servers;
 mod target;
 mod telemetry;
 mod tidy;

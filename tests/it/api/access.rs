@@ -195,6 +195,8 @@ const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Post, "/api/v1/maintenance/issues/<id>/comments", Some("operator")),
     (Method::Patch, "/api/v1/maintenance/issues/<id>/comments/<number>", Some("operator")),
     (Method::Get, "/api/v1/maintenance/issues/<id>/history", Some("viewer")),
+    (Method::Get, "/api/v1/maintenance/health", Some("viewer")),
+    (Method::Post, "/api/v1/maintenance/metrics/collect", Some("operator")),
     (Method::Get, "/api/v1/incidents", Some("viewer")),
     (Method::Get, "/api/v1/incidents/<id>", Some("viewer")),
     (Method::Post, "/api/v1/incidents/<id>/acknowledge", Some("operator")),
