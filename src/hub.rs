@@ -20,7 +20,9 @@ pub mod restore;
 pub mod sealer;
 pub mod serve;
 pub mod sight;
+pub mod strips;
 pub mod tree;
+pub mod trying;
 pub mod verdicts;
 pub mod waiting;
 pub mod wiring;
@@ -31,13 +33,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ractor::{Actor, ActorRef};
-use rocket::response::Redirect;
 use rocket::{Build, Rocket};
 use tokio::sync::{broadcast, mpsc};
 use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::aggregate::strip::Strips;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -72,6 +74,7 @@ use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task};
 use crate::telemetry::health::HealthLog;
+use crate::web;
 use crate::wire::link::{Delivery, NodeEnd};
 
 /// Events a listener may be behind before it is told that it missed some.
@@ -102,6 +105,7 @@ pub struct Hub {
     _refresh: Option<Task>,
     endpoints: Arc<EndpointHours>,
     _flushing: Task,
+    _filling: Task,
     /// Of the region of this process.
     sight: Option<Task>,
 }
@@ -141,6 +145,7 @@ impl Hub {
         assigner.assign();
         restore::board(&records.store, &board, &clock).await?;
 
+        let strips = Arc::new(Strips::default());
         let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone(), config.analysis.span)));
         let intake = Arc::new(Intake {
             store: records.store.clone(),
@@ -150,6 +155,7 @@ impl Hub {
             metrics: metrics.clone(),
             verdicts: verdicts.clone(),
             gatherer: gatherer.clone(),
+            strips: strips.clone(),
             status: IngestStatus::default(),
         });
         let tree = Tree {
@@ -285,15 +291,18 @@ impl Hub {
             habits,
             uptimes,
             users: records.users.clone(),
+            web_sessions: records.web_sessions,
             audit: records.audit,
             secrets: records.secrets,
             board: board.clone(),
+            strips: strips.clone(),
             clock: clock.clone(),
             settings: config.api.clone(),
             default_schedule: config.hub.schedule.clone(),
             services_changed: Arc::new(move || assigner.assign()),
             membership: membership.clone(),
             check_now: Arc::new(move |service| asked.check_now(service, None)),
+            try_check: trying::checker(&config, &clock)?,
             tree: Arc::new(move || {
                 let view = viewed.view();
                 Box::pin(async move { view })
@@ -305,7 +314,8 @@ impl Hub {
             token_issuer,
             node_revoked: Arc::new(move |node| revoked.remove(node, "the node was revoked")),
         };
-        let rocket = api::mount(rocket::custom(config.rocket.clone()), state).mount("/", rocket::routes![root]);
+        let rocket = web::mount(api::mount(rocket::custom(config.rocket.clone()), state));
+        let filling = strips::fill(strips, records.store.clone(), records.services.clone(), board.clone(), clock.clone());
         Ok(Hub {
             store: records.store,
             services: records.services,
@@ -326,6 +336,7 @@ impl Hub {
             _refresh: refresh,
             _flushing: endpoints::start(endpoints.clone(), clock),
             endpoints,
+            _filling: filling,
             sight: None,
         })
     }
@@ -396,12 +407,6 @@ async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whoever opens the address in a browser lands where there is something to see.
-#[rocket::get("/")]
-fn root() -> Redirect {
-    Redirect::temporary("/docs/")
 }
 
 /// The address this process reaches itself by.

@@ -25,6 +25,7 @@
 //! | [`analysis`] | rollups → findings; what performance costs and why |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`api`] | JSON under Rocket, one file a resource |
+//! | [`web`] | the pages people look at, one file a page |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
 //! | [`cli`] | the command line, one file a subcommand |
@@ -69,6 +70,9 @@ pub mod digest;
 
 #[cfg(feature = "hub")]
 pub mod api;
+
+#[cfg(feature = "hub")]
+pub mod web;
 
 #[cfg(feature = "hub")]
 pub mod hub;

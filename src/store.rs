@@ -50,6 +50,7 @@ pub mod secrets;
 pub mod services;
 pub mod sessions;
 pub mod users;
+pub mod web_sessions;
 
 /// Everything that is stored, opened and ready.
 #[derive(Debug)]

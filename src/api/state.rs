@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::aggregate::strip::Strips;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -18,8 +19,9 @@ use crate::config::sections::ApiSettings;
 use crate::digest::digester::Order;
 use crate::hub::membership::Membership;
 use crate::mesh::token_issuer::TokenIssuer;
+use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, ServiceId};
-use crate::model::service::Schedule;
+use crate::model::service::{Schedule, Service};
 use crate::store::Store;
 use crate::store::audit::Audit;
 use crate::store::digests::Digests;
@@ -32,7 +34,10 @@ use crate::store::services::Services;
 use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
+use crate::store::web_sessions::WebSessions;
 use crate::wire::link::Asked;
+
+pub type TryCheck = Arc<dyn Fn(Service) -> BoxFuture<'static, CheckResult> + Send + Sync>;
 
 /// Made once by whoever wires the hub, managed by Rocket.
 pub struct ApiState {
@@ -50,9 +55,13 @@ pub struct ApiState {
     pub uptimes: Arc<Uptimes>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
+    /// Who is logged in to the pages.
+    pub web_sessions: Arc<WebSessions>,
     pub audit: Arc<Audit>,
     pub secrets: Arc<Secrets>,
     pub board: Arc<Board>,
+    /// The last 24 hours of every service.
+    pub strips: Arc<Strips>,
     pub clock: Clock,
     pub settings: ApiSettings,
     /// For services that name neither interval nor cron.
@@ -63,6 +72,8 @@ pub struct ApiState {
     pub membership: Arc<Membership>,
     /// Asks the node of each region that checks a service for a check now.
     pub check_now: Arc<dyn Fn(ServiceId) -> Vec<Asked> + Send + Sync>,
+    /// Checks a service that is not stored, from this process, and stores nothing.
+    pub try_check: TryCheck,
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,

@@ -19,12 +19,14 @@ use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::users::Users;
+use crate::store::web_sessions::WebSessions;
 
 pub struct Records {
     pub store: Arc<Store>,
     pub secrets: Arc<Secrets>,
     pub audit: Arc<Audit>,
     pub users: Arc<Users>,
+    pub web_sessions: Arc<WebSessions>,
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
@@ -41,13 +43,14 @@ impl Records {
         let secrets = Arc::new(Secrets::open(&config.hub.data_dir)?);
         let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let web_sessions = WebSessions::open(store.database.clone(), clock.clone(), config.api.refresh_lifetime).await?;
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests })
+        Ok(Records { store, secrets, audit, users, web_sessions: Arc::new(web_sessions), services, nodes, incidents, findings, analyst_states, digests })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -27,6 +27,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "0006_findings.surql", text: include_str!("schema/0006_findings.surql") },
     Migration { number: 7, name: "0007_digests.surql", text: include_str!("schema/0007_digests.surql") },
     Migration { number: 8, name: "0008_endpoints.surql", text: include_str!("schema/0008_endpoints.surql") },
+    Migration { number: 15, name: "0015_web_sessions.surql", text: include_str!("schema/0015_web_sessions.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
+use probemesh::aggregate::strip::Strips;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
@@ -30,6 +31,8 @@ use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
 use probemesh::store::users::{Role, Users};
+use probemesh::store::web_sessions::WebSessions;
+use probemesh::web;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
@@ -46,6 +49,8 @@ pub struct World {
     pub services: Arc<Services>,
     pub users: Arc<Users>,
     pub board: Arc<Board>,
+    pub strips: Arc<Strips>,
+    pub incidents: Arc<Incidents>,
     pub metrics: Arc<Metrics>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub nudges: Arc<AtomicUsize>,
@@ -132,6 +137,8 @@ impl World {
         };
         alter(&mut settings);
         let endpoints = Arc::new(EndpointHours::new(database.clone(), clock.clone()));
+        let web_sessions = WebSessions::open(database.clone(), clock.clone(), settings.refresh_lifetime).await.expect("sessions open");
+        let strips = Arc::new(Strips::default());
         let sessions = Arc::new(Sessions::new(database, clock.clone(), settings.refresh_lifetime));
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
@@ -144,7 +151,7 @@ impl World {
         let state = ApiState {
             store: store.clone(),
             services: services.clone(),
-            incidents,
+            incidents: incidents.clone(),
             digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
             digest_orders: busy_digester(),
             digest_hours: 24,
@@ -153,9 +160,11 @@ impl World {
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,
+            web_sessions: Arc::new(web_sessions),
             audit,
             secrets,
             board: board.clone(),
+            strips: strips.clone(),
             clock: clock.clone(),
             settings,
             default_schedule: Schedule::Interval(Duration::from_secs(60)),
@@ -169,6 +178,7 @@ impl World {
                 let asked = Asked { region: "local".into(), node: "local-test".into(), result };
                 if sent.is_ok() { vec![asked] } else { Vec::new() }
             }),
+            try_check: Arc::new(|service| Box::pin(async move { good(service.id.0, 1, 0) })),
             tree: Arc::new(|| Box::pin(async { tree() })),
             events: events.clone(),
             metrics: metrics.clone(),
@@ -182,7 +192,7 @@ impl World {
             users.create(role.name(), PASSWORD, role, &author()).await.expect("a user is made");
         }
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
-        let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
+        let client = Client::untracked(web::mount(api::mount(rocket::custom(figment), state))).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
         World {
             client,
@@ -191,6 +201,8 @@ impl World {
             services,
             users,
             board,
+            strips,
+            incidents,
             metrics,
             events,
             nudges,
