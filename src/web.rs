@@ -7,14 +7,20 @@
 //! markup made in `svg` and `moment` passes as it is. Every form that changes something carries the token of its session.
 
 pub mod assets;
+pub mod chart;
+pub mod curl;
+pub mod edit;
 pub mod errors;
 pub mod frame;
 pub mod html;
+pub mod import;
+pub mod incidents;
 pub mod login;
 pub mod look;
 pub mod moment;
 pub mod overview;
 pub mod sentence;
+pub mod service;
 pub mod svg;
 pub mod text;
 pub mod visit;
@@ -34,6 +40,26 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             overview::page,
             overview::head,
             overview::rows,
+            edit::new,
+            edit::create,
+            edit::edit,
+            edit::change,
+            edit::ask_delete,
+            edit::delete,
+            import::page,
+            import::take,
+            incidents::list,
+            incidents::one,
+            incidents::as_text,
+            incidents::acknowledge,
+            incidents::note,
+            service::page,
+            service::now,
+            service::charts_part,
+            service::checks_part,
+            service::check,
+            service::set_enabled,
+            service::feedback,
         ],
     )
 }

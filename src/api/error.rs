@@ -105,6 +105,11 @@ impl ApiError {
         self
     }
 
+    /// What is wrong, field by field.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     pub fn status(&self) -> Status {
         self.status
     }

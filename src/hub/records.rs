@@ -50,7 +50,19 @@ impl Records {
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
-        Ok(Records { store, secrets, audit, users, web_sessions: Arc::new(web_sessions), services, nodes, incidents, findings, analyst_states, digests })
+        Ok(Records {
+            store,
+            secrets,
+            audit,
+            users,
+            web_sessions: Arc::new(web_sessions),
+            services,
+            nodes,
+            incidents,
+            findings,
+            analyst_states,
+            digests,
+        })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -39,6 +39,8 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("app.js", ContentType::JavaScript),
         asset!("overview.js", ContentType::JavaScript),
         asset!("service.js", ContentType::JavaScript),
+        asset!("form.js", ContentType::JavaScript),
+        asset!("incident.js", ContentType::JavaScript),
         asset!("icon.svg", ContentType::SVG),
     ];
     files.into_iter().map(|(name, bytes, kind)| Asset::new(name, bytes, kind)).collect()

@@ -27,6 +27,7 @@ pub struct UserView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     Overview,
+    Incidents,
     None,
 }
 
@@ -39,11 +40,7 @@ pub struct Entry {
 
 impl Frame {
     pub fn new(visit: &Visit, section: Section, title: impl Into<String>) -> Frame {
-        let user = UserView {
-            name: visit.principal.username.clone(),
-            role: visit.principal.role.name(),
-            may_operate: visit.may_operate(),
-        };
+        let user = UserView { name: visit.principal.username.clone(), role: visit.principal.role.name(), may_operate: visit.may_operate() };
         Frame {
             t: Text(visit.look.lang),
             look: visit.look,
@@ -71,7 +68,8 @@ impl Frame {
 
     /// The navigation, in order.
     pub fn entries(&self) -> Vec<Entry> {
-        let entries = [(Section::Overview, "/", "nav.overview", "overview")];
+        let entries =
+            [(Section::Overview, "/", "nav.overview", "overview"), (Section::Incidents, "/incidents", "nav.incidents", "incidents")];
         let entry = |(section, path, key, icon)| Entry { path, label: self.t.s(key), icon, current: section == self.section };
         entries.into_iter().map(entry).collect()
     }

@@ -94,7 +94,7 @@ impl<'r> rocket::data::FromData<'r> for LoginForm {
 }
 
 /// A page with the status of what went wrong.
-pub struct Refusal(Status, Html);
+pub struct Refusal(pub Status, pub Html);
 
 impl<'r> Responder<'r, 'static> for Refusal {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {

@@ -3,10 +3,10 @@
 
 use rocket::form::{Form, FromForm};
 use rocket::http::{Cookie, CookieJar, SameSite};
+use rocket::post;
 use rocket::request::{FromRequest, Outcome, Request};
 use rocket::response::Redirect;
 use rocket::time::Duration;
-use rocket::post;
 
 use crate::web::text::Lang;
 
@@ -98,7 +98,8 @@ mod tests {
         for good in ["/", "/services/3?range=24h", "/incidents/"] {
             assert_eq!(inside(Some(good)), good);
         }
-        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example/", "javascript:alert(1)", "/a b", "/a\r\nSet-Cookie: x"] {
+        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example/", "javascript:alert(1)", "/a b", "/a\r\nSet-Cookie: x"]
+        {
             assert_eq!(inside(Some(bad)), "/", "{bad:?}");
         }
         assert_eq!(inside(None), "/");

@@ -112,11 +112,15 @@ mod tests {
         for (us, text) in [(420.0, "0.4 ms"), (12_345.0, "12 ms"), (999_400.0, "999 ms"), (999_600.0, "1.00 s"), (12_340_000.0, "12.3 s")] {
             assert_eq!(latency(us), text);
         }
-        for (share, text) in [(1.0, "100 %"), (0.999_99, "99.99 %"), (0.9876, "98.7 %"), (0.0, "0 %"), (0.5, "50.0 %"), (0.999_949, "99.99 %")] {
+        for (share, text) in
+            [(1.0, "100 %"), (0.999_99, "99.99 %"), (0.9876, "98.7 %"), (0.0, "0 %"), (0.5, "50.0 %"), (0.999_949, "99.99 %")]
+        {
             assert_eq!(percent(share), text);
         }
         let english = Text(Lang::English);
-        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (60, "1 min"), (150, "2 min"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h"), (86_400, "1 d")] {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min"), (150, "2 min"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h"), (86_400, "1 d")]
+        {
             assert_eq!(span(english, Duration::from_secs(seconds)), text);
         }
         assert_eq!((bytes(640), bytes(2_458)), ("640 B".to_owned(), "2.4 KiB".to_owned()));

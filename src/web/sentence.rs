@@ -102,10 +102,7 @@ fn one(t: Text, tone: &'static str, service: &ServiceState) -> String {
     let place = match failing.as_slice() {
         [_] if voting <= 1 => String::new(),
         all if all.len() == voting && voting > 1 => t.one("sentence.in_all_regions", voting),
-        some => t.one(
-            "sentence.in_named",
-            some.iter().map(|region| &*region.region.0).collect::<Vec<_>>().join(t.s("sentence.comma")),
-        ),
+        some => t.one("sentence.in_named", some.iter().map(|region| &*region.region.0).collect::<Vec<_>>().join(t.s("sentence.comma"))),
     };
     let mut reasons: Vec<&str> = Vec::new();
     for region in &failing {

@@ -55,10 +55,20 @@ pub fn states(cells: &[Cell; CELLS], incidents: &[&IncidentSpan], first: Timesta
     })
 }
 
-/// The strip of some states: `label` says it in words, `end` is when the last cell ends.
+/// The strip of the last 24 hours; `label` says in words what it is.
 pub fn strip(states: &[State], label: &str) -> String {
+    drawn(states, label, "")
+}
+
+/// The strip of any span: the first cell begins at `from`, each lasts `step` microseconds.
+pub fn strip_over(states: &[State], label: &str, from: Timestamp, step: i64) -> String {
+    drawn(states, label, &format!(" data-from=\"{}\" data-step=\"{}\"", from.0 / 1000, step / 1000))
+}
+
+fn drawn(states: &[State], label: &str, extent: &str) -> String {
     let width = states.len() * STEP;
-    let mut markup = format!("<svg class=\"strip\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
+    let mut markup =
+        format!("<svg class=\"strip\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\"{extent} role=\"img\" aria-label=\"");
     escape(label, &mut markup);
     markup.push_str("\">");
     for state in [State::Up, State::Partly, State::Down, State::Unknown] {

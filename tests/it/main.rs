@@ -30,5 +30,6 @@ mod store;
 mod target;
 mod telemetry;
 mod tidy;
+mod web;
 mod witness;
 mod world;

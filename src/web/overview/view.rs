@@ -200,7 +200,9 @@ impl HeadPart {
             t,
             sentence: sentence(t, services, voting, opened),
             chips: chips.into_iter().filter(|chip| chip.count > 0).collect(),
-            regions: regions.map(|(name, reason)| RegionLine { name: name.to_string(), word: t.word("node_state", reason.name()) }).collect(),
+            regions: regions
+                .map(|(name, reason)| RegionLine { name: name.to_string(), word: t.word("node_state", reason.name()) })
+                .collect(),
             more: usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(incidents.len()),
             incidents,
             newest: services.iter().filter_map(|service| service.latest.as_ref()).map(|latest| latest.started_at).max().map(Moment::ago),

@@ -30,9 +30,15 @@ fn sources() -> Vec<(String, String)> {
 fn keys(text: &str) -> BTreeSet<String> {
     let groups: BTreeSet<&str> = TEXTS.iter().map(|(key, ..)| key.split('.').next().unwrap()).collect();
     let quoted = text.split('"').skip(1).step_by(1);
-    let plain = |part: &&str| part.contains('.') && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b));
+    let plain =
+        |part: &&str| part.contains('.') && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b));
     let ending = |part: &&str| [".js", ".css", ".svg", ".html", ".json", ".rs", ".md"].iter().any(|ending| part.ends_with(ending));
-    quoted.filter(plain).filter(|part| !ending(part)).filter(|part| groups.contains(part.split('.').next().unwrap())).map(str::to_owned).collect()
+    quoted
+        .filter(plain)
+        .filter(|part| !ending(part))
+        .filter(|part| groups.contains(part.split('.').next().unwrap()))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -45,10 +51,8 @@ fn every_text_that_is_asked_for_is_there_and_every_one_that_is_there_is_asked_fo
     let missing: Vec<_> = asked.iter().filter(|(key, _)| !BY_KEY.contains_key(key.as_str())).collect();
     assert!(missing.is_empty(), "asked for, not there: {missing:#?}");
     let words = ["verdict.", "reason.", "phase.", "region_status.", "entry.", "severity.", "role.", "node_state.", "result_state."];
-    let unused: Vec<_> = BY_KEY
-        .keys()
-        .filter(|key| !asked.contains_key(**key) && !words.iter().any(|group| key.starts_with(group)))
-        .collect();
+    let unused: Vec<_> =
+        BY_KEY.keys().filter(|key| !asked.contains_key(**key) && !words.iter().any(|group| key.starts_with(group))).collect();
     assert!(unused.is_empty(), "there, not asked for: {unused:#?}");
 }
 
