@@ -18,4 +18,6 @@ pub mod rollup;
 pub(crate) mod sample;
 #[cfg(feature = "hub")]
 pub mod sketch;
+#[cfg(feature = "hub")]
+pub mod strip;
 pub mod verdict;

@@ -71,6 +71,7 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 services::delete,
                 checks::check_one,
                 checks::check_all,
+                checks::try_one,
                 results::list,
                 results::read,
                 statistics::read,

@@ -25,6 +25,9 @@ pub mod tracker;
 pub mod system;
 pub mod tree;
 pub mod upkeep;
+pub mod strips;
+pub mod tree;
+pub mod trying;
 pub mod verdicts;
 pub mod waiting;
 pub mod wiring;
@@ -35,7 +38,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ractor::{Actor, ActorRef};
-use rocket::response::Redirect;
 use rocket::{Build, Rocket};
 use tokio::sync::{broadcast, mpsc};
 use tracing::info;
@@ -45,6 +47,7 @@ use crate::aggregate::board::Board;
 use crate::alert::channel::sender::Sender;
 use crate::alert::exit::{Exits, StoredExits};
 use crate::alert::inbox::Inbox;
+use crate::aggregate::strip::Strips;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -82,6 +85,7 @@ use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task};
 use crate::telemetry::health::HealthLog;
+use crate::web;
 use crate::wire::link::{Delivery, NodeEnd};
 
 /// Events a listener may be behind before it is told that it missed some.
@@ -118,6 +122,7 @@ pub struct Hub {
     _refresh: Option<Task>,
     endpoints: Arc<EndpointHours>,
     _flushing: Task,
+    _filling: Task,
     /// Of the region of this process.
     sight: Option<Task>,
 }
@@ -159,6 +164,7 @@ impl Hub {
         assigner.assign();
         restore::board(&records.store, &board, &clock).await?;
 
+        let strips = Arc::new(Strips::default());
         let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone(), config.analysis.span)));
         let uptimes = Arc::new(Uptimes::default());
         uptimes.nudge(records.services.list().iter().map(|service| service.id));
@@ -172,6 +178,7 @@ impl Hub {
             verdicts: verdicts.clone(),
             gatherer: gatherer.clone(),
             meter: upkeep.slos.meter.clone(),
+            strips: strips.clone(),
             status: IngestStatus::default(),
         });
         let tree = Tree {
@@ -365,11 +372,13 @@ impl Hub {
             windows,
             slos,
             users: records.users.clone(),
+            web_sessions: records.web_sessions,
             audit: records.audit,
             channels: records.channels,
             sender,
             secrets: records.secrets,
             board: board.clone(),
+            strips: strips.clone(),
             clock: clock.clone(),
             settings: config.api.clone(),
             default_schedule: config.hub.schedule.clone(),
@@ -379,6 +388,7 @@ impl Hub {
             }),
             membership: membership.clone(),
             check_now: Arc::new(move |service| asked.check_now(service, None)),
+            try_check: trying::checker(&config, &clock)?,
             tree: Arc::new(move || {
                 let view = viewed.view();
                 Box::pin(async move { view })
@@ -391,7 +401,8 @@ impl Hub {
             token_issuer,
             node_revoked: Arc::new(move |node| revoked.remove(node, "the node was revoked")),
         };
-        let rocket = api::mount(rocket::custom(config.rocket.clone()), state).mount("/", rocket::routes![root]);
+        let rocket = web::mount(api::mount(rocket::custom(config.rocket.clone()), state));
+        let filling = strips::fill(strips, records.store.clone(), records.services.clone(), board.clone(), clock.clone());
         Ok(Hub {
             store: records.store,
             services: records.services,
@@ -418,6 +429,7 @@ impl Hub {
             _refresh: refresh,
             _flushing: endpoints::start(endpoints.clone(), clock),
             endpoints,
+            _filling: filling,
             sight: None,
         })
     }
@@ -493,12 +505,6 @@ async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whoever opens the address in a browser lands where there is something to see.
-#[rocket::get("/")]
-fn root() -> Redirect {
-    Redirect::temporary("/docs/")
 }
 
 /// The address this process reaches itself by.

@@ -30,6 +30,7 @@
 //! | [`tracker`] | issues: what people and the program report, and how it is worked off |
 //! | [`system`] | the monitor's own health: figures, dependencies, thresholds that are told of |
 //! | [`api`] | JSON under Rocket, one file a resource |
+//! | [`web`] | the pages people look at, one file a page |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
 //! | [`demo`] | local services with injected trouble, and what was told of it held against what was done |
 //! | [`cli`] | the command line, one file a subcommand |
@@ -85,6 +86,9 @@ pub mod system;
 
 #[cfg(feature = "hub")]
 pub mod api;
+
+#[cfg(feature = "hub")]
+pub mod web;
 
 #[cfg(feature = "hub")]
 pub mod hub;

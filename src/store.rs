@@ -57,6 +57,7 @@ pub mod slos;
 pub mod system;
 pub mod users;
 pub mod windows;
+pub mod web_sessions;
 
 /// Everything that is stored, opened and ready.
 #[derive(Debug)]

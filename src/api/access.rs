@@ -19,6 +19,10 @@ use crate::store::secrets::random;
 /// Routes whose answer waits for a check of what is watched or depended on.
 const WAITING: [&str; 3] = ["/api/monitor/services/<id>/check", "/api/monitor/checks/run", "/api/v1/maintenance/metrics/collect"];
 
+/// What a page of ours may load and do: its own files and addresses, nothing inline, nothing from elsewhere.
+const PAGES: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
+                     base-uri 'none'; frame-ancestors 'none'";
+
 /// Attached by `mount`.
 pub struct Access {
     clock: Clock,
@@ -67,15 +71,24 @@ impl Fairing for Access {
             _ => tracing::info!(method, route, status, took_ms, request = begun.id, "api request"),
         }
         response.set_header(Header::new("X-Request-Id", begun.id.clone()));
-        response.set_header(Header::new("Referrer-Policy", "no-referrer"));
-        let policy = match request.uri().path().starts_with("/docs") {
+        response.set_header(Header::new("Referrer-Policy", "same-origin"));
+        let policy = match response.content_type().is_some_and(|kind| kind.is_html()) {
             // The viewer of the documentation styles its parts from its own script.
-            true => "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+            true if request.uri().path().starts_with("/docs") => {
+                "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+            }
+            true => PAGES,
             false => "default-src 'none'; frame-ancestors 'none'",
         };
         // A page may say its own.
         if !response.headers().contains("Content-Security-Policy") {
             response.set_header(Header::new("Content-Security-Policy", policy));
+        response.set_header(Header::new("Content-Security-Policy", policy));
+        response.set_header(Header::new("X-Frame-Options", "DENY"));
+        response.set_header(Header::new("Cross-Origin-Opener-Policy", "same-origin"));
+        response.set_header(Header::new("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"));
+        if request.rocket().config().tls_enabled() {
+            response.set_header(Header::new("Strict-Transport-Security", "max-age=31536000"));
         }
         if request.uri().path().starts_with("/api/") {
             response.set_header(Header::new("Cache-Control", "no-store"));

@@ -1,4 +1,7 @@
-//! Who asks: access tokens (JWT, HS256) and the guards that let a role in.
+//! Who asks: access tokens (JWT, HS256), the cookie of someone logged in to the pages, and the guards that let a role in.
+//!
+//! A cookie is sent by the browser whoever made the page, so whatever changes something by it needs the form token too, which
+//! only our own pages hold.
 //!
 //! **Invariant.** The role is the one the user has now, not the one a token was made with; a token of a deleted user, or
 //! from before a change of password or role, is worth nothing.
@@ -7,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use rocket::http::Status;
+use rocket::http::{Method, Status};
 use rocket::request::{FromRequest, Outcome, Request};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +21,12 @@ use crate::model::time::Timestamp;
 use crate::store::secrets::Secrets;
 use crate::store::services::Author;
 use crate::store::users::{Role, User};
+use crate::store::web_sessions::form_token;
+
+/// What a browser keeps of a log-in to the pages.
+pub const SESSION_COOKIE: &str = "probemesh_session";
+/// Carries the form token of requests that scripts of the pages make.
+const FORM_TOKEN_HEADER: &str = "X-CSRF-Token";
 
 /// Who asks, from where.
 #[derive(Clone, Debug)]
@@ -96,11 +105,59 @@ pub fn local_token(secrets: &Secrets, now: Timestamp) -> String {
         .expect("plain claims and a secret of any length always encode")
 }
 
+/// Someone logged in to the pages.
+pub struct Visitor {
+    pub user: User,
+    /// What the browser's cookie holds.
+    pub session: String,
+    /// What forms of its pages send along.
+    pub form_token: String,
+    pub expires_at: Timestamp,
+}
+
+/// Who is logged in by the cookie of the pages.
+pub fn visitor(request: &Request<'_>) -> Option<Visitor> {
+    let state = managed::<ApiState>(request);
+    let session = request.cookies().get(SESSION_COOKIE)?.value().to_owned();
+    let known = state.web_sessions.find(&session)?;
+    let user = state.users.get(&known.username).filter(|user| user.epoch == known.epoch)?;
+    Some(Visitor { user, form_token: form_token(&session), session, expires_at: known.expires_at })
+}
+
+/// The user of a page, counted like any other request; forms are checked where they are read.
+pub fn identify_visitor(request: &Request<'_>) -> Result<(Principal, Visitor), ApiError> {
+    let throttle = managed::<Throttle>(request);
+    let address = request.client_ip();
+    let Some(visitor) = visitor(request) else {
+        throttle.address(address).map_err(|wait| ApiError::too_many("this address asks too often", wait))?;
+        return Err(ApiError::unauthorized("log in first"));
+    };
+    throttle.user(&visitor.user.username).map_err(|wait| ApiError::too_many("you ask too often", wait))?;
+    let User { username, role, .. } = visitor.user.clone();
+    Ok((Principal { username, role, address, expires_at: visitor.expires_at, local: false }, visitor))
+}
+
+/// The same for the API, where a request that may change something must carry the form token.
+fn identify_by_cookie(request: &Request<'_>) -> Result<Principal, ApiError> {
+    let (principal, visitor) = identify_visitor(request)?;
+    let reads = matches!(request.method(), Method::Get | Method::Head | Method::Options);
+    if !reads && request.headers().get_one(FORM_TOKEN_HEADER) != Some(visitor.form_token.as_str()) {
+        return Err(ApiError::new(Status::Forbidden, format!("a change by cookie takes the page's token in {FORM_TOKEN_HEADER}")));
+    }
+    // A stream ends before long and is opened again, by whoever is still logged in.
+    let state = managed::<ApiState>(request);
+    let soon = state.clock.now().plus(state.settings.access_lifetime);
+    Ok(Principal { expires_at: principal.expires_at.min(soon), ..principal })
+}
+
 /// The user of a request, or why there is none.
 fn identify(request: &Request<'_>) -> Result<Principal, ApiError> {
     let state = managed::<ApiState>(request);
     let throttle = managed::<Throttle>(request);
     let address = request.client_ip();
+    if request.headers().get_one("Authorization").is_none() && visitor(request).is_some() {
+        return identify_by_cookie(request);
+    }
     let found = bearer(request).and_then(|token| check_token(state, token));
     match found {
         Ok(Bearer::User(user, expires_at)) => {

@@ -1,4 +1,5 @@
-//! One error, one JSON shape: a problem of RFC 9457, whoever noticed it: a handler, a guard or Rocket itself.
+//! One error, one JSON shape: a problem of RFC 9457, whoever noticed it: a handler, a guard or Rocket itself. People who
+//! look at a page get a page.
 
 use std::io::Cursor;
 use std::sync::Mutex;
@@ -21,6 +22,7 @@ use crate::store::slos::SlosError;
 use crate::store::users::UsersError;
 use crate::store::windows::WindowsError;
 use crate::tracker::desk::TrackerError;
+use crate::web::errors::{error_page, login_first, wants_page};
 
 /// The one error of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +139,11 @@ impl ApiError {
         self
     }
 
+    /// What is wrong, field by field.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     pub fn status(&self) -> Status {
         self.status
     }
@@ -157,8 +164,27 @@ impl ApiError {
 #[derive(Default)]
 struct Slot(Mutex<Option<ApiError>>);
 
+impl ApiError {
+    /// As a page for people, who are led to the log-in where that is what they lack.
+    fn page(self, request: &Request<'_>) -> response::Result<'static> {
+        if self.status == Status::Unauthorized {
+            return login_first(request).respond_to(request);
+        }
+        let page = error_page(request, self.status, &self.detail);
+        let mut response = page.respond_to(request)?;
+        response.set_status(self.status);
+        for (name, value) in self.headers {
+            response.set_header(Header::new(name, value));
+        }
+        Ok(response)
+    }
+}
+
 impl<'r> Responder<'r, 'static> for ApiError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        if wants_page(request) {
+            return self.page(request);
+        }
         let problem = Problem {
             kind: "about:blank",
             title: self.status.reason().unwrap_or("Error"),

@@ -19,6 +19,7 @@ use crate::config::service::ServiceDocument;
 use crate::model::id::ServiceId;
 use crate::store::services::StoredService;
 use crate::store::uptimes::reach;
+use crate::store::services::{Author, StoredService};
 
 /// Fields the hub gives. They may come back unchanged in a request.
 const GIVEN: [&str; 5] = ["id", "revision", "created_at", "updated_at", "uptime"];
@@ -173,11 +174,18 @@ pub async fn delete(operator: Operator, query: Query, state: &State<ApiState>, i
     let purge = query.boolean("purge")?.unwrap_or(false);
     let service = find(state, id)?;
     state.services.delete(service.id, force, &operator.0.author()).await?;
+    remove(state, &service, purge, &operator.0.author()).await?;
+    Ok(NoContent)
+}
+
+/// Ends a service, and with `purge` all that was measured of it.
+pub async fn remove(state: &ApiState, service: &StoredService, purge: bool, author: &Author) -> Result<(), ApiError> {
+    state.services.delete(service.id, author).await?;
     (state.services_changed)();
     if purge {
         state.store.results.purge_service(service.id).await?;
     }
-    Ok(NoContent)
+    Ok(())
 }
 
 /// The service of a path.
@@ -197,7 +205,7 @@ async fn change(operator: &Operator, state: &ApiState, kept: &StoredService, bod
 }
 
 /// A document fit to be stored, or every mistake in it.
-fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) -> Result<ServiceDocument, ApiError> {
+pub fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) -> Result<ServiceDocument, ApiError> {
     let mut wrong = Vec::new();
     if !body.is_object() {
         return ServiceDocument::read(&body).map_err(ApiError::invalid);
@@ -270,7 +278,8 @@ fn view(service: &StoredService) -> Value {
     Value::Object(shown)
 }
 
-fn plain(document: &ServiceDocument) -> Map<String, Value> {
+/// The fields of a document, secrets and all.
+pub fn plain(document: &ServiceDocument) -> Map<String, Value> {
     match serde_json::to_value(document) {
         Ok(Value::Object(fields)) => fields,
         // A document is a struct with text keys, so it always is an object.

@@ -13,6 +13,7 @@ use crate::aggregate::board::Board;
 use crate::alert::exit::Exits;
 use crate::alert::inbox::Inbox;
 use crate::alert::channel::sender::Sender;
+use crate::aggregate::strip::Strips;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -22,9 +23,11 @@ use crate::digest::digester::Order;
 use crate::hub::membership::Membership;
 use crate::maintenance::windows::Windows;
 use crate::mesh::token_issuer::TokenIssuer;
+use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::Schedule;
 use crate::slo::desk::SloDesk;
+use crate::model::service::{Schedule, Service};
 use crate::store::Store;
 use crate::store::alerts::Alerts;
 use crate::store::audit::Audit;
@@ -41,7 +44,10 @@ use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::tracker::desk::Tracker;
 use crate::system::desk::Desk;
+use crate::store::web_sessions::WebSessions;
 use crate::wire::link::Asked;
+
+pub type TryCheck = Arc<dyn Fn(Service) -> BoxFuture<'static, CheckResult> + Send + Sync>;
 
 /// Made once by whoever wires the hub, managed by Rocket.
 pub struct ApiState {
@@ -67,12 +73,16 @@ pub struct ApiState {
     pub slos: Arc<SloDesk>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
+    /// Who is logged in to the pages.
+    pub web_sessions: Arc<WebSessions>,
     pub audit: Arc<Audit>,
     pub channels: Arc<Channels>,
     /// Sends through them.
     pub sender: Arc<Sender>,
     pub secrets: Arc<Secrets>,
     pub board: Arc<Board>,
+    /// The last 24 hours of every service.
+    pub strips: Arc<Strips>,
     pub clock: Clock,
     pub settings: ApiSettings,
     /// For services that name neither interval nor cron.
@@ -83,6 +93,8 @@ pub struct ApiState {
     pub membership: Arc<Membership>,
     /// Asks the node of each region that checks a service for a check now.
     pub check_now: Arc<dyn Fn(ServiceId) -> Vec<Asked> + Send + Sync>,
+    /// Checks a service that is not stored, from this process, and stores nothing.
+    pub try_check: TryCheck,
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,

@@ -1,5 +1,7 @@
 //! Log-in: a password gives a pair of tokens, a refresh token gives the next pair.
 
+use std::net::IpAddr;
+
 use rocket::serde::json::Json;
 use rocket::{State, post};
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
 use crate::store::audit::Change;
 use crate::store::sessions::SessionsError;
+use crate::store::users::User;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,28 +57,45 @@ pub async fn obtain(
     throttle: &State<Throttle>,
     body: JsonBody,
 ) -> Result<Json<TokenPair>, ApiError> {
-    let credentials: Credentials = body.read()?;
-    throttle.login(anyone.address).map_err(|wait| ApiError::too_many("too many log-ins from this address", wait))?;
-    throttle.locked(&credentials.username).map_err(|wait| ApiError::too_many("too many failed log-ins of this user", wait))?;
-    let user = state.users.verify(&credentials.username, &credentials.password).await;
-    let change = Change {
-        // A name may be a password typed into the wrong field, so only names that are known are kept.
-        who: state.users.get(&credentials.username).map_or_else(|| "unknown user".to_owned(), |user| user.username),
-        address: anyone.address,
-        action: if user.is_some() { "login.succeeded" } else { "login.failed" },
-        subject: "token".to_owned(),
-        fields: Vec::new(),
-    };
-    let Some(user) = user else {
-        throttle.failed(&credentials.username);
-        tracing::warn!(user = change.who, address = ?anyone.address, "log-in failed");
-        state.audit.record(&change).await?;
-        return Err(ApiError::unauthorized("user name or password is wrong"));
-    };
-    throttle.succeeded(&credentials.username);
-    state.audit.record(&change).await?;
+    let Credentials { username, password } = body.read()?;
+    let user = log_in(state, throttle, anyone.address, &username, &password, "token").await?;
     let refresh = state.sessions.begin(&user).await?;
     Ok(Json(TokenPair { access: access_token(state, &user), refresh, expires_in: state.settings.access_lifetime.as_secs() }))
+}
+
+/// The user of a name and a password: throttled, and in the audit log whether it succeeds or not. `subject` is what it is for.
+pub async fn log_in(
+    state: &ApiState,
+    throttle: &Throttle,
+    address: Option<IpAddr>,
+    username: &str,
+    password: &str,
+    subject: &str,
+) -> Result<User, ApiError> {
+    throttle.login(address).map_err(|wait| ApiError::too_many("too many log-ins from this address", wait))?;
+    throttle.locked(username).map_err(|wait| ApiError::too_many("too many failed log-ins of this user", wait))?;
+    let user = state.users.verify(username, password).await;
+    let change = Change {
+        // A name may be a password typed into the wrong field, so only names that are known are kept.
+        who: state.users.get(username).map_or_else(|| "unknown user".to_owned(), |user| user.username),
+        address,
+        action: if user.is_some() { "login.succeeded" } else { "login.failed" },
+        subject: subject.to_owned(),
+        fields: Vec::new(),
+    };
+    match user {
+        Some(user) => {
+            throttle.succeeded(username);
+            state.audit.record(&change).await?;
+            Ok(user)
+        }
+        None => {
+            throttle.failed(username);
+            tracing::warn!(user = change.who, address = ?address, "log-in failed");
+            state.audit.record(&change).await?;
+            Err(ApiError::unauthorized("user name or password is wrong"))
+        }
+    }
 }
 
 /// The next pair of tokens.

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::{error, warn};
 
 use crate::aggregate::board::Board;
+use crate::aggregate::strip::Strips;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -45,6 +46,7 @@ pub struct Intake {
     pub gatherer: Option<Arc<Gatherer>>,
     /// Of the objectives.
     pub meter: Arc<Meter>,
+    pub strips: Arc<Strips>,
     pub status: IngestStatus,
 }
 
@@ -135,6 +137,7 @@ impl Intake {
                 self.status.batches.fetch_add(1, Ordering::Relaxed);
                 self.status.results.fetch_add(results.len() as u64, Ordering::Relaxed);
                 self.metrics.stored(&results);
+                self.strips.add(&results);
                 self.tell(&results);
                 self.verdicts.fold(&results);
                 self.meter.add(&results);

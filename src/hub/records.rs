@@ -24,6 +24,7 @@ use crate::store::services::Services;
 use crate::store::slos::Slos;
 use crate::store::users::Users;
 use crate::store::windows::WindowStore;
+use crate::store::web_sessions::WebSessions;
 
 pub struct Records {
     pub store: Arc<Store>,
@@ -31,6 +32,7 @@ pub struct Records {
     pub audit: Arc<Audit>,
     pub channels: Arc<Channels>,
     pub users: Arc<Users>,
+    pub web_sessions: Arc<WebSessions>,
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
@@ -51,6 +53,7 @@ impl Records {
         let secrets = Arc::new(Secrets::open(&config.hub.data_dir)?);
         let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let web_sessions = WebSessions::open(store.database.clone(), clock.clone(), config.api.refresh_lifetime).await?;
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let channels = Arc::new(Channels::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
@@ -65,6 +68,19 @@ impl Records {
         Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, windows, slos })
         let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await?);
         Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, issues })
+        Ok(Records {
+            store,
+            secrets,
+            audit,
+            users,
+            web_sessions: Arc::new(web_sessions),
+            services,
+            nodes,
+            incidents,
+            findings,
+            analyst_states,
+            digests,
+        })
     }
 
     /// Makes join tokens, where the hub of this configuration takes nodes.

@@ -66,6 +66,16 @@ pub struct Incidents {
     known: RwLock<BTreeMap<(Timestamp, IncidentId), Figures>>,
 }
 
+/// An incident without what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentSpan {
+    pub id: IncidentId,
+    pub service: ServiceId,
+    pub severity: Severity,
+    pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Figures {
     service: ServiceId,
@@ -229,6 +239,22 @@ impl Incidents {
         let filter = IncidentFilter { service: Some(service), since: Some(since), until: Some(until), ..IncidentFilter::default() };
         let known = self.known.read().expect("no holder panics");
         known.iter().rev().filter(|((opened, _), figures)| filter.wants(*opened, figures)).map(|((_, id), _)| id.clone()).collect()
+    }
+
+    /// When services had incidents since an instant, oldest first; answered from memory.
+    pub fn spans(&self, since: Timestamp) -> Vec<IncidentSpan> {
+        let known = self.known.read().expect("no holder panics");
+        let lasted = |figures: &Figures| figures.closed_at.is_none_or(|closed| closed >= since);
+        let spans = known.iter().filter(|(_, figures)| lasted(figures));
+        spans
+            .map(|((opened_at, id), figures)| IncidentSpan {
+                id: id.clone(),
+                service: figures.service,
+                severity: figures.severity,
+                opened_at: *opened_at,
+                closed_at: figures.closed_at,
+            })
+            .collect()
     }
 
     /// One incident with its timeline, oldest first; `None`: there is none of this name.

@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 12, name: "0012_slos.surql", text: include_str!("schema/0012_slos.surql") },
     Migration { number: 13, name: "0013_issues.surql", text: include_str!("schema/0013_issues.surql") },
     Migration { number: 14, name: "0014_system.surql", text: include_str!("schema/0014_system.surql") },
+    Migration { number: 15, name: "0015_web_sessions.surql", text: include_str!("schema/0015_web_sessions.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.

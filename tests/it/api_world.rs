@@ -7,6 +7,7 @@ use std::time::Duration;
 use probemesh::aggregate::board::Board;
 use probemesh::alert::inbox::Inbox;
 use probemesh::alert::channel::sender::Sender;
+use probemesh::aggregate::strip::Strips;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
@@ -43,6 +44,8 @@ use probemesh::tracker::desk::Tracker;
 use probemesh::tracker::notify::Note;
 use probemesh::system::desk::Desk;
 use probemesh::system::look::{Cluster, Folders, Sources};
+use probemesh::store::web_sessions::WebSessions;
+use probemesh::web;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
@@ -61,6 +64,8 @@ pub struct World {
     pub services: Arc<Services>,
     pub users: Arc<Users>,
     pub board: Arc<Board>,
+    pub strips: Arc<Strips>,
+    pub incidents: Arc<Incidents>,
     pub metrics: Arc<Metrics>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub nudges: Arc<AtomicUsize>,
@@ -159,6 +164,8 @@ impl World {
         };
         alter(&mut settings);
         let endpoints = Arc::new(EndpointHours::new(database.clone(), clock.clone()));
+        let web_sessions = WebSessions::open(database.clone(), clock.clone(), settings.refresh_lifetime).await.expect("sessions open");
+        let strips = Arc::new(Strips::default());
         let sessions = Arc::new(Sessions::new(database, clock.clone(), settings.refresh_lifetime));
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
@@ -190,6 +197,7 @@ impl World {
             alerts: alerts.clone(),
             inbox,
             exits: Arc::new(Recording(Recorder::new(&["mail", "chat"]))),
+            incidents: incidents.clone(),
             digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
             digest_orders: busy_digester(),
             digest_hours: 24,
@@ -198,11 +206,13 @@ impl World {
             uptimes: Arc::default(),
             users: users.clone(),
             sessions,
+            web_sessions: Arc::new(web_sessions),
             audit,
             channels: channels.clone(),
             sender: Arc::new(sender),
             secrets,
             board: board.clone(),
+            strips: strips.clone(),
             clock: clock.clone(),
             settings,
             default_schedule: Schedule::Interval(Duration::from_secs(60)),
@@ -216,6 +226,7 @@ impl World {
                 let asked = Asked { region: "local".into(), node: "local-test".into(), result };
                 if sent.is_ok() { vec![asked] } else { Vec::new() }
             }),
+            try_check: Arc::new(|service| Box::pin(async move { good(service.id.0, 1, 0) })),
             tree: Arc::new(|| Box::pin(async { tree() })),
             events: events.clone(),
             metrics: metrics.clone(),
@@ -230,7 +241,7 @@ impl World {
             users.create(role.name(), PASSWORD, role, &author()).await.expect("a user is made");
         }
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("ip_header", false));
-        let client = Client::untracked(api::mount(rocket::custom(figment), state)).await.expect("the routes do not collide");
+        let client = Client::untracked(web::mount(api::mount(rocket::custom(figment), state))).await.expect("the routes do not collide");
         let batches = AtomicUsize::new(0);
         World {
             client,
@@ -239,6 +250,8 @@ impl World {
             services,
             users,
             board,
+            strips,
+            incidents,
             metrics,
             events,
             nudges,

@@ -37,5 +37,6 @@ mod system_servers;
 mod target;
 mod telemetry;
 mod tidy;
+mod web;
 mod witness;
 mod world;

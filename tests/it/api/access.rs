@@ -171,6 +171,7 @@ const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Delete, "/api/monitor/services/<id>", Some("operator")),
     (Method::Post, "/api/monitor/services/<id>/check", Some("operator")),
     (Method::Post, "/api/monitor/checks/run", Some("operator")),
+    (Method::Post, "/api/monitor/checks/try", Some("operator")),
     (Method::Get, "/api/monitor/results", Some("viewer")),
     (Method::Get, "/api/monitor/results/<id>", Some("viewer")),
     (Method::Get, "/api/monitor/results/statistics", Some("viewer")),

@@ -12,10 +12,11 @@ use serde_json::json;
 use super::{SERVICES, path, service};
 use crate::api_world::{PASSWORD, World, answer, bad, good};
 
-/// Method and path of every route but the documentation's own pages.
+/// Method and path of every route for programs: pages and the documentation's own files are for people.
 pub fn routes(world: &World) -> Vec<(String, String)> {
-    let routes = world.client.rocket().routes();
-    routes.map(|route| (route.method.to_string(), route.uri.path().to_owned())).filter(|(_, path)| !path.starts_with("/docs")).collect()
+    let for_programs = ["/api/", "/healthz", "/readyz", "/metrics", "/openapi.json"];
+    let routes = world.client.rocket().routes().map(|route| (route.method.to_string(), route.uri.path().to_owned()));
+    routes.filter(|(_, path)| for_programs.iter().any(|start| path.starts_with(start))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

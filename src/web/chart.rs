@@ -1,0 +1,310 @@
+//! Charts of latency over time, drawn on the server. As markup, safe as it is: all text in it is escaped here.
+//!
+//! The plot is stretched to whatever width there is; words and marks stand beside it by per cents, so that they are not. What
+//! a point of the chart says on hover is carried along for a script.
+
+use std::fmt::Write;
+
+use crate::model::time::Timestamp;
+use crate::web::moment::latency;
+use crate::web::svg::escape;
+use crate::web::text::Text;
+
+/// Units of the plot: one bucket's width, and its whole height.
+const WIDE: usize = 10;
+const HIGH: f64 = 1000.0;
+/// Ticks of time under a chart, at most.
+const TICKS: i64 = 6;
+
+pub const PHASES: [&str; 5] = ["dns", "connect", "tls", "first_byte", "transfer"];
+
+/// One bucket of time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Point {
+    pub checks: u64,
+    pub failures: u64,
+    /// Microseconds; `None` where no check passed.
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+    /// The mean of each phase over the checks that passed; they add up to the mean latency.
+    pub phases: [f64; 5],
+}
+
+/// A span marked over the plot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// `incident` or `finding`
+    pub kind: &'static str,
+    pub text: String,
+}
+
+pub struct Chart<'a> {
+    pub t: Text,
+    pub label: &'a str,
+    pub from: Timestamp,
+    /// Microseconds of one bucket.
+    pub step: i64,
+    pub points: &'a [Point],
+    pub marks: &'a [Mark],
+    /// Pixels.
+    pub height: u32,
+    /// Phases stacked; else percentiles as bands.
+    pub stacked: bool,
+    /// The highest value all charts of a page are drawn to; `None`: this one's own.
+    pub top: Option<f64>,
+}
+
+impl Chart<'_> {
+    pub fn draw(&self) -> String {
+        let count = self.points.len();
+        let top = self.top.unwrap_or_else(|| highest(self.points)).max(1_000.0);
+        let (ticks, top) = scale(top);
+        let (plot_top, plot_high) = (10, self.height - 30);
+        let mut out = String::with_capacity(8 << 10);
+        let _ = write!(out, "<svg class=\"chart\" width=\"100%\" height=\"{}\" role=\"img\" aria-label=\"", self.height);
+        escape(self.label, &mut out);
+        let _ = write!(out, "\" data-from=\"{}\" data-step=\"{}\" data-tips=\"", self.from.0 / 1000, self.step / 1000);
+        escape(&self.tips(), &mut out);
+        out.push_str("\">");
+        for tick in ticks {
+            let y = f64::from(plot_top) + f64::from(plot_high) * (1.0 - tick / top);
+            let _ = write!(out, "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
+        }
+        let _ = write!(
+            out,
+            "<svg x=\"0\" y=\"{plot_top}\" width=\"100%\" height=\"{plot_high}\" viewBox=\"0 0 {} {HIGH}\" preserveAspectRatio=\"none\">",
+            count * WIDE
+        );
+        for mark in self.marks.iter().filter(|mark| mark.kind == "incident") {
+            let (x, width) = (self.place(mark.from), (self.place(mark.to) - self.place(mark.from)).max(1.5));
+            let _ = write!(out, "<rect class=\"incident\" x=\"{x:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{HIGH}\"/>");
+        }
+        match self.stacked {
+            true => self.stack(top, &mut out),
+            false => self.bands(top, &mut out),
+        }
+        out.push_str("</svg>");
+        for mark in self.marks.iter().filter(|mark| mark.kind == "finding") {
+            let x = self.place(mark.from) / (count.max(1) * WIDE) as f64 * 100.0;
+            let _ = write!(out, "<svg x=\"{x:.2}%\" y=\"2\" overflow=\"visible\"><path class=\"spot\" d=\"M0 0l6 6-6 6-6-6z\"><title>");
+            escape(&mark.text, &mut out);
+            out.push_str("</title></path></svg>");
+        }
+        let (ticks, _) = scale(top);
+        for tick in ticks.into_iter().filter(|tick| *tick > 0.0) {
+            let y = f64::from(plot_top) + f64::from(plot_high) * (1.0 - tick / top) - 3.0;
+            let _ = write!(out, "<text class=\"value\" x=\"2\" y=\"{y:.1}\">{}</text>", latency(tick));
+        }
+        self.times(&mut out);
+        out.push_str("<line class=\"cross\" x1=\"0\" x2=\"0\" y1=\"10\" y2=\"");
+        let _ = write!(out, "{}\" visibility=\"hidden\"/></svg>", plot_top + plot_high);
+        out
+    }
+
+    fn place(&self, at: Timestamp) -> f64 {
+        let place = (at.0 - self.from.0) as f64 / self.step as f64 * WIDE as f64;
+        place.clamp(0.0, (self.points.len() * WIDE) as f64)
+    }
+
+    /// p99 over p95 over p50, as bands that grow paler, and the median as a line.
+    fn bands(&self, top: f64, out: &mut String) {
+        let value = |pick: fn(&Point) -> Option<f64>| self.points.iter().map(pick).collect::<Vec<_>>();
+        let (p50, p95, p99) = (value(|point| point.p50), value(|point| point.p95), value(|point| point.p99));
+        let zero: Vec<Option<f64>> = p50.iter().map(|value| value.map(|_| 0.0)).collect();
+        for (class, low, high) in [("p99", &p95, &p99), ("p95", &p50, &p95), ("p50", &zero, &p50)] {
+            let _ = write!(out, "<path class=\"band {class}\" d=\"{}\"/>", area(low, high, top));
+        }
+        let _ = write!(out, "<path class=\"median\" d=\"{}\"/>", line(&p50, top));
+    }
+
+    fn stack(&self, top: f64, out: &mut String) {
+        let mut low: Vec<Option<f64>> = self.points.iter().map(|point| point.p50.map(|_| 0.0)).collect();
+        for (phase, name) in PHASES.iter().enumerate() {
+            let high: Vec<Option<f64>> = low.iter().zip(self.points).map(|(low, point)| low.map(|low| low + point.phases[phase])).collect();
+            if self.points.iter().any(|point| point.phases[phase] > 0.0) {
+                let _ = write!(out, "<path class=\"phase {name}\" d=\"{}\"/>", area(&low, &high, top));
+            }
+            low = high;
+        }
+        let p95: Vec<Option<f64>> = self.points.iter().map(|point| point.p95).collect();
+        let _ = write!(out, "<path class=\"high\" d=\"{}\"/>", line(&p95, top));
+    }
+
+    fn times(&self, out: &mut String) {
+        let whole = self.step * self.points.len() as i64;
+        let steps = [60, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400, 5 * 86_400, 7 * 86_400];
+        let between = steps.iter().map(|seconds| seconds * 1_000_000).find(|span| whole / span <= TICKS).unwrap_or(whole.max(1));
+        let mut at = (self.from.0.div_euclid(between) + 1) * between;
+        while at < self.from.0 + whole - whole / 40 {
+            let x = (at - self.from.0) as f64 / whole as f64 * 100.0;
+            let instant = Timestamp(at);
+            let kind = if between >= 86_400_000_000 { "day" } else { "clock" };
+            let text = instant.datetime().format(if kind == "day" { "%b %-d" } else { "%H:%M" });
+            let _ = write!(
+                out,
+                "<text class=\"time\" x=\"{x:.2}%\" y=\"{}\" text-anchor=\"middle\" data-at=\"{}\" data-kind=\"{kind}\">{text}</text>",
+                self.height - 5,
+                instant.rfc3339()
+            );
+            at += between;
+        }
+    }
+
+    /// What each point says, as a JSON list.
+    fn tips(&self) -> String {
+        let tip = |point: &Point| match (point.checks, point.p50, point.p95) {
+            (0, ..) => self.t.s("chart.none").to_owned(),
+            (checks, Some(p50), Some(p95)) => {
+                let mut text = format!("p50 {} · p95 {}", latency(p50), latency(p95));
+                if self.stacked {
+                    for (name, us) in PHASES.iter().zip(point.phases).filter(|(_, us)| *us > 0.0) {
+                        let _ = write!(text, "\n{} {}", self.t.word("phase", name), latency(us));
+                    }
+                }
+                let _ = write!(text, "\n{}", self.counts(checks, point.failures));
+                text
+            }
+            (checks, ..) => self.counts(checks, point.failures),
+        };
+        serde_json::to_string(&self.points.iter().map(tip).collect::<Vec<_>>()).unwrap_or_default()
+    }
+
+    fn counts(&self, checks: u64, failures: u64) -> String {
+        match failures {
+            0 => self.t.count("chart.check", "chart.checks", checks),
+            _ => self.t.with("chart.failed", &[("count", &checks.to_string()), ("failed", &failures.to_string())]),
+        }
+    }
+}
+
+/// The highest value a chart of these points shows.
+pub fn highest(points: &[Point]) -> f64 {
+    // One slow bucket in many must not flatten all others: the scale ends where 98 of 100 buckets do, or a little above.
+    let mut tops: Vec<f64> = points.iter().filter_map(|point| point.p95).collect();
+    tops.sort_by(f64::total_cmp);
+    let most = tops.last().copied().unwrap_or(0.0);
+    let usual = tops.get(tops.len().saturating_sub(1) * 98 / 100).copied().unwrap_or(0.0);
+    most.min(usual * 1.6).max(points.iter().map(|point| point.phases.iter().sum::<f64>()).fold(0.0, f64::max).min(usual * 1.6))
+}
+
+/// Round values from zero, and the top they end at.
+fn scale(most: f64) -> (Vec<f64>, f64) {
+    let power = f64::powf(10.0, (most / 3.0).log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| most / step <= 4.0).unwrap_or(most);
+    let count = (most / step).ceil().max(1.0);
+    ((0..=count as usize).map(|tick| tick as f64 * step).collect(), count * step)
+}
+
+fn y(value: f64, top: f64) -> i64 {
+    (HIGH - (value / top).clamp(0.0, 1.0) * HIGH).round() as i64
+}
+
+/// Runs of neighbours that have a value.
+fn runs(values: &[Option<f64>]) -> Vec<std::ops::Range<usize>> {
+    let mut runs = Vec::new();
+    let mut place = 0;
+    while place < values.len() {
+        let length = values[place..].iter().take_while(|value| value.is_some()).count();
+        if length > 0 {
+            runs.push(place..place + length);
+        }
+        place += length.max(1);
+    }
+    runs
+}
+
+/// A line through the middle of each bucket, level to the edges of a run.
+fn line(values: &[Option<f64>], top: f64) -> String {
+    let mut path = String::new();
+    for run in runs(values) {
+        for (index, place) in run.clone().enumerate() {
+            let height = y(values[place].unwrap_or(0.0), top);
+            if index == 0 {
+                let _ = write!(path, "M{} {height}", place * WIDE);
+            }
+            let _ = write!(path, "L{} {height}", place * WIDE + WIDE / 2);
+            if place + 1 == run.end {
+                let _ = write!(path, "H{}", run.end * WIDE);
+            }
+        }
+    }
+    path
+}
+
+/// Between two such lines.
+fn area(low: &[Option<f64>], high: &[Option<f64>], top: f64) -> String {
+    let mut path = String::new();
+    for run in runs(high) {
+        let edge = |values: &[Option<f64>], place: usize| y(values[place].unwrap_or(0.0), top);
+        let _ = write!(path, "M{} {}", run.start * WIDE, edge(high, run.start));
+        for place in run.clone() {
+            let _ = write!(path, "L{} {}", place * WIDE + WIDE / 2, edge(high, place));
+        }
+        let _ = write!(path, "H{}V{}", run.end * WIDE, edge(low, run.end - 1));
+        for place in run.clone().rev() {
+            let _ = write!(path, "L{} {}", place * WIDE + WIDE / 2, edge(low, place));
+        }
+        let _ = write!(path, "H{}z", run.start * WIDE);
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::text::Lang;
+
+    fn point(us: f64) -> Point {
+        Point {
+            checks: 3,
+            failures: 0,
+            p50: Some(us),
+            p95: Some(us * 2.0),
+            p99: Some(us * 3.0),
+            phases: [0.0, us / 2.0, 0.0, us / 2.0, 0.0],
+        }
+    }
+
+    fn chart(points: &[Point], marks: &[Mark], stacked: bool) -> String {
+        let t = Text(Lang::English);
+        Chart { t, label: "a <b>", from: Timestamp(0), step: 60_000_000, points, marks, height: 100, stacked, top: None }.draw()
+    }
+
+    #[test]
+    fn values_on_the_scale_are_round_and_reach_the_highest() {
+        for (most, ticks) in [(1_000.0, 4), (37_000.0, 4), (95_000.0, 4), (210_000.0, 5)] {
+            let (values, top) = scale(most);
+            assert!(top >= most && values.len() <= 6, "{most}: {values:?}");
+            assert!(values.len() >= ticks - 1, "{most}: {values:?}");
+        }
+        assert_eq!(scale(37_000.0), (vec![0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0], 40_000.0));
+    }
+
+    #[test]
+    fn a_gap_stays_a_gap_and_one_bucket_alone_is_seen() {
+        assert_eq!(line(&[Some(10.0), None, Some(5.0), Some(10.0)], 10.0), "M0 0L5 0H10M20 500L25 500L35 0H40");
+        assert_eq!(area(&[Some(0.0), None], &[Some(10.0), None], 10.0), "M0 0L5 0H10V1000L5 1000H0z");
+    }
+
+    #[test]
+    fn text_in_a_chart_is_escaped() {
+        let mark = |kind| Mark { from: Timestamp(0), to: Timestamp(60_000_000), kind, text: "<script>alert(1)</script>".to_owned() };
+        for stacked in [true, false] {
+            let drawn = chart(&[point(20_000.0), Point::default()], &[mark("finding"), mark("incident")], stacked);
+            assert!(!drawn.contains("<script") && drawn.contains("a &lt;b&gt;") && drawn.contains("&lt;script&gt;"), "{drawn}");
+            assert!(!drawn.contains("style=") && !drawn.contains("NaN"), "{drawn}");
+        }
+        assert!(!chart(&[], &[], true).contains("NaN"));
+    }
+
+    #[test]
+    fn one_slow_bucket_does_not_flatten_the_others() {
+        let mut points = vec![point(10_000.0); 200];
+        points[7] = point(10_000_000.0);
+        assert!(highest(&points) < 50_000.0);
+        assert_eq!(highest(&points[..1]), 20_000.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! What is the same on every page: head, navigation, who is logged in, the look.
+
+use crate::web::assets;
+use crate::web::look::Look;
+use crate::web::text::Text;
+use crate::web::visit::Visit;
+
+pub struct Frame {
+    pub t: Text,
+    pub look: Look,
+    pub title: String,
+    /// The address of this page with its query.
+    pub here: String,
+    pub form_token: String,
+    pub user: Option<UserView>,
+    /// The entry of the navigation this page belongs to.
+    pub section: Section,
+}
+
+pub struct UserView {
+    pub name: String,
+    pub role: &'static str,
+    pub may_operate: bool,
+}
+
+/// One entry of the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Overview,
+    Incidents,
+    None,
+}
+
+pub struct Entry {
+    pub path: &'static str,
+    pub label: &'static str,
+    pub icon: &'static str,
+    pub current: bool,
+}
+
+impl Frame {
+    pub fn new(visit: &Visit, section: Section, title: impl Into<String>) -> Frame {
+        let user = UserView { name: visit.principal.username.clone(), role: visit.principal.role.name(), may_operate: visit.may_operate() };
+        Frame {
+            t: Text(visit.look.lang),
+            look: visit.look,
+            title: title.into(),
+            here: visit.here.clone(),
+            form_token: visit.form_token.clone(),
+            user: Some(user),
+            section,
+        }
+    }
+
+    /// Of a page for those who are not logged in.
+    pub fn without_user(look: Look, title: impl Into<String>, here: String) -> Frame {
+        let t = Text(look.lang);
+        Frame { t, look, title: title.into(), here, form_token: String::new(), user: None, section: Section::None }
+    }
+
+    pub fn asset(&self, name: &str) -> &'static str {
+        assets::path(name)
+    }
+
+    pub fn may_operate(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.may_operate)
+    }
+
+    /// The navigation, in order.
+    pub fn entries(&self) -> Vec<Entry> {
+        let entries =
+            [(Section::Overview, "/", "nav.overview", "overview"), (Section::Incidents, "/incidents", "nav.incidents", "incidents")];
+        let entry = |(section, path, key, icon)| Entry { path, label: self.t.s(key), icon, current: section == self.section };
+        entries.into_iter().map(entry).collect()
+    }
+}

@@ -1,0 +1,82 @@
+//! Many services at once, from a services.json: first what would happen, then it happens.
+
+use askama::Template;
+use rocket::http::Status;
+use rocket::response::Redirect;
+use rocket::{Either, State, get, post};
+
+use crate::api::error::ApiError;
+use crate::api::state::ApiState;
+use crate::config::mistake::Mistake;
+use crate::config::service::ServiceDocument;
+use crate::config::services_file::parse_services;
+use crate::store::users::Role;
+use crate::web::frame::{Frame, Section};
+use crate::web::html::Html;
+use crate::web::login::Refusal;
+use crate::web::text::Text;
+use crate::web::visit::{OwnForm, Visit};
+
+/// What mistakes call the text.
+const NAME: &str = "services.json";
+
+#[derive(Template)]
+#[template(path = "import.html")]
+struct ImportPage {
+    frame: Frame,
+    text: String,
+    update: bool,
+    mistakes: Vec<String>,
+    /// What would happen; `None` before anything was given.
+    plan: Option<Vec<Line>>,
+}
+
+struct Line {
+    name: String,
+    url: String,
+    what: &'static str,
+}
+
+#[get("/services/import")]
+pub fn page(visit: Visit) -> Result<Html, ApiError> {
+    visit.need(Role::Operator)?;
+    let frame = Frame::new(&visit, Section::Overview, Text(visit.look.lang).s("import.title"));
+    Html::of(&ImportPage { frame, text: String::new(), update: false, mistakes: Vec::new(), plan: None })
+}
+
+#[post("/services/import", data = "<form>")]
+pub async fn take(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Result<Either<Refusal, Redirect>, ApiError> {
+    visit.need(Role::Operator)?;
+    let t = Text(visit.look.lang);
+    let text = form.0.get("text").unwrap_or_default().to_owned();
+    let update = form.0.get("update") == Some("true");
+    let frame = Frame::new(&visit, Section::Overview, t.s("import.title"));
+    let read = parse_services(std::path::Path::new(NAME), &text, &state.default_schedule);
+    let (status, page) = match read {
+        Err(mistakes) => {
+            let mistakes = mistakes.iter().map(Mistake::to_string).collect();
+            (Status::UnprocessableEntity, ImportPage { frame, text, update, mistakes, plan: None })
+        }
+        Ok(documents) if form.0.get("do") == Some("import") => {
+            state.services.seed(documents, update).await?;
+            (state.services_changed)();
+            return Ok(Either::Right(Redirect::to("/")));
+        }
+        Ok(documents) => {
+            let plan = documents.iter().map(|document| line(t, state, document, update)).collect();
+            (Status::Ok, ImportPage { frame, text, update, mistakes: Vec::new(), plan: Some(plan) })
+        }
+    };
+    Ok(Either::Left(Refusal(status, Html::of(&page)?)))
+}
+
+fn line(t: Text, state: &ApiState, document: &ServiceDocument, update: bool) -> Line {
+    let name = document.name.clone().unwrap_or_default();
+    let what = match state.services.find_by_name(name.trim()) {
+        None => "import.new",
+        Some(kept) if kept.document == *document => "import.same",
+        Some(_) if update => "import.change",
+        Some(_) => "import.stays",
+    };
+    Line { name, url: document.base_url.clone().unwrap_or_default(), what: t.s(what) }
+}

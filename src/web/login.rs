@@ -1,0 +1,181 @@
+//! Log-in and log-out.
+//!
+//! The form of the log-in carries a token of its own, held against a cookie only this page sets: another site can make no one
+//! log in as somebody else.
+
+use askama::Template;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use rocket::data::Data;
+use rocket::http::{Cookie, CookieJar, SameSite, Status};
+use rocket::request::Request;
+use rocket::response::{self, Redirect, Responder};
+use rocket::time::OffsetDateTime;
+use rocket::{Either, State, get, post};
+
+use crate::api::auth::{Anyone, SESSION_COOKIE, managed, visitor};
+use crate::api::error::ApiError;
+use crate::api::state::ApiState;
+use crate::api::throttle::Throttle;
+use crate::api::tokens::log_in;
+use crate::store::audit::Change;
+use crate::store::secrets::random;
+use crate::store::web_sessions::form_token;
+use crate::web::frame::Frame;
+use crate::web::html::Html;
+use crate::web::look::{Look, inside};
+use crate::web::text::Text;
+use crate::web::visit::{Fields, OwnForm, TOKEN_FIELD, Visit, read_fields};
+
+const LOGIN_COOKIE: &str = "probemesh_login";
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    frame: Frame,
+    token: String,
+    next: String,
+    username: String,
+    problem: Option<String>,
+}
+
+/// What a handler needs of the request itself.
+pub struct Asker {
+    look: Look,
+    /// Whether the browser reaches the hub by TLS.
+    secure: bool,
+    logged_in: bool,
+    agent: String,
+}
+
+#[rocket::async_trait]
+impl<'r> rocket::request::FromRequest<'r> for Asker {
+    type Error = std::convert::Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Asker, std::convert::Infallible> {
+        let header = |name: &str| request.headers().get_one(name).unwrap_or_default().to_owned();
+        // Only a proxy that is trusted with the client's address is believed about how the client came.
+        let proxied = managed::<ApiState>(request).settings.proxy_header.is_some();
+        let secure = request.rocket().config().tls_enabled() || proxied && header("X-Forwarded-Proto").eq_ignore_ascii_case("https");
+        rocket::request::Outcome::Success(Asker {
+            look: Look::of(request),
+            secure,
+            logged_in: visitor(request).is_some(),
+            agent: header("User-Agent"),
+        })
+    }
+}
+
+#[get("/login?<next>")]
+pub fn page(asker: Asker, cookies: &CookieJar<'_>, next: Option<&str>) -> Result<Either<Html, Redirect>, ApiError> {
+    let next = inside(next);
+    match asker.logged_in {
+        true => Ok(Either::Right(Redirect::to(next))),
+        false => form(&asker, cookies, next, String::new(), None).map(Either::Left),
+    }
+}
+
+/// The form of a log-in, read whole; who may send it is for the handler to say.
+pub struct LoginForm(Fields);
+
+#[rocket::async_trait]
+impl<'r> rocket::data::FromData<'r> for LoginForm {
+    type Error = ApiError;
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> rocket::data::Outcome<'r, LoginForm> {
+        match read_fields(request, data).await {
+            Ok(fields) => rocket::data::Outcome::Success(LoginForm(fields)),
+            Err(error) => {
+                error.clone().leave(request);
+                rocket::data::Outcome::Error((error.status(), error))
+            }
+        }
+    }
+}
+
+/// A page with the status of what went wrong.
+pub struct Refusal(pub Status, pub Html);
+
+impl<'r> Responder<'r, 'static> for Refusal {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let mut response = self.1.respond_to(request)?;
+        response.set_status(self.0);
+        Ok(response)
+    }
+}
+
+#[post("/login", data = "<login>")]
+pub async fn enter(
+    anyone: Anyone,
+    asker: Asker,
+    cookies: &CookieJar<'_>,
+    state: &State<ApiState>,
+    throttle: &State<Throttle>,
+    login: LoginForm,
+) -> Result<Either<Redirect, Refusal>, ApiError> {
+    let fields = login.0;
+    let t = Text(asker.look.lang);
+    let next = inside(fields.get("next"));
+    let username = fields.text("username").unwrap_or_default().to_owned();
+    let wanted = cookies.get(LOGIN_COOKIE).map(|cookie| form_token(cookie.value()));
+    if wanted.is_none() || fields.get(TOKEN_FIELD) != wanted.as_deref() {
+        let page = form(&asker, cookies, next, username, Some(t.s("login.stale").to_owned()))?;
+        return Ok(Either::Right(Refusal(Status::Forbidden, page)));
+    }
+    match log_in(state, throttle, anyone.address, &username, fields.get("password").unwrap_or_default(), "page").await {
+        Ok(user) => {
+            let token = state.web_sessions.begin(&user, anyone.address, &asker.agent).await?;
+            let ends = state.clock.now().plus(state.settings.refresh_lifetime).0.div_euclid(1_000_000);
+            let mut cookie = Cookie::new(SESSION_COOKIE, token);
+            cookie.set_path("/");
+            cookie.set_http_only(true);
+            cookie.set_same_site(SameSite::Lax);
+            cookie.set_secure(asker.secure);
+            cookie.set_expires(OffsetDateTime::from_unix_timestamp(ends).ok());
+            cookies.add(cookie);
+            cookies.remove(Cookie::build(LOGIN_COOKIE).path("/login"));
+            Ok(Either::Left(Redirect::to(next)))
+        }
+        Err(error) => {
+            let problem = match error.status().code {
+                401 => t.s("login.wrong"),
+                429 => t.s("login.too_many"),
+                _ => return Err(error),
+            };
+            let page = form(&asker, cookies, next, username, Some(problem.to_owned()))?;
+            Ok(Either::Right(Refusal(error.status(), page)))
+        }
+    }
+}
+
+#[post("/logout", data = "<_form>")]
+pub async fn leave(visit: Visit, _form: OwnForm, cookies: &CookieJar<'_>, state: &State<ApiState>) -> Result<Redirect, ApiError> {
+    state.web_sessions.end(&visit.session).await?;
+    let change = Change {
+        who: visit.principal.username.clone(),
+        address: visit.principal.address,
+        action: "session.end",
+        subject: "page".to_owned(),
+        fields: Vec::new(),
+    };
+    state.audit.record(&change).await?;
+    cookies.remove(Cookie::build(SESSION_COOKIE).path("/"));
+    Ok(Redirect::to("/login"))
+}
+
+fn form(asker: &Asker, cookies: &CookieJar<'_>, next: String, username: String, problem: Option<String>) -> Result<Html, ApiError> {
+    let held = cookies.get(LOGIN_COOKIE).map(|cookie| cookie.value().to_owned()).filter(|held| held.len() >= 20);
+    let held = held.unwrap_or_else(|| {
+        let made = BASE64_URL_SAFE_NO_PAD.encode(random::<24>());
+        let mut cookie = Cookie::new(LOGIN_COOKIE, made.clone());
+        cookie.set_path("/login");
+        cookie.set_http_only(true);
+        cookie.set_same_site(SameSite::Strict);
+        cookie.set_secure(asker.secure);
+        cookies.add(cookie);
+        made
+    });
+    let t = Text(asker.look.lang);
+    let frame = Frame::without_user(asker.look, t.s("login.title"), "/login".to_owned());
+    Html::of(&LoginPage { frame, token: form_token(&held), next, username, problem })
+}

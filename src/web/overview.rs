@@ -1,0 +1,62 @@
+//! All services at a glance. Drawn from memory alone, so that a thousand of them wait for no store.
+
+mod view;
+
+use std::collections::HashMap;
+
+use rocket::{State, get};
+
+use crate::api::error::ApiError;
+use crate::api::query::Query;
+use crate::api::state::ApiState;
+use crate::model::id::ServiceId;
+use crate::web::frame::{Frame, Section};
+use crate::web::html::Html;
+use crate::web::overview::view::{HeadPart, OverviewPage, Row, RowsPart, Wanted, groups, rows_of};
+use crate::web::text::Text;
+use crate::web::visit::Visit;
+
+/// Rows a script may ask for at once.
+const ROWS_AT_ONCE: usize = 200;
+
+#[get("/")]
+pub async fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html, ApiError> {
+    let t = Text(visit.look.lang);
+    let wanted = Wanted::of(&query);
+    let now = state.clock.now();
+    let services = state.board.summary(now);
+    let head = HeadPart::new(t, state, &services, now).await;
+    let rows = rows_of(t, state, services, now);
+    let page = OverviewPage {
+        frame: Frame::new(&visit, Section::Overview, t.s("nav.overview")),
+        empty: rows.is_empty(),
+        tags: OverviewPage::tags(&rows),
+        group_names: OverviewPage::group_names(&rows),
+        regions: OverviewPage::regions(&rows),
+        head,
+        groups: groups(t, rows, &wanted),
+        wanted,
+    };
+    Html::of(&page)
+}
+
+/// The sentence, the counts and what is open: what a script puts in the place of the old.
+#[get("/overview/head")]
+pub async fn head(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
+    let now = state.clock.now();
+    let services = state.board.summary(now);
+    Html::of(&HeadPart::new(Text(visit.look.lang), state, &services, now).await)
+}
+
+/// Some rows anew.
+#[get("/overview/rows?<ids>")]
+pub fn rows(visit: Visit, state: &State<ApiState>, ids: &str) -> Result<Html, ApiError> {
+    let now = state.clock.now();
+    let ids = ids.split(',').filter_map(|id| id.parse().ok()).take(ROWS_AT_ONCE).map(ServiceId);
+    let services = ids.filter_map(|id| state.board.service(id, now)).collect();
+    let rows: Vec<Row> = rows_of(Text(visit.look.lang), state, services, now);
+    Html::of(&RowsPart { rows })
+}
+
+/// Open incidents of each service, and those of the last 24 hours.
+pub type Spans<'a> = HashMap<ServiceId, Vec<&'a crate::store::incidents::IncidentSpan>>;

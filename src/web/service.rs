@@ -1,0 +1,123 @@
+//! One service: how it stands, how it was, what its last checks saw, and what can be done with it.
+
+pub mod charts;
+pub mod checks;
+pub mod facts;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocket::response::Redirect;
+use rocket::{Either, State, get, post};
+
+use crate::api::checks::ask;
+use crate::api::error::ApiError;
+use crate::api::events::Event;
+use crate::api::query::Query;
+use crate::api::services::find;
+use crate::api::state::ApiState;
+use crate::model::finding::FindingId;
+use crate::model::id::ServiceId;
+use crate::store::services::StoredService;
+use crate::store::users::Role;
+use crate::web::frame::{Frame, Section};
+use crate::web::html::Html;
+use crate::web::service::charts::{Range, charts, refresh_after};
+use crate::web::service::checks::CheckRow;
+use crate::web::service::view::{ChartsPart, CheckedPart, NowPart, ServicePage, last_checks, side};
+use crate::web::text::Text;
+use crate::web::visit::{OwnForm, Visit};
+
+/// How long a page waits for a check that was asked for.
+const CHECK_LIMIT: Duration = Duration::from_secs(60);
+
+#[get("/services/<id>")]
+pub async fn page(visit: Visit, query: Query, state: &State<ApiState>, id: &str) -> Result<Html, ApiError> {
+    let service = find(state, id)?;
+    let t = Text(visit.look.lang);
+    let range = query.text("range").and_then(Range::from_name).unwrap_or(Range::Day);
+    let now = state.clock.now();
+    let drawn = charts(t, state, service.id, range, now).await?;
+    let page = ServicePage {
+        frame: Frame::new(&visit, Section::Overview, service.name()),
+        id: service.id.0,
+        name: service.name().to_owned(),
+        enabled: service.enabled(),
+        now: NowPart::new(t, state, &service, now).await?,
+        side: side(t, state, &service, &drawn, now),
+        charts: ChartsPart { t, range, charts: drawn, id: service.id.0 },
+        checks: last_checks(t, state, &service).await?,
+        refresh_s: refresh_after(range).as_secs(),
+    };
+    Html::of(&page)
+}
+
+/// How it stands: what a script puts in the place of the old.
+#[get("/services/<id>/now")]
+pub async fn now(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html, ApiError> {
+    let service = find(state, id)?;
+    Html::of(&NowPart::new(Text(visit.look.lang), state, &service, state.clock.now()).await?)
+}
+
+#[get("/services/<id>/checks")]
+pub async fn checks_part(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html, ApiError> {
+    let service = find(state, id)?;
+    Html::of(&last_checks(Text(visit.look.lang), state, &service).await?)
+}
+
+#[get("/services/<id>/charts?<range>")]
+pub async fn charts_part(visit: Visit, state: &State<ApiState>, id: &str, range: Option<&str>) -> Result<Html, ApiError> {
+    let service = find(state, id)?;
+    let t = Text(visit.look.lang);
+    let range = range.and_then(Range::from_name).unwrap_or(Range::Day);
+    let charts = charts(t, state, service.id, range, state.clock.now()).await?;
+    Html::of(&ChartsPart { t, range, charts, id: service.id.0 })
+}
+
+/// Checks it now. A script gets what each region saw; a plain form goes back to the page, where it is among the last checks.
+#[post("/services/<id>/check?<part>", data = "<_form>")]
+pub async fn check(
+    visit: Visit,
+    _form: OwnForm,
+    state: &State<ApiState>,
+    id: &str,
+    part: Option<bool>,
+) -> Result<Either<Html, Redirect>, ApiError> {
+    visit.need(Role::Operator)?;
+    let service = find(state, id)?;
+    let results = match service.enabled() {
+        true => ask(state, &service, CHECK_LIMIT).await.unwrap_or_default(),
+        false => Vec::new(),
+    };
+    if part != Some(true) {
+        return Ok(Either::Right(Redirect::to(format!("/services/{}#checks", service.id))));
+    }
+    let t = Text(visit.look.lang);
+    let rows = results.iter().map(|result| CheckRow::new(t, result)).collect();
+    Html::of(&CheckedPart { t, rows }).map(Either::Left)
+}
+
+/// Pauses a service or has it checked again.
+#[post("/services/<id>/enabled", data = "<form>")]
+pub async fn set_enabled(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Result<Redirect, ApiError> {
+    visit.need(Role::Operator)?;
+    let service: Arc<StoredService> = find(state, id)?;
+    let mut document = service.document.clone();
+    document.enabled = Some(form.0.get("enabled") == Some("true"));
+    state.services.replace(service.id, document, Some(service.revision), &visit.principal.author()).await?;
+    (state.services_changed)();
+    Ok(Redirect::to(format!("/services/{}", service.id)))
+}
+
+/// A person's word on a finding, from wherever it is shown.
+#[post("/findings/<id>/feedback", data = "<form>")]
+pub async fn feedback(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Result<Redirect, ApiError> {
+    visit.need(Role::Operator)?;
+    let anomaly = form.0.get("anomaly") == Some("true");
+    let found = state.findings.feedback(&FindingId(id.into()), anomaly, None, &visit.principal.author()).await?;
+    let finding = found.ok_or_else(|| ApiError::not_found(format!("there is no finding {id}")))?;
+    let _ = state.events.send(Arc::new(Event::finding("feedback", &finding)));
+    let ServiceId(service) = finding.service;
+    Ok(Redirect::to(format!("/services/{service}#findings")))
+}

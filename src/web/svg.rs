@@ -1,0 +1,177 @@
+//! Small pictures of a row: the strip of 24 hours and the line of its latency. As markup, safe as it is; colours and weights
+//! are the style sheet's.
+//!
+//! A run of like cells is one line that the style sheet dashes into cells, so that a quiet day costs a few bytes however many
+//! services there are. Heights differ with the state, so that no one needs the colours.
+
+use std::fmt::Write;
+
+use crate::aggregate::strip::{CELL, CELLS, Cell};
+use crate::model::incident::Severity;
+use crate::model::time::Timestamp;
+use crate::store::incidents::IncidentSpan;
+
+/// From one cell to the next; the style sheet draws 4 and leaves 2.
+const STEP: usize = 6;
+
+/// What a cell of a strip says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody measured.
+    Unknown,
+    Up,
+    /// Some checks failed.
+    Partly,
+    /// There was an incident.
+    Down,
+}
+
+impl State {
+    fn letter(self) -> char {
+        match self {
+            State::Unknown => 'n',
+            State::Up => 'u',
+            State::Partly => 'p',
+            State::Down => 'd',
+        }
+    }
+}
+
+/// The states of cells, the first of which begins at `first`.
+pub fn states(cells: &[Cell; CELLS], incidents: &[&IncidentSpan], first: Timestamp) -> [State; CELLS] {
+    std::array::from_fn(|place| {
+        let start = first.0 + place as i64 * CELL;
+        let cell = cells[place];
+        let overlaps = |span: &&&IncidentSpan| span.opened_at.0 < start + CELL && span.closed_at.is_none_or(|closed| closed.0 > start);
+        let worst = incidents.iter().filter(overlaps).map(|span| span.severity).max();
+        match (cell.checks, worst) {
+            (0, _) => State::Unknown,
+            (_, Some(Severity::Critical)) => State::Down,
+            (_, Some(Severity::Warning)) => State::Partly,
+            (checks, None) if cell.failures == checks => State::Down,
+            _ if cell.failures > 0 => State::Partly,
+            _ => State::Up,
+        }
+    })
+}
+
+/// The strip of the last 24 hours; `label` says in words what it is.
+pub fn strip(states: &[State], label: &str) -> String {
+    drawn(states, label, "")
+}
+
+/// The strip of any span: the first cell begins at `from`, each lasts `step` microseconds.
+pub fn strip_over(states: &[State], label: &str, from: Timestamp, step: i64) -> String {
+    drawn(states, label, &format!(" data-from=\"{}\" data-step=\"{}\"", from.0 / 1000, step / 1000))
+}
+
+fn drawn(states: &[State], label: &str, extent: &str) -> String {
+    let width = states.len() * STEP;
+    let mut markup =
+        format!("<svg class=\"strip\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\"{extent} role=\"img\" aria-label=\"");
+    escape(label, &mut markup);
+    markup.push_str("\">");
+    for state in [State::Up, State::Partly, State::Down, State::Unknown] {
+        let mut path = String::new();
+        let mut place = 0;
+        while place < states.len() {
+            let run = states[place..].iter().take_while(|other| **other == state).count();
+            if run > 0 {
+                let _ = write!(path, "M{} 10h{}", place * STEP + 1, run * STEP - 2);
+            }
+            place += run.max(1);
+        }
+        if !path.is_empty() {
+            let _ = write!(markup, "<path class=\"{}\" d=\"{path}\"/>", state.letter());
+        }
+    }
+    markup.push_str("</svg>");
+    markup
+}
+
+/// A line through values from the left to the right; gaps where there are none. Nothing where there is too little to draw.
+pub fn sparkline(values: &[Option<f64>]) -> String {
+    let known = values.iter().flatten();
+    let (low, high) = known.clone().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
+    if known.count() < 2 {
+        return String::new();
+    }
+    // A line that hardly moves stays flat, whatever its height.
+    let range = (high - low).max(high * 0.2).max(1.0);
+    let step = 4;
+    let mut path = String::new();
+    let mut before: Option<(usize, i64)> = None;
+    for (place, value) in values.iter().enumerate() {
+        let Some(value) = value else {
+            before = None;
+            continue;
+        };
+        let (x, y) = (place * step + 1, 17 - ((value - low) / range * 14.0).round() as i64);
+        match before {
+            Some((_, last)) => {
+                let _ = write!(path, "l{step} {}", y - last);
+            }
+            None => {
+                let _ = write!(path, "M{x} {y}");
+            }
+        }
+        before = Some((x, y));
+    }
+    let width = values.len() * step;
+    format!("<svg class=\"spark\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path d=\"{path}\"/></svg>")
+}
+
+/// Text inside an attribute.
+pub fn escape(text: &str, out: &mut String) {
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            letter => out.push(letter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::ServiceId;
+    use crate::model::incident::IncidentId;
+
+    #[test]
+    fn a_run_of_like_cells_is_one_line() {
+        let states = [State::Up, State::Up, State::Down, State::Unknown, State::Up];
+        insta::assert_snapshot!(strip(&states, "24 h, \"odd\""), @r#"<svg class="strip" viewBox="0 0 30 20" preserveAspectRatio="none" role="img" aria-label="24 h, &quot;odd&quot;"><path class="u" d="M1 10h10M25 10h4"/><path class="d" d="M13 10h4"/><path class="n" d="M19 10h4"/></svg>"#);
+    }
+
+    #[test]
+    fn a_cell_shows_the_worst_of_its_half_hour_and_nothing_where_nobody_measured() {
+        let mut cells = [Cell { checks: 10, failures: 0, latency_us: 0 }; CELLS];
+        cells[0].checks = 0;
+        cells[1].failures = 1;
+        cells[2].failures = 10;
+        let first = Timestamp(0);
+        let incident = |severity, from: i64, to: Option<i64>| IncidentSpan {
+            id: IncidentId("one".into()),
+            service: ServiceId(1),
+            severity,
+            opened_at: Timestamp(from * CELL + 1),
+            closed_at: to.map(|to| Timestamp(to * CELL - 1)),
+        };
+        let (short, open) = (incident(Severity::Critical, 4, Some(5)), incident(Severity::Warning, 46, None));
+        let shown = states(&cells, &[&short, &open], first);
+        let (n, u, p, d) = (State::Unknown, State::Up, State::Partly, State::Down);
+        assert_eq!(shown[..7], [n, p, d, u, d, u, u]);
+        assert_eq!(shown[45..], [u, p, p]);
+    }
+
+    #[test]
+    fn a_line_has_gaps_where_nothing_was_measured() {
+        assert_eq!(sparkline(&[Some(5.0), None]), "");
+        let markup = sparkline(&[Some(10.0), Some(20.0), None, Some(10.0)]);
+        assert!(markup.contains("d=\"M1 17l4 -14M13 17\""), "{markup}");
+    }
+}

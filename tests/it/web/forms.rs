@@ -1,0 +1,183 @@
+//! Services by a form: made, tried, changed, paused, filled from curl, imported, deleted.
+
+use probemesh::config::service::ServiceDocument;
+use serde_json::json;
+
+use super::browser::Browser;
+use crate::api_world::World;
+
+fn document(world: &World, id: u32) -> ServiceDocument {
+    let list = world.services.list();
+    list.iter().find(|service| service.id.0 == id).expect("it is there").document.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_made_by_the_form_and_changed_by_it() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let form = browser.page("/services/new?url=https://shop.example/health").await;
+    assert!(
+        form.contains("value=\"https://shop.example/health\"") && form.contains("value=\"shop.example\"") && form.contains("value=\"60\""),
+        "{form}"
+    );
+    let fields = [
+        ("do", "save"),
+        ("name", "Shop"),
+        ("base_url", "https://shop.example"),
+        ("health_path", "/health"),
+        ("rhythm", "interval"),
+        ("interval_s", "30"),
+        ("enabled", "true"),
+        ("json", "$.status = \"ok\""),
+        ("tags", "a, b"),
+        ("auth", "bearer"),
+        ("token", "s3cret"),
+        ("quorum", "majority"),
+    ];
+    let made = browser.send_form("/services/new", &fields).await;
+    assert_eq!((made.status, made.header("Location")), (303, Some("/services/1")), "{}", made.text);
+    let kept = serde_json::to_value(document(&world, 1)).expect("it encodes");
+    assert_eq!(kept["expect"]["json"], json!([{"path": "$.status", "equals": "ok"}]));
+    assert_eq!((&kept["tags"], &kept["interval_s"], &kept["auth"]["token"]), (&json!(["a", "b"]), &json!(30.0), &json!("s3cret")));
+    assert_eq!(world.nudges.load(std::sync::atomic::Ordering::Relaxed), 1, "regions are told at once");
+
+    // The secret is not shown, and stays though its mask comes back.
+    let form = browser.page("/services/1/edit").await;
+    assert!(!form.contains("s3cret") && form.contains("********"), "{form}");
+    let fields = [
+        ("do", "save"),
+        ("revision", "1"),
+        ("name", "Shop 2"),
+        ("base_url", "https://shop.example"),
+        ("rhythm", "cron"),
+        ("cron", "*/5 * * * *"),
+        ("enabled", "true"),
+        ("auth", "bearer"),
+        ("token", "********"),
+    ];
+    assert_eq!(browser.send_form("/services/1/edit", &fields).await.status, 303);
+    let kept = serde_json::to_value(document(&world, 1)).expect("it encodes");
+    assert_eq!(
+        (&kept["name"], &kept["cron"], &kept["auth"]["token"], &kept["expect"]),
+        (&json!("Shop 2"), &json!("*/5 * * * *"), &json!("s3cret"), &json!(null))
+    );
+
+    // Whoever was slower loses nothing and overwrites nothing.
+    let late = browser.send_form("/services/1/edit", &fields).await;
+    assert_eq!(late.status, 409);
+    assert!(late.text.contains("Someone changed this service meanwhile") && late.text.contains("value=\"Shop 2\""), "{}", late.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mistake_stands_beside_its_field_and_nothing_typed_is_lost() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let fields = [
+        ("do", "save"),
+        ("name", ""),
+        ("base_url", "shop dot example"),
+        ("rhythm", "interval"),
+        ("interval_s", "often"),
+        ("retries", "99"),
+        ("expect_status", "2xx"),
+        ("json", "no path = 1"),
+        ("headers", "bad header: x"),
+        ("matches", "("),
+    ];
+    let refused = browser.send_form("/services/new", &fields).await;
+    assert_eq!(refused.status, 422);
+    for (name, value) in fields.iter().skip(2) {
+        if *name == "rhythm" {
+            continue;
+        }
+        let field = refused.text.split(&format!("name=\"{name}\"")).nth(1).unwrap_or_else(|| panic!("{name} is in the form"));
+        let field = field.split("</label>").next().expect("it ends");
+        assert!(field.contains("aria-invalid=\"true\"") && field.contains("class=\"wrong\""), "{name}: {field}");
+        assert!(field.contains(value), "{name} keeps what was typed: {field}");
+    }
+    assert!(world.services.list().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_tried_before_it_is_kept() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let tried = browser
+        .send_form("/services/new", &[("do", "try"), ("name", "Shop"), ("base_url", "https://shop.example"), ("enabled", "true")])
+        .await;
+    assert_eq!(tried.status, 200);
+    assert!(
+        tried.text.contains("What the hub saw just now") && tried.text.contains("Passed") && tried.text.contains("12 ms"),
+        "{}",
+        tried.text
+    );
+    assert!(tried.text.contains("value=\"Shop\"") && world.services.list().is_empty());
+    let operator = world.token("operator").await;
+    let seen =
+        world.post("/api/monitor/checks/try", Some(&operator), json!({"name": "x", "base_url": "https://shop.example"})).await.expect(200);
+    assert_eq!((&seen["ok"], &seen["service_name"]), (&json!(true), &json!("x")));
+    assert_eq!(world.post("/api/monitor/checks/try", Some(&operator), json!({"name": "x"})).await.problem(422), ["base_url"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_curl_command_fills_the_form() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let command = "curl 'https://shop.example/api?x=1' -H 'X-Kind: a' -u ada:s3cret --cacert a.pem -d '{\"a\":1}'";
+    let filled = browser.send_form("/services/new", &[("do", "curl"), ("curl", command)]).await;
+    assert_eq!(filled.status, 200);
+    for part in [
+        "value=\"https://shop.example/api?x=1\"",
+        "value=\"shop.example\"",
+        "X-Kind: a",
+        "value=\"ada\"",
+        "value=\"s3cret\"",
+        "Not taken over: --cacert",
+        "<option selected>POST</option>",
+    ] {
+        assert!(filled.text.contains(part), "{part} in {}", filled.text);
+    }
+    let wrong = browser.send_form("/services/new", &[("do", "curl"), ("curl", "curl 'https://a"), ("name", "kept")]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text.contains("is not closed") && wrong.text.contains("value=\"kept\""), "{}", wrong.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_paused_resumed_and_deleted_with_a_word_of_warning() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let operator = world.token("operator").await;
+    world.service(&operator, json!({"name": "Shop", "base_url": "https://shop.example"})).await;
+    world.show_services();
+    assert_eq!(browser.send_form("/services/1/enabled", &[("enabled", "false")]).await.status, 303);
+    world.show_services();
+    assert!(!world.services.list()[0].enabled());
+    assert!(browser.page("/services/1").await.contains("Shop is paused"));
+    assert_eq!(browser.send_form("/services/1/enabled", &[("enabled", "true")]).await.status, 303);
+    assert!(world.services.list()[0].enabled());
+    let asked = browser.page("/services/1/delete").await;
+    assert!(asked.contains("Delete Shop?") && asked.contains("0 incidents") && asked.contains("cannot be undone"), "{asked}");
+    assert_eq!(browser.send_form("/services/1/delete", &[]).await.header("Location"), Some("/"));
+    assert!(world.services.list().is_empty());
+    assert_eq!(browser.get("/services/1").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_is_looked_at_first() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let operator = world.token("operator").await;
+    world.service(&operator, json!({"name": "Shop", "base_url": "https://shop.example"})).await;
+    let text =
+        json!([{"name": "Shop", "base_url": "https://other.example"}, {"name": "Mail", "base_url": "https://mail.example"}]).to_string();
+    let plan = browser.send_form("/services/import", &[("do", "look"), ("text", &text)]).await;
+    assert_eq!(plan.status, 200);
+    assert!(plan.text.contains("is added") && plan.text.contains("stays as it is"), "{}", plan.text);
+    assert_eq!(world.services.list().len(), 1);
+    let wrong = browser.send_form("/services/import", &[("do", "import"), ("text", "[\n{\"name\": \"x\"}]")]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text.contains("services.json:2") && wrong.text.contains("base_url"), "{}", wrong.text);
+    assert_eq!(browser.send_form("/services/import", &[("do", "import"), ("text", &text), ("update", "true")]).await.status, 303);
+    assert_eq!(world.services.list().len(), 2);
+    assert_eq!(document(&world, 1).base_url.as_deref(), Some("https://other.example"));
+}

@@ -1,0 +1,215 @@
+//! Getting in and out: cookies, tokens of forms, throttling, roles.
+
+use std::time::Duration;
+
+use probemesh::api::auth::SESSION_COOKIE;
+use rocket::http::{Cookie, Header, Method, Status};
+use serde_json::json;
+
+use super::browser::{Browser, token_of};
+use crate::api_world::{PASSWORD, World, author};
+
+/// Pages everyone sees who is logged in, with a service and no incident there.
+const PAGES: [&str; 9] = [
+    "/",
+    "/overview/head",
+    "/overview/rows?ids=1",
+    "/services/1",
+    "/services/1/now",
+    "/services/1/checks",
+    "/services/1/charts",
+    "/incidents",
+    "/incidents/4711",
+];
+/// Pages for operators.
+const OPERATORS: [&str; 4] = ["/services/new", "/services/1/edit", "/services/1/delete", "/services/import"];
+/// Forms that change something; each takes role operator.
+const FORMS: [&str; 9] = [
+    "/services/new",
+    "/services/1/edit",
+    "/services/1/delete",
+    "/services/1/check",
+    "/services/1/enabled",
+    "/services/import",
+    "/incidents/4711/acknowledge",
+    "/incidents/4711/notes",
+    "/findings/4711/feedback",
+];
+
+async fn with_service() -> World {
+    let world = World::new().await;
+    let operator = world.token("operator").await;
+    world.service(&operator, json!({"name": "shop", "base_url": "https://shop.example"})).await;
+    world.show_services();
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_logged_in_is_led_to_the_log_in_and_back_again() {
+    let world = with_service().await;
+    let mut browser = Browser::new(&world);
+    for path in PAGES.iter().chain(&OPERATORS) {
+        let answer = browser.get(path).await;
+        assert_eq!(answer.status, 303, "{path}");
+        assert!(answer.header("Location").is_some_and(|to| to.starts_with("/login")), "{path}: {:?}", answer.header("Location"));
+    }
+    let asked = browser.get("/services/1?range=7d").await;
+    assert_eq!(asked.header("Location"), Some("/login?next=%2Fservices%2F1%3Frange%3D7d"));
+    let form = browser.page("/login?next=%2Fservices%2F1%3Frange%3D7d").await;
+    let token = token_of(&form);
+    let fields = [("form_token", token.as_str()), ("next", "/services/1?range=7d"), ("username", "viewer"), ("password", PASSWORD)];
+    let entered = browser.send_raw("/login", &fields).await;
+    assert_eq!((entered.status, entered.header("Location")), (303, Some("/services/1?range=7d")));
+    assert!(browser.page("/services/1?range=7d").await.contains("shop"));
+    // Who is in already has nothing to do here; and no form leads to another host.
+    assert_eq!(browser.get("/login?next=//evil.example").await.header("Location"), Some("/"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cookie_of_a_session_is_out_of_reach_of_scripts_and_other_sites() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world);
+    browser.get("/login").await;
+    let answer = browser.send_form("/login", &[("username", "viewer"), ("password", PASSWORD)]).await;
+    assert_eq!(answer.status, 303);
+    let set = browser.set.iter().find(|line| line.starts_with(SESSION_COOKIE)).expect("a session begins").clone();
+    assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax") && set.contains("Path=/") && set.contains("Expires="), "{set}");
+    assert!(!set.contains("Secure"), "plain HTTP on loopback could not keep it: {set}");
+
+    let proxied = World::with(|settings| settings.proxy_header = Some("X-Real-IP".to_owned())).await;
+    let request = |path: &'static str| proxied.client.get(path).header(Header::new("Accept", "text/html"));
+    let told = request("/login").header(Header::new("X-Forwarded-Proto", "https")).dispatch().await;
+    assert!(told.headers().get("Set-Cookie").all(|line| line.contains("Secure")), "a trusted proxy is believed");
+    let direct = world.client.get("/login").header(Header::new("Accept", "text/html")).header(Header::new("X-Forwarded-Proto", "https"));
+    let direct = direct.dispatch().await;
+    assert!(direct.headers().get("Set-Cookie").all(|line| !line.contains("Secure")), "nobody else is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_by_logging_out_by_time_with_the_password_and_never_by_a_restart() {
+    let world = World::new().await;
+    let mut first = Browser::of(&world, "viewer").await;
+    let mut second = Browser::of(&world, "viewer").await;
+    let stolen = first.cookies.clone();
+    assert_eq!(first.send_form("/logout", &[]).await.header("Location"), Some("/login"));
+    let mut thief = Browser::new(&world);
+    thief.cookies = stolen;
+    assert_eq!(thief.get("/").await.status, 303, "what was logged out is worth nothing");
+    second.page("/").await;
+
+    // What a restart would read from the store still holds the one and not the other.
+    let again =
+        probemesh::store::web_sessions::WebSessions::open(world.store.database.clone(), world.clock.clone(), Duration::from_secs(60)).await;
+    let again = again.expect("sessions open");
+    assert_eq!(again.list("viewer").len(), 1);
+    assert!(again.find(&second.cookies[SESSION_COOKIE]).is_some());
+
+    world.users.set_password("viewer", "another password", &author()).await.expect("it is set");
+    assert_eq!(second.get("/").await.status, 303);
+
+    let mut operator = Browser::of(&world, "operator").await;
+    world.clock.advance(Duration::from_secs(86_400)).await;
+    assert_eq!(operator.get("/").await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_are_told_counted_and_slowed_down() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world);
+    browser.get("/login").await;
+    for _ in 0..6 {
+        let refused = browser.send_form("/login", &[("username", "viewer"), ("password", "wr0ng")]).await;
+        assert_eq!(refused.status, 401);
+        assert!(refused.text.contains("User name or password is wrong") && !refused.text.contains("wr0ng"), "{}", refused.text);
+    }
+    let slowed = browser.send_form("/login", &[("username", "viewer"), ("password", PASSWORD)]).await;
+    assert_eq!(slowed.status, 429);
+    assert!(slowed.text.contains("Too many attempts"));
+    world.clock.advance(Duration::from_secs(1)).await;
+    assert_eq!(browser.send_form("/login", &[("username", "viewer"), ("password", PASSWORD)]).await.status, 303);
+    let admin = world.token("admin").await;
+    let log = world.get("/api/v1/audit", Some(&admin)).await.expect(200).to_string();
+    assert!(log.contains("login.failed") && log.contains("\"page\"") && !log.contains("wr0ng"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_without_the_token_of_its_session_changes_nothing() {
+    let world = with_service().await;
+    let mut operator = Browser::of(&world, "operator").await;
+    let mut other = Browser::of(&world, "admin").await;
+    let foreign = token_of(&other.page("/").await);
+    let mounted = world.client.rocket().routes().filter(|route| route.method == Method::Post && !route.uri.path().starts_with("/api/"));
+    let mut mounted: Vec<String> = mounted
+        .map(|route| route.uri.path().replace("<id>", if route.uri.path().starts_with("/services") { "1" } else { "4711" }))
+        .collect();
+    mounted.sort();
+    let mut known: Vec<&str> = FORMS.iter().copied().chain(["/login", "/logout", "/look"]).collect();
+    known.sort_unstable();
+    assert_eq!(mounted, known, "every form is in these lists");
+    for path in FORMS.iter().chain(&["/logout"]) {
+        for fields in [vec![], vec![("form_token", ""), ("do", "save")], vec![("form_token", foreign.as_str())]] {
+            let answer = operator.send_raw(path, &fields).await;
+            assert_eq!((answer.status, answer.kind.as_str()), (403, "text/html"), "{path} with {fields:?}");
+        }
+    }
+    // The log-in has a token of its own, so that nobody is logged in as somebody else by another site.
+    let mut stranger = Browser::new(&world);
+    let answer = stranger.send_raw("/login", &[("form_token", foreign.as_str()), ("username", "viewer"), ("password", PASSWORD)]).await;
+    assert_eq!(answer.status, 403);
+    assert!(!stranger.cookies.contains_key(SESSION_COOKIE));
+    assert_eq!(world.services.list().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_reads_and_an_operator_changes() {
+    let world = with_service().await;
+    let mut viewer = Browser::of(&world, "viewer").await;
+    for path in PAGES.iter().filter(|path| !path.starts_with("/incidents/")) {
+        viewer.page(path).await;
+    }
+    let overview = viewer.page("/").await;
+    assert!(!overview.contains("/services/new"), "what one may not do is not offered");
+    assert!(!viewer.page("/services/1").await.contains("Check now"));
+    for path in OPERATORS {
+        let refused = viewer.get(path).await;
+        assert_eq!((refused.status, refused.kind.as_str()), (403, "text/html"), "{path}");
+        assert!(refused.text.contains("operator"), "{path}: {}", refused.text);
+    }
+    for path in FORMS {
+        assert_eq!(viewer.send_form(path, &[("do", "save"), ("text", "x")]).await.status, 403, "{path}");
+    }
+    let mut operator = Browser::of(&world, "operator").await;
+    for path in OPERATORS {
+        operator.page(path).await;
+    }
+    assert!(operator.page("/").await.contains("/services/new"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_takes_the_cookie_to_read_and_the_token_with_it_to_change() {
+    let world = with_service().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let token = token_of(&browser.page("/").await);
+    let session = browser.cookies[SESSION_COOKIE].clone();
+    let cookie = || Cookie::new(SESSION_COOKIE, session.clone());
+    let read = world.client.get("/api/monitor/services/1").cookie(cookie()).dispatch().await;
+    assert_eq!(read.status(), Status::Ok);
+    let patch = |token: Option<&str>| {
+        let request = world
+            .client
+            .patch("/api/monitor/services/1")
+            .cookie(cookie())
+            .header(rocket::http::ContentType::JSON)
+            .body("{\"timeout_s\": 2}");
+        match token {
+            Some(token) => request.header(Header::new("X-CSRF-Token", token.to_owned())),
+            None => request,
+        }
+    };
+    assert_eq!(patch(None).dispatch().await.status(), Status::Forbidden);
+    assert_eq!(patch(Some("nonsense")).dispatch().await.status(), Status::Forbidden);
+    assert_eq!(patch(Some(&token)).dispatch().await.status(), Status::Ok);
+    // Whoever sends a token of the API is known by that alone.
+    let wrong = world.client.get("/api/monitor/services/1").cookie(cookie()).header(Header::new("Authorization", "Bearer nonsense"));
+    assert_eq!(wrong.dispatch().await.status(), Status::Unauthorized);
+}
