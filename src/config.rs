@@ -26,8 +26,8 @@ pub mod sections;
 pub mod service;
 pub mod services_file;
 pub mod sources;
-pub mod tracker;
 pub mod system;
+pub mod tracker;
 pub mod watching;
 
 use figment::Figment;
@@ -35,8 +35,7 @@ use figment::Figment;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
     AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings,
-    StoreSettings,
-    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings, TrackerSettings,
+    StoreSettings, TrackerSettings,
 };
 use crate::config::sources::Sources;
 use crate::config::system::SystemSettings;

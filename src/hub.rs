@@ -21,13 +21,12 @@ pub mod restore;
 pub mod sealer;
 pub mod serve;
 pub mod sight;
-pub mod tracker;
-pub mod system;
-pub mod tree;
-pub mod upkeep;
 pub mod strips;
+pub mod system;
+pub mod tracker;
 pub mod tree;
 pub mod trying;
+pub mod upkeep;
 pub mod verdicts;
 pub mod waiting;
 pub mod wiring;
@@ -44,10 +43,10 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
+use crate::aggregate::strip::Strips;
 use crate::alert::channel::sender::Sender;
 use crate::alert::exit::{Exits, StoredExits};
 use crate::alert::inbox::Inbox;
-use crate::aggregate::strip::Strips;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -110,10 +109,8 @@ pub struct Hub {
     digests: ActorRef<KeeperMsg>,
     alerts: ActorRef<KeeperMsg>,
     upkeep: ActorRef<KeeperMsg>,
-    _causes: Task,
     tracking: Tracking,
     system: ActorRef<KeeperMsg>,
-    _moves: Task,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -262,8 +259,7 @@ impl Hub {
             None => None,
         };
 
-        let (causes, logged) = upkeep::log_causes();
-        let upkeeper = upkeep::start(&upkeep, causes, &config, &clock, &tree.upkeep).await?;
+        let upkeeper = upkeep::start(&upkeep, inbox.moves.clone(), &config, &clock, &tree.upkeep).await?;
         let Upkeep { windows, slos } = upkeep;
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
@@ -287,11 +283,12 @@ impl Hub {
 
         let sender = Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?);
         let exits: Arc<dyn Exits> = Arc::new(StoredExits { channels: records.channels.clone(), sender: sender.clone() });
+        let covering = windows.clone();
         let parts = Parts {
             inbox: inbox.clone(),
             moves,
             exits: exits.clone(),
-            in_maintenance: Arc::new(|_, _| false),
+            in_maintenance: Arc::new(move |service, at| covering.covers(service, at).is_some()),
             board: board.clone(),
             membership: membership.clone(),
             events: events.clone(),
@@ -301,10 +298,8 @@ impl Hub {
         };
         let alerts = alerts::start(&config, &records, parts).await.context("keeper of the alerts cannot be started")?;
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
-        let (moves, told) = mpsc::unbounded_channel();
-        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), moves)?;
+        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), inbox.moves.clone())?;
         let system = system::start(&config, desk.clone(), &tree).await?;
-        let moves = system::note_moves(told);
 
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
@@ -327,33 +322,15 @@ impl Hub {
             alerts.stop(None);
             tracking.keeper.stop(None);
             system.stop(None);
-            analyst.iter().for_each(|analyst| analyst.stop(None));
-        })?;
-        let refresh = {
-            let assigner = assigner.clone();
-            refresh::start(
-                &records.store.database,
-                records.services.clone(),
-                records.users.clone(),
-                records.channels.clone(),
-                clock.clone(),
-                move || assigner.assign(),
-            )
             upkeeper.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
-        let refresh = {
-            let (assigner, windows) = (assigner.clone(), windows.clone());
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
-                assigner.assign();
-                windows.turn();
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), records.issues.clone(), clock.clone(), move || {
-                assigner.assign()
-            })
-        };
-        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
+        let (assigning, turning) = (assigner.clone(), windows.clone());
+        let refresh = refresh::start(&records, &clock, move || {
+            assigning.assign();
+            turning.turn();
+        });
         let (viewed, asked, revoked, turned) = (tree.clone(), membership.clone(), membership.clone(), windows.clone());
-        let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
@@ -417,10 +394,8 @@ impl Hub {
             digests,
             alerts,
             upkeep: upkeeper,
-            _causes: logged,
             tracking,
             system,
-            _moves: moves,
             membership,
             deliveries,
             mesh,

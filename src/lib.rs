@@ -81,8 +81,8 @@ pub mod digest;
 
 #[cfg(feature = "hub")]
 pub mod alert;
-pub mod tracker;
 pub mod system;
+pub mod tracker;
 
 #[cfg(feature = "hub")]
 pub mod api;

@@ -56,8 +56,8 @@ pub mod sessions;
 pub mod slos;
 pub mod system;
 pub mod users;
-pub mod windows;
 pub mod web_sessions;
+pub mod windows;
 
 /// Everything that is stored, opened and ready.
 #[derive(Debug)]

@@ -83,7 +83,7 @@ impl Fairing for Access {
         // A page may say its own.
         if !response.headers().contains("Content-Security-Policy") {
             response.set_header(Header::new("Content-Security-Policy", policy));
-        response.set_header(Header::new("Content-Security-Policy", policy));
+        }
         response.set_header(Header::new("X-Frame-Options", "DENY"));
         response.set_header(Header::new("Cross-Origin-Opener-Policy", "same-origin"));
         response.set_header(Header::new("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"));

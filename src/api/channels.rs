@@ -14,9 +14,9 @@ use crate::alert::channel::fields::{Form, unmask};
 use crate::alert::channel::{Channel, KINDS, Kind, KindInfo, kind_info};
 use crate::api::auth::Admin;
 use crate::api::body::JsonBody;
+use crate::api::body::merge;
 use crate::api::error::{ApiError, Problem};
 use crate::api::query::{Page, Query};
-use crate::api::services::merge;
 use crate::api::state::ApiState;
 use crate::config::mistake::Mistake;
 use crate::config::nearest::suggestion;
@@ -260,7 +260,11 @@ pub async fn delete(admin: Admin, query: Query, state: &State<ApiState>, id: &st
     let channel = find(state, id)?;
     let rules: Vec<String> = state.alerts.rules.using(channel.id).iter().map(|stored| stored.rule.name.to_string()).collect();
     if !rules.is_empty() && !force {
-        let detail = format!("channel {} is used by these alert rules: {}; with ?force=true they tell it nothing any more", channel.id, rules.join(", "));
+        let detail = format!(
+            "channel {} is used by these alert rules: {}; with ?force=true they tell it nothing any more",
+            channel.id,
+            rules.join(", ")
+        );
         return Err(ApiError::new(Status::Conflict, detail));
     }
     state.channels.delete(channel.id, &admin.0.author()).await?;

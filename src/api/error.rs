@@ -67,8 +67,8 @@ pub struct Problem {
 
 impl ApiError {
     pub fn new(status: Status, detail: impl Into<String>) -> ApiError {
-        ApiError { status, detail: detail.into(), errors: Vec::new(), warnings: Vec::new(), headers: Vec::new() }
-        ApiError { status, detail: detail.into(), errors: Vec::new(), allowed: Vec::new(), headers: Vec::new() }
+        let detail = detail.into();
+        ApiError { status, detail, errors: Vec::new(), warnings: Vec::new(), allowed: Vec::new(), headers: Vec::new() }
     }
 
     pub fn bad_request(detail: impl Into<String>) -> ApiError {

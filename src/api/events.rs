@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::aggregate::board::MaintenanceChange;
 use crate::aggregate::change::VerdictChange;
-use crate::aggregate::verdict::Verdict;
 use crate::aggregate::incident::Step;
+use crate::aggregate::verdict::Verdict;
 use crate::api::auth::Viewer;
 use crate::api::error::{ApiError, Problem};
 use crate::api::query::Query;
@@ -24,10 +24,10 @@ use crate::model::finding::Finding;
 use crate::model::held::DeliveryState;
 use crate::model::id::ServiceId;
 use crate::model::incident::Incident;
-use crate::model::time::Timestamp;
-use crate::store::alerts::deliveries::Figures;
-use crate::model::window::{Window, WindowId};
 use crate::model::issue::Issue;
+use crate::model::time::Timestamp;
+use crate::model::window::{Window, WindowId};
+use crate::store::alerts::deliveries::Figures;
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
@@ -138,6 +138,9 @@ pub struct DeliveryEvent {
     pub telling: &'static str,
     pub attempts: u32,
     pub error: Option<String>,
+    pub at: String,
+}
+
 /// A maintenance window begins or ends.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct WindowEvent {
@@ -145,6 +148,9 @@ pub struct WindowEvent {
     /// `begins` or `ends`
     pub what: &'static str,
     pub title: String,
+    pub at: String,
+}
+
 /// An issue was made, changed or commented on.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct IssueEvent {
@@ -226,6 +232,9 @@ impl Event {
             attempts: figures.attempts,
             error: error.map(str::to_owned),
             at: at.rfc3339(),
+        })
+    }
+
     pub fn issue(what: &'static str, issue: &Issue) -> Event {
         Event::Issue(IssueEvent {
             id: issue.id.0,
@@ -246,10 +255,8 @@ impl Event {
             Event::Verdict(event) => Some(ServiceId(event.service_id)),
             Event::Incident(event) => Some(ServiceId(event.service_id)),
             Event::Finding(event) => event.service_id.map(ServiceId),
-            Event::Finding(event) => Some(ServiceId(event.service_id)),
             Event::Delivery(event) => event.service_id.map(ServiceId),
             Event::Issue(event) => event.service_id.map(ServiceId),
-            Event::Node(_) => None,
             Event::Node(_) | Event::Window(_) => None,
         }
     }
@@ -300,15 +307,11 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results, changes of verdict, incidents, findings, maintenance windows and nodes as they happen.
+/// Results, changes of verdict, incidents, findings, nodes, deliveries, maintenance windows and issues as they happen.
 ///
-/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node` and `delivery`. When a node is lost or blind, or is back, that one event
-/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `window` and `node`. When a node is lost or blind, or is back, that one event
-/// Results, changes of verdict, incidents, findings, issues and nodes as they happen.
-///
-/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `issue` and `node`. When a node is lost or blind, or is back, that one event
-/// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
-/// The stream ends when the token does.
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node`, `delivery`, `window` and `issue`. When a node is lost or blind, or is
+/// back, that one event stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a
+/// count, when this client was too slow to be told all. The stream ends when the token does.
 #[utoipa::path(
     tag = "events",
     params(("service" = Option<u32>, Query, description = "Events of this service alone")),

@@ -17,7 +17,6 @@ use crate::api::findings::{FindingView, NEAR};
 use crate::api::query::{Page, Query};
 use crate::api::results::{PhasesView, ResultView, millis, span};
 use crate::api::state::ApiState;
-use crate::maintenance::windows::Windows;
 use crate::model::id::ServiceId;
 use crate::model::incident::{IncidentId, Severity, Sighting, TimelineEntry};
 use crate::model::time::Timestamp;
@@ -140,7 +139,6 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
     let (count, found) = state.incidents.page(&filter, skip, size).await?;
     let now = state.clock.now();
     Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, state, now)).collect())))
-    Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, &state.windows, now)).collect())))
 }
 
 /// One incident: its timeline, and what each region saw.
@@ -173,7 +171,6 @@ pub async fn acknowledge(operator: Operator, state: &State<ApiState>, id: &str) 
     let stored = find(state, &id).await?;
     if state.incidents.acknowledge(&id, &operator.0.author()).await? {
         state.inbox.acknowledged(&id, &operator.0.username, state.clock.now());
-        let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
         told(state, &stored);
     }
     detail(state, &id).await.map(Json)
@@ -205,7 +202,8 @@ pub async fn note(operator: Operator, state: &State<ApiState>, id: &str, body: J
     detail(state, &id).await.map(Json)
 }
 
-fn told(state: &ApiState, stored: &StoredIncident) {
+/// Tells those who look that an incident is not what it was.
+pub fn told(state: &ApiState, stored: &StoredIncident) {
     let maintenance = state.windows.covers(stored.incident.service, state.clock.now());
     let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident, maintenance)));
 }
@@ -240,7 +238,6 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
     Ok(IncidentDetail {
         incident: IncidentView::new(&stored, state, now),
         consequences: state.alerts.causes.consequences(&key_of(id)).iter().filter_map(|key| id_of(key)).map(|id| id.to_string()).collect(),
-        incident: IncidentView::new(&stored, &state.windows, now),
         regions,
         timeline: timeline.into_iter().map(EntryView::from).collect(),
         findings: findings.iter().map(|finding| FindingView::new(finding, state)).collect(),
@@ -249,7 +246,6 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
 
 impl IncidentView {
     fn new(stored: &StoredIncident, state: &ApiState, now: Timestamp) -> IncidentView {
-    fn new(stored: &StoredIncident, windows: &Windows, now: Timestamp) -> IncidentView {
         let StoredIncident { incident, acknowledged } = stored;
         IncidentView {
             id: incident.id.to_string(),
@@ -264,7 +260,7 @@ impl IncidentView {
             acknowledged_by: acknowledged.as_ref().map(|by| by.by.clone()),
             acknowledged_at: acknowledged.as_ref().map(|by| by.at.rfc3339()),
             consequence_of: state.alerts.causes.consequence_of(&key_of(&incident.id)).and_then(|key| id_of(&key)).map(|id| id.to_string()),
-            maintenance: windows.covers(incident.service, incident.opened_at).map(|window| window.0),
+            maintenance: state.windows.covers(incident.service, incident.opened_at).map(|window| window.0),
         }
     }
 }

@@ -159,7 +159,10 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
     let ordering = query.text("ordering").unwrap_or("-created_at");
     let order = ordering.strip_prefix('-').unwrap_or(ordering);
     if !ORDERS.contains(&order) {
-        return Err(ApiError::bad_query("ordering", format!("must be one of {}, or one with - in front, not {ordering:?}", ORDERS.join(", "))));
+        return Err(ApiError::bad_query(
+            "ordering",
+            format!("must be one of {}, or one with - in front, not {ordering:?}", ORDERS.join(", ")),
+        ));
     }
     let mut found = fitting(&query, state).await?;
     let backwards = ordering.starts_with('-');

@@ -248,22 +248,17 @@ impl Metrics {
         self.request_durations.get_or_create(&RouteOnly { route: route.to_owned() }).observe(took.as_secs_f64());
     }
 
+    /// Takes in how the monitor itself is.
+    pub fn looked(&self, report: Arc<Report>) {
+        *self.looked.lock().expect("no holder panics") = Some(report);
+    }
+
     /// All figures as text, with the gauges of the services and of the queues of channels, by name, as they are now.
     pub fn encode(&self, services: &[ServiceState], queues: &[(String, Queue)], now: Timestamp) -> String {
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &service_gauges(services, now)))
             .and_then(|()| encode_registry(&mut text, &queue_gauges(queues, now)))
-    /// Takes in how the monitor itself is.
-    pub fn looked(&self, report: Arc<Report>) {
-        *self.looked.lock().expect("no holder panics") = Some(report);
-    }
-
-    /// All figures as text, with the gauges of the services as they are now.
-    pub fn encode(&self, services: &[ServiceState], now: Timestamp) -> String {
-        let mut text = String::new();
-        let written = encode_registry(&mut text, &self.registry)
-            .and_then(|()| encode_registry(&mut text, &service_gauges(services, now)))
             .and_then(|()| match self.looked.lock().expect("no holder panics").as_deref() {
                 Some(report) => encode_registry(&mut text, &system::gauges(report)),
                 None => Ok(()),

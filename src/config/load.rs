@@ -23,17 +23,28 @@ use crate::config::rocket_keys;
 use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
 use crate::config::service::parse_cron;
 use crate::config::sources::{Role, Sources, Variables};
-use crate::config::tracker::tracker;
 use crate::config::system::system;
+use crate::config::tracker::tracker;
 use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 12] =
-    ["hub", "region", "probe", "store", "api", "analysis", "digest", "alerts", "log", "restart", "mesh", "witness"];
-    ["hub", "region", "probe", "store", "api", "analysis", "digest", "tracker", "log", "restart", "mesh", "witness"];
-const HUB_TABLES: [&str; 13] = [
-    "hub", "region", "probe", "store", "api", "analysis", "digest", "system", "dependencies", "log", "restart", "mesh", "witness",
+const HUB_TABLES: [&str; 15] = [
+    "hub",
+    "region",
+    "probe",
+    "store",
+    "api",
+    "analysis",
+    "digest",
+    "alerts",
+    "tracker",
+    "system",
+    "dependencies",
+    "log",
+    "restart",
+    "mesh",
+    "witness",
 ];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
@@ -64,9 +75,7 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, log, rocket });
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, tracker, log, rocket });
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, system, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

@@ -17,10 +17,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings,
-    LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
-    AnalysisSettings, ApiSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings,
-    MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, TrackerSettings, WitnessSettings,
+    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings,
+    HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, TrackerSettings,
+    WitnessSettings,
 };
 use crate::config::sources::Sources;
 use crate::config::system::{SystemSettings, Thresholds};
@@ -134,9 +133,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, log, rocket } = config;
-    let Config { hub, region, store, api, mesh, analysis, digest, tracker, log, rocket } = config;
-    let Config { hub, region, store, api, mesh, analysis, digest, system, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -298,6 +295,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("alerts.send_timeout_s", send_timeout),
         fixed("alerts.allow_commands", allow_commands),
         fixed("alerts.blocked_networks", blocked_networks),
+    ]);
     let TrackerSettings { open_issues, open_for_severity, open_after, node_after, repeated_findings, repeated_within } = tracker;
     values.extend([
         fixed("tracker.open_issues", open_issues),
@@ -306,6 +304,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("tracker.node_after_s", node_after),
         fixed("tracker.repeated_findings", repeated_findings),
         fixed("tracker.repeated_days", repeated_within),
+    ]);
     let SystemSettings { interval, hold, retain_samples, retain_hours, thresholds, dependencies } = system;
     let Thresholds {
         disk_days,

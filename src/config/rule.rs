@@ -301,9 +301,25 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "name", "services[1]", "channels[0]", "certificate_days", "min_size", "kinds[0]", "min_severity", "for_s", "repeat_s",
-                "quiet.timezone", "quiet.from", "quiet.to", "quiet.days[0]", "quiet.days", "escalations[1].after_s",
-                "escalations[1].channels", "escalations[2].after_s", "escalations[2].after_s", "escalations[2].channels[0]"
+                "name",
+                "services[1]",
+                "channels[0]",
+                "certificate_days",
+                "min_size",
+                "kinds[0]",
+                "min_severity",
+                "for_s",
+                "repeat_s",
+                "quiet.timezone",
+                "quiet.from",
+                "quiet.to",
+                "quiet.days[0]",
+                "quiet.days",
+                "escalations[1].after_s",
+                "escalations[1].channels",
+                "escalations[2].after_s",
+                "escalations[2].after_s",
+                "escalations[2].channels[0]"
             ]
         );
         let table = [

@@ -19,9 +19,8 @@ pub fn read_services(path: &Path, default_schedule: &Schedule, alone: bool) -> R
     parse_services(path, &text, default_schedule, alone)
 }
 
-fn parse_services(path: &Path, text: &str, default_schedule: &Schedule, alone: bool) -> Result<Vec<ServiceDocument>, Vec<Mistake>> {
 /// The same of a text; mistakes name `path`.
-pub fn parse_services(path: &Path, text: &str, default_schedule: &Schedule) -> Result<Vec<ServiceDocument>, Vec<Mistake>> {
+pub fn parse_services(path: &Path, text: &str, default_schedule: &Schedule, alone: bool) -> Result<Vec<ServiceDocument>, Vec<Mistake>> {
     let text = text.trim_start_matches('\u{feff}');
     let value: Value = serde_json::from_str(text).map_err(|err| {
         // serde_json ends its words with the place, which is told apart here; its columns count bytes.

@@ -23,8 +23,8 @@ use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::slos::Slos;
 use crate::store::users::Users;
-use crate::store::windows::WindowStore;
 use crate::store::web_sessions::WebSessions;
+use crate::store::windows::WindowStore;
 
 pub struct Records {
     pub store: Arc<Store>,
@@ -62,24 +62,26 @@ impl Records {
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
         let alerts = Arc::new(Alerts::open(store.database.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, channels, users, services, nodes, incidents, findings, analyst_states, digests, alerts })
         let windows = Arc::new(WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, windows, slos })
         let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await?);
-        Ok(Records { store, secrets, audit, users, services, nodes, incidents, findings, analyst_states, digests, issues })
         Ok(Records {
             store,
             secrets,
             audit,
+            channels,
             users,
             web_sessions: Arc::new(web_sessions),
             services,
             nodes,
             incidents,
+            digests,
+            alerts,
             findings,
             analyst_states,
-            digests,
+            windows,
+            slos,
+            issues,
         })
     }
 

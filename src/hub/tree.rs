@@ -11,8 +11,8 @@ use crate::analysis::batch_runner::BatchRunnerStatus;
 use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::digest::digester::DigesterStatus;
-use crate::hub::alerts::AlertStatus;
 use crate::hub::aggregator::AggregatorStatus;
+use crate::hub::alerts::AlertStatus;
 use crate::hub::heartbeat::HeartbeatStatus;
 use crate::hub::ingest::Intake;
 use crate::hub::member::Desk;
@@ -25,8 +25,8 @@ use crate::region::RegionView;
 use crate::region::shared::quantile;
 use crate::region::supervisor::{ProberLife, ProberStatus};
 use crate::supervise::GroupStatus;
-use crate::tracker::opener::OpenerStatus;
 use crate::system::monitor::SystemMonitorStatus;
+use crate::tracker::opener::OpenerStatus;
 
 /// All that can be seen; cheap to clone.
 #[derive(Clone)]
@@ -223,6 +223,12 @@ fn opener_actor(status: &OpenerStatus) -> ActorView {
         figures: figures([
             ("opened", json!(status.opened)),
             ("commented", json!(status.commented)),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
 fn system_monitor_actor(status: &SystemMonitorStatus) -> ActorView {
     ActorView {
         name: "system_monitor".to_owned(),

@@ -207,7 +207,11 @@ impl Lane {
                     RegionStatus::Up => Slot { up: length, ..Slot::default() },
                     _ => Slot { down: length, ..Slot::default() },
                 };
-                if out { self.take(at, slot) } else { self.put(at, slot) }
+                if out {
+                    self.take(at, slot)
+                } else {
+                    self.put(at, slot)
+                }
                 at = next;
             }
         }

@@ -76,7 +76,8 @@ pub struct FindingPage {
 pub struct BriefFinding {
     pub id: FindingId,
     pub since: Timestamp,
-    pub service: ServiceId,
+    /// `None`: many at once.
+    pub service: Option<ServiceId>,
     pub signal: Signal,
     pub shape: Shape,
 }

@@ -127,7 +127,8 @@ impl WindowStore {
     pub async fn create(&self, draft: Draft, author: &Author) -> Result<Arc<Window>, WindowsError> {
         let _turn = self.turn.lock().await;
         // A number lost to a failure in between is a gap, and a gap is no harm.
-        let mut answer = self.database.query("UPSERT ONLY counter:maintenance_window SET value += 1 RETURN VALUE value", Vec::new()).await?;
+        let mut answer =
+            self.database.query("UPSERT ONLY counter:maintenance_window SET value += 1 RETURN VALUE value", Vec::new()).await?;
         let number: Option<i64> = answer.take(0).map_err(|error| unfit("window counter", &error))?;
         let id = number.and_then(|number| u32::try_from(number).ok()).map(WindowId);
         let id = id.ok_or_else(|| corrupt("window counter", format!("{number:?} is not a window's number")))?;
@@ -304,7 +305,14 @@ impl TryFrom<RuleRow> for Rule {
                 let Schedule::Cron { expression, pattern, zone, .. } = parsed else {
                     return Err(corrupt("maintenance window", format!("{cron:?} is not a cron expression")));
                 };
-                Plan::Recurring { expression, pattern, zone, duration: us(duration_us), since: Timestamp(since), until: until.map(Timestamp) }
+                Plan::Recurring {
+                    expression,
+                    pattern,
+                    zone,
+                    duration: us(duration_us),
+                    since: Timestamp(since),
+                    until: until.map(Timestamp),
+                }
             }
             PlanRow::Manual { sessions, longest_us } => {
                 Plan::Manual { sessions: sessions.into_iter().map(span).collect(), longest: us(longest_us) }

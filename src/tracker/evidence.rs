@@ -75,7 +75,9 @@ fn regions(regions: &[Sighting]) -> String {
     if regions.is_empty() {
         return String::new();
     }
-    let mut text = "\n## What each region saw\n\n| region | status | since | what | where it took its time | result |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "\n## What each region saw\n\n| region | status | since | what | where it took its time | result |\n|---|---|---|---|---|---|\n"
+            .to_owned();
     for seen in regions.iter().take(MOST_ROWS) {
         let what = match &seen.failure {
             Some(failure) => format!("{}, {}: {}", failure.phase.name(), failure.reason.name(), message(&failure.message)),
@@ -108,6 +110,7 @@ pub fn news(incident: &Incident, entry: &TimelineEntry) -> Option<String> {
             let took = lasted(entry.at.since(incident.opened_at));
             Some(format!("The incident is over since {}, after {took}: {text}", entry.at))
         }
+        EntryKind::Maintenance => Some(format!("At {}: {text}", entry.at)),
         EntryKind::Opened | EntryKind::Degraded | EntryKind::Unknown | EntryKind::Region => None,
     }
 }

@@ -95,7 +95,14 @@ async fn two_hundred_services_behind_one_dead_parent_are_one_alert_whatever_the_
         world.deliver();
         let mut moves: Vec<CauseMove> = children.iter().map(|id| world.raised(&format!("incident-{id}"), *id)).collect();
         let root = world.raised("incident-root", parent);
-        moves.insert(match order { "parent first" => 0, "children first" => 200, _ => 77 }, root);
+        moves.insert(
+            match order {
+                "parent first" => 0,
+                "children first" => 200,
+                _ => 77,
+            },
+            root,
+        );
         // Over four seconds, a part at a time.
         for part in moves.chunks(51) {
             world.round(part.to_vec()).await;
@@ -414,7 +421,9 @@ async fn acknowledging_stops_repeats_and_steps_across_a_restart() {
     let mut world = World::new(&["mail", "boss"]).await;
     let shop = world.service(json!({"name": "shop"})).await;
     let escalations = json!([{"after_s": 120, "channels": ["boss"]}]);
-    world.rule(json!({"name": "on call", "channels": ["mail"], "repeat_s": 60, "escalations": escalations, "tell_acknowledged": true})).await;
+    world
+        .rule(json!({"name": "on call", "channels": ["mail"], "repeat_s": 60, "escalations": escalations, "tell_acknowledged": true}))
+        .await;
     world.deliver();
     let raised = world.raised("incident-a", shop);
     world.round(vec![raised]).await;

@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
-use probemesh::alert::inbox::Inbox;
-use probemesh::alert::channel::sender::Sender;
 use probemesh::aggregate::strip::Strips;
+use probemesh::alert::channel::sender::Sender;
+use probemesh::alert::inbox::Inbox;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
 use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
-use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
 use probemesh::config::system::{SystemSettings, Thresholds};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
@@ -40,11 +39,11 @@ use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
 use probemesh::store::system::SystemRecords;
 use probemesh::store::users::{Role, Users};
-use probemesh::tracker::desk::Tracker;
-use probemesh::tracker::notify::Note;
+use probemesh::store::web_sessions::WebSessions;
 use probemesh::system::desk::Desk;
 use probemesh::system::look::{Cluster, Folders, Sources};
-use probemesh::store::web_sessions::WebSessions;
+use probemesh::tracker::desk::Tracker;
+use probemesh::tracker::notify::Note;
 use probemesh::web;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
@@ -193,7 +192,6 @@ impl World {
             tracker,
             store: store.clone(),
             services: services.clone(),
-            incidents,
             alerts: alerts.clone(),
             inbox,
             exits: Arc::new(Recording(Recorder::new(&["mail", "chat"]))),

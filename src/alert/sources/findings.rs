@@ -51,7 +51,7 @@ fn cause(key: &str, finding: &Finding) -> Cause {
         kind: CauseKind::Finding,
         severity: Severity::Warning,
         drill: false,
-        service: Some(finding.service),
+        service: finding.service,
         region: finding.region.clone(),
         node: None,
         headline: finding.summary.clone(),

@@ -317,5 +317,4 @@ impl Page<'_> {
             _ => "Unknown: too little was measured to say",
         }
     }
-
 }

@@ -230,7 +230,8 @@ fn sparkline(values: &[f64]) -> String {
             })
             .collect(),
     };
-    let (least, most) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(*value), most.max(*value)));
+    let (least, most) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(*value), most.max(*value)));
     let bar = |value: &f64| match most > least {
         true => BARS[(((value - least) / (most - least)) * 7.0).round() as usize],
         false => BARS[0],

@@ -107,7 +107,8 @@ impl Rounds {
         let prefix = format!("quarantine/{node}/");
         for (topic, _) in self.tracker.issues.latest_below(&prefix) {
             if !held(&topic[prefix.len()..]) {
-                self.ongoing(None, &topic, "It is not in quarantine any more: its service was edited or the node started anew.", looked).await?;
+                self.ongoing(None, &topic, "It is not in quarantine any more: its service was edited or the node started anew.", looked)
+                    .await?;
             }
         }
         Ok(())
@@ -144,7 +145,9 @@ impl Rounds {
         let mut kinds: BTreeMap<(ServiceId, Signal, Shape), Vec<FindingId>> = BTreeMap::new();
         for brief in self.tracker.findings.brief(&recent).into_iter().filter(|brief| brief.since >= from) {
             if self.tracker.issues.told(&guard_of(&brief.id)).is_none() {
-                kinds.entry((brief.service, brief.signal, kind(brief.shape))).or_default().push(brief.id);
+                // What many services share is of none of them, and each time another.
+                let Some(service) = brief.service else { continue };
+                kinds.entry((service, brief.signal, kind(brief.shape))).or_default().push(brief.id);
             }
         }
         for ((service, signal, shape), untold) in kinds {
@@ -193,7 +196,7 @@ impl Rounds {
             assignee: None,
             reporter: PROGRAM.to_owned(),
             labels: vec!["automatic".to_owned()],
-            service: self.linked(last.service),
+            service: last.service.and_then(|service| self.linked(service)),
             incident: None,
             finding: Some(last.id.clone()),
         };

@@ -179,6 +179,7 @@ impl HeadPart {
             chip(Verdict::Degraded, counts.degraded),
             chip(Verdict::Unknown, counts.unknown),
             chip(Verdict::Up, counts.up),
+            chip(Verdict::Maintenance, counts.maintenance),
             chip(Verdict::Disabled, counts.disabled),
         ];
         let open = IncidentFilter { open: Some(true), ..IncidentFilter::default() };
@@ -298,7 +299,7 @@ pub fn groups(t: Text, rows: Vec<Row>, wanted: &Wanted) -> Vec<Group> {
     let group = |mut rows: Vec<Row>| {
         rows.sort_by_cached_key(|row| row.name.to_lowercase());
         let up = rows.iter().filter(|row| row.verdict == "up").count();
-        let watched = rows.iter().filter(|row| row.verdict != "disabled").count();
+        let watched = rows.iter().filter(|row| !matches!(row.verdict, "disabled" | "maintenance")).count();
         let name = rows.first().map(|row| row.group.clone()).filter(|name| !name.is_empty());
         Group {
             name: grouped.then(|| name.unwrap_or_else(|| t.s("overview.no_group").to_owned())),

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::aggregate::board::{RegionState, ServiceState};
 use crate::api::error::ApiError;
 use crate::api::mask::masked;
-use crate::api::rollups::rule;
+use crate::api::services::fresh_uptimes;
 use crate::api::state::ApiState;
 use crate::model::check::Certificate;
 use crate::model::time::Timestamp;
@@ -156,7 +156,7 @@ impl NowPart {
             method: document.method.clone().unwrap_or_else(|| "GET".to_owned()),
             group: document.group.clone(),
             tags: document.tags.clone(),
-            windows: windows(t, &uptimes(state, service, now).await?),
+            windows: windows(t, &uptimes(state, service).await?),
             regions: regions.iter().map(|region| RegionLine::new(t, region)).collect(),
             incidents: incidents
                 .iter()
@@ -180,10 +180,10 @@ fn stands_now(t: Text, service: &StoredService, stands: Option<&ServiceState>, v
     }
 }
 
-async fn uptimes(state: &ApiState, service: &StoredService, now: Timestamp) -> Result<Known, ApiError> {
+async fn uptimes(state: &ApiState, service: &StoredService) -> Result<Known, ApiError> {
     match state.uptimes.get(service.id) {
         Some(known) => Ok(known),
-        None => Ok(state.uptimes.refresh(&state.store.results, service.id, rule(state, service.id), now).await?),
+        None => Ok(fresh_uptimes(state, service.id).await?),
     }
 }
 
