@@ -56,7 +56,8 @@ impl Page {
     fn head(&mut self, service: &Service, result: &CheckResult) {
         let name = self.paint.bold(&cut(&service.name, LINE));
         self.line(&name);
-        let request = cut(&format!("{} {}", service.method, address(&service.target)), LINE - 2);
+        let verb = if service.kind.is_http() { service.method.as_str() } else { service.kind.name() };
+        let request = cut(&format!("{verb} {}", address(&service.target)), LINE - 2);
         self.line(&format!("  {request}"));
         let mut facts: Vec<String> = Vec::new();
         facts.extend(result.address.map(|address| address.to_string()));

@@ -21,12 +21,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::clock::Clock;
-use crate::config::sections::ProbeSettings;
 use crate::model::service::{IpFamily, TlsOptions};
-use crate::probe::ProbeError;
 use crate::probe::classify::{certificate_message, span, tls_message};
-use crate::probe::resolve::{Lookup, SystemLookup};
+use crate::probe::network::BlockedNetworks;
+use crate::probe::recorder::{self, Hop};
+use crate::probe::resolve::Lookup;
 use crate::probe::tls::TlsGround;
 
 /// The longest line of a server that is read, and the longest message.
@@ -42,10 +41,12 @@ pub enum Step {
     Tls,
     Auth,
     Protocol,
+    /// It lies in a network no check may reach.
+    Blocked,
 }
 
 impl Step {
-    const ALL: [Step; 5] = [Step::Dns, Step::Connect, Step::Tls, Step::Auth, Step::Protocol];
+    const ALL: [Step; 6] = [Step::Dns, Step::Connect, Step::Tls, Step::Auth, Step::Protocol, Step::Blocked];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -54,6 +55,7 @@ impl Step {
             Step::Tls => "tls",
             Step::Auth => "auth",
             Step::Protocol => "protocol",
+            Step::Blocked => "blocked",
         }
     }
 }
@@ -112,7 +114,7 @@ pub async fn within<T>(limit: Duration, steps: &Steps, work: impl Future<Output 
                 Step::Connect => "connecting",
                 Step::Tls => "in the TLS handshake",
                 Step::Auth => "logging in",
-                Step::Protocol => "waiting for the server's word",
+                Step::Protocol | Step::Blocked => "waiting for the server's word",
             };
             Err(Trouble { step, timed_out: true, message: format!("no answer within {} ({doing})", span(limit)) })
         }
@@ -126,6 +128,7 @@ pub struct Server {
     pub port: u16,
     /// `None`: in the clear.
     pub tls: Option<TlsOptions>,
+    pub family: IpFamily,
 }
 
 /// Who logs in; nobody where there is no password.
@@ -141,32 +144,48 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// What all conversations of a process share.
+/// What all conversations of a process share. What each step takes, the recorder of the running attempt is told, if there is one.
 pub struct Dialer {
     lookup: Arc<dyn Lookup>,
-    ground: TlsGround,
+    ground: Arc<TlsGround>,
+    blocked: Arc<BlockedNetworks>,
 }
 
 impl Dialer {
-    pub fn new(settings: &ProbeSettings, clock: Clock) -> Result<Dialer, ProbeError> {
-        let lookup =
-            SystemLookup::new(settings.dns_cache, &settings.name_servers, clock).map_err(|err| ProbeError::Resolver(err.to_string()))?;
-        Ok(Dialer { lookup: Arc::new(lookup), ground: TlsGround::new().map_err(ProbeError::Tls)? })
+    pub fn new(lookup: Arc<dyn Lookup>, ground: Arc<TlsGround>, blocked: Arc<BlockedNetworks>) -> Dialer {
+        Dialer { lookup, ground, blocked }
     }
 
-    pub async fn resolve(&self, host: &str, steps: &Steps) -> Result<Vec<IpAddr>, Trouble> {
-        steps.reach(Step::Dns);
-        if let Ok(literal) = host.trim_matches(['[', ']']).parse() {
-            return Ok(vec![literal]);
+    /// The addresses of a server that may be reached.
+    pub async fn resolve(&self, server: &Server, steps: &Steps) -> Result<Vec<IpAddr>, Trouble> {
+        let host = server.host.trim_matches(['[', ']']);
+        let found = match host.parse() {
+            Ok(literal) => vec![literal],
+            Err(_) => {
+                steps.reach(Step::Dns);
+                mark(|hop, now| hop.dns_start = Some(now));
+                let found = self.lookup.lookup(host, server.family).await;
+                mark(|hop, now| hop.dns_end = Some(now));
+                found.map_err(|message| Trouble::new(Step::Dns, message))?
+            }
+        };
+        mark(|hop, _| hop.addresses.clone_from(&found));
+        let usable: Vec<IpAddr> = found.into_iter().filter(|address| server.family.allows(*address)).collect();
+        let Some(first) = usable.first().copied() else {
+            return Err(Trouble::new(Step::Dns, format!("{host} has no address of the family asked for")));
+        };
+        let reachable: Vec<IpAddr> = usable.into_iter().filter(|address| !self.blocked.holds(*address)).collect();
+        if reachable.is_empty() {
+            return Err(Trouble::new(Step::Blocked, format!("{host} is {first}, in a network that checks may not reach")));
         }
-        let found = self.lookup.lookup(host, IpFamily::Any).await.map_err(|message| Trouble::new(Step::Dns, message))?;
-        if found.is_empty() { Err(Trouble::new(Step::Dns, format!("{host} has no address"))) } else { Ok(found) }
+        Ok(reachable)
     }
 
     /// A TCP connection to the first address that takes one.
     pub async fn connect(&self, server: &Server, steps: &Steps) -> Result<TcpStream, Trouble> {
-        let addresses = self.resolve(&server.host, steps).await?;
+        let addresses = self.resolve(server, steps).await?;
         steps.reach(Step::Connect);
+        mark(|hop, now| hop.connect_start = Some(now));
         let mut failed = None;
         for address in addresses {
             let place = SocketAddr::new(address, server.port);
@@ -188,6 +207,7 @@ impl Dialer {
             Some(options) => self.secure(Box::new(stream), &server.host, options, steps).await?,
             None => Box::new(stream),
         };
+        mark(|hop, now| hop.connected = Some(now));
         Ok(Line { pipe, waiting: Vec::new() })
     }
 
@@ -206,6 +226,12 @@ impl Dialer {
                 None => "the server closed the connection during the TLS handshake".to_owned(),
             })),
         }
+    }
+}
+
+fn mark(write: impl FnOnce(&mut Hop, Duration)) {
+    if let Some(recorder) = recorder::current() {
+        recorder.mark(write);
     }
 }
 

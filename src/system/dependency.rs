@@ -17,17 +17,16 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::system::{DependencyPlace, DependencySettings, Encryption};
 use crate::model::incident::Severity;
-use crate::model::service::TlsOptions;
+use crate::model::service::{IpFamily, TlsOptions};
 use crate::model::system::{Answered, DependencyKind};
 use crate::model::time::Timestamp;
 use crate::probe::Probes;
-use crate::probe::protocol::{Dialer, Server, Steps, Trouble, mongodb, redis, smtp, within};
+use crate::probe::protocol::{Server, Steps, Trouble, mongodb, redis, smtp, within};
 use crate::store::connection::Database;
 use crate::system::threshold::{Finding, State};
 
 /// What asking a server takes.
 pub struct Asker {
-    dialer: Dialer,
     probes: Probes,
     /// The store's own connection.
     database: Arc<Database>,
@@ -65,7 +64,6 @@ pub fn dependencies(config: &Config, database: &Arc<Database>, clock: &Clock) ->
         return Ok(Vec::new());
     }
     let asker = Arc::new(Asker {
-        dialer: Dialer::new(&config.region.probe, clock.clone()).context("dependencies cannot be asked")?,
         probes: Probes::new(&config.region.probe, clock.clone()).context("dependencies cannot be asked")?,
         database: database.clone(),
         store: config.store.clone(),
@@ -196,7 +194,7 @@ impl Asker {
         };
         let server = server(place, &settings.tls);
         let (login, database, limit) = (&settings.login, place.database.as_deref(), settings.timeout);
-        let dialer = &self.dialer;
+        let dialer = self.probes.dialer();
         match settings.kind {
             DependencyKind::Redis => {
                 let number = database.and_then(|database| database.parse().ok());
@@ -220,5 +218,5 @@ impl Asker {
 fn server(place: &DependencyPlace, tls: &TlsOptions) -> Server {
     // Where TLS is only offered, it begins in mid-conversation.
     let tls = (place.encryption == Encryption::Always).then(|| tls.clone());
-    Server { host: place.host.clone(), port: place.port, tls }
+    Server { host: place.host.clone(), port: place.port, tls, family: IpFamily::Any }
 }

@@ -550,3 +550,57 @@ async fn a_collection_is_cheap_whatever_lies_in_the_data_folder() {
     assert_eq!(size, 5_000 * 64);
     assert!(spent < Duration::from_millis(250), "{spent:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_of_kind_tcp_redis_and_mongodb_are_checked_by_the_same_protocols() {
+    let (cache, documents, dead, silent) = (redis(Some(SECRET)), mongodb(Some(("watch", SECRET))).await, free_port(), silent().await);
+    let world = World::start().await;
+    let redis_url = format!("redis://127.0.0.1:{}/1", cache.port);
+    let mongo_url = format!("mongodb://127.0.0.1:{documents}");
+    let login = |user: &str, password: &str| json!({"type": "basic", "username": user, "password": password});
+    let services = [
+        (json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{}", cache.port)}), None),
+        (json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{dead}")}), Some(("connect", "connect", format!("connection refused by 127.0.0.1:{dead}")))),
+        (json!({"kind": "redis", "base_url": redis_url, "auth": login("", SECRET)}), None),
+        (json!({"kind": "redis", "base_url": redis_url}), Some(("protocol", "first_byte", "the server asks for a password".to_owned()))),
+        (json!({"kind": "redis", "base_url": format!("redis://127.0.0.1:{silent}"), "timeout_s": 0.5}),
+            Some(("timeout", "first_byte", "no answer within 500 ms (waiting for the server's word)".to_owned()))),
+        (json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", SECRET)}), None),
+        (json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", "wrong-1")}),
+            Some(("protocol", "first_byte", "the server refuses the user name or password".to_owned()))),
+    ];
+    for (number, (mut service, expected)) in services.into_iter().enumerate() {
+        service["name"] = json!(format!("service {number}"));
+        service["retries"] = json!(0);
+        let id = world.add(service.clone()).await;
+        let found = world
+            .until(Duration::from_millis(100), "a result", async |world| world.results(id).await.into_iter().next())
+            .await;
+        let shown = (found["ok"].as_bool(), found["reason"].as_str(), found["phase"].as_str(), found["message"].as_str());
+        match &expected {
+            None => assert_eq!(shown, (Some(true), None, None, None), "{service} {found:#}"),
+            Some((reason, phase, message)) => {
+                assert_eq!(shown, (Some(false), Some(*reason), Some(*phase), Some(message.as_str())), "{service} {found:#}");
+            }
+        }
+        assert_eq!(found["status_code"], Value::Null);
+        assert!(!world.get(&format!("/api/monitor/services/{id}/")).await.to_string().contains(SECRET));
+    }
+    let wrong = [
+        (json!({"kind": "gopher", "base_url": "gopher://a"}), "kind"),
+        (json!({"kind": "redis", "base_url": "http://a"}), "base_url"),
+        (json!({"kind": "redis", "base_url": "redis://a/zero"}), "base_url"),
+        (json!({"kind": "tcp", "base_url": "tcp://a"}), "base_url"),
+        (json!({"kind": "mongodb", "base_url": "mongodb://a/?w=1"}), "base_url"),
+        (json!({"kind": "redis", "base_url": "redis://a", "method": "GET"}), "method"),
+        (json!({"kind": "redis", "base_url": "redis://a", "expect": {"status": 200}}), "expect.status"),
+        (json!({"kind": "tcp", "base_url": "tcp://a:1", "auth": login("a", "b")}), "auth"),
+        (json!({"kind": "redis", "base_url": "redis://a", "auth": {"type": "bearer", "token": "t"}}), "auth"),
+    ];
+    for (mut service, field) in wrong {
+        service["name"] = json!("wrong");
+        let (status, problem) = world.ask(Method::Post, "/api/monitor/services/", Some(service.clone())).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (Status::UnprocessableEntity, &json!(field)), "{service} {problem}");
+    }
+    world.finish().await;
+}

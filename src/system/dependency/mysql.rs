@@ -19,7 +19,7 @@ pub async fn greet(
     database: Option<&str>,
     steps: &Steps,
 ) -> Result<Option<String>, Trouble> {
-    let address = dialer.resolve(&server.host, steps).await?[0];
+    let address = dialer.resolve(server, steps).await?[0];
     let place = SocketAddr::new(address, server.port);
     let options = OptsBuilder::default()
         .ip_or_hostname(address.to_string())
