@@ -94,8 +94,16 @@
     headDirty = false;
     const text = await part("/overview/head");
     if (text === null) { headDirty = true; return; }
-    if (head.contains(document.activeElement)) { headDirty = true; return; }
+    const focused = head.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     head.innerHTML = text;
+    if (focused !== null) {
+      const again = [...head.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused);
+      if (again) again.focus({ preventScroll: true });
+    }
+    // Who listens to the page hears the sentence when it is another one, and not each time it is drawn.
+    const told = head.querySelector(".sentence").textContent.trim();
+    const voice = document.getElementById("voice");
+    if (voice.textContent !== told) voice.textContent = told;
     localise(head);
     apply();
   };

@@ -6,6 +6,7 @@
 //! **Invariants.** Nothing is loaded from elsewhere, nothing runs or is styled inline. Text is escaped by the templates; only
 //! markup made in `svg` and `moment` passes as it is. Every form that changes something carries the token of its session.
 
+pub mod account;
 pub mod assets;
 pub mod chart;
 pub mod curl;
@@ -32,6 +33,8 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket.mount(
         "/",
         routes![
+            account::page,
+            account::end,
             assets::file,
             login::page,
             login::enter,

@@ -10,8 +10,9 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/",
+    "/account",
     "/overview/head",
     "/overview/rows?ids=1",
     "/services/1",
@@ -97,6 +98,17 @@ async fn a_session_ends_by_logging_out_by_time_with_the_password_and_never_by_a_
     assert_eq!(thief.get("/").await.status, 303, "what was logged out is worth nothing");
     second.page("/").await;
 
+    // A person ends what they left open elsewhere, and only their own.
+    let third = Browser::of(&world, "viewer").await;
+    let page = second.page("/account").await;
+    assert!(page.contains("Test/1.0") && page.contains("198.51.100.7"), "{page}");
+    let name = page.split("/account/sessions/").nth(1).and_then(|rest| rest.split('/').next()).expect("another is listed").to_owned();
+    let mut admin = Browser::of(&world, "admin").await;
+    assert_eq!(admin.send_form(&format!("/account/sessions/{name}/end"), &[]).await.status, 404);
+    assert_eq!(second.send_form(&format!("/account/sessions/{name}/end"), &[]).await.status, 303);
+    let mut ended = Browser { cookies: third.cookies.clone(), ..Browser::new(&world) };
+    assert_eq!(ended.get("/").await.status, 303);
+
     // What a restart would read from the store still holds the one and not the other.
     let again =
         probemesh::store::web_sessions::WebSessions::open(world.store.database.clone(), world.clock.clone(), Duration::from_secs(60)).await;
@@ -143,7 +155,7 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
         .map(|route| route.uri.path().replace("<id>", if route.uri.path().starts_with("/services") { "1" } else { "4711" }))
         .collect();
     mounted.sort();
-    let mut known: Vec<&str> = FORMS.iter().copied().chain(["/login", "/logout", "/look"]).collect();
+    let mut known: Vec<&str> = FORMS.iter().copied().chain(["/login", "/logout", "/look", "/account/sessions/<name>/end"]).collect();
     known.sort_unstable();
     assert_eq!(mounted, known, "every form is in these lists");
     for path in FORMS.iter().chain(&["/logout"]) {
