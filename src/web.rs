@@ -20,6 +20,8 @@ pub mod login;
 pub mod look;
 pub mod moment;
 pub mod overview;
+pub mod regions;
+pub mod results;
 pub mod sentence;
 pub mod service;
 pub mod svg;
@@ -56,6 +58,10 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             incidents::as_text,
             incidents::acknowledge,
             incidents::note,
+            regions::page,
+            regions::invite,
+            results::page,
+            results::csv,
             service::page,
             service::now,
             service::charts_part,

@@ -10,8 +10,11 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 13] = [
     "/",
+    "/regions",
+    "/results",
+    "/results.csv",
     "/account",
     "/overview/head",
     "/overview/rows?ids=1",
@@ -155,7 +158,8 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
         .map(|route| route.uri.path().replace("<id>", if route.uri.path().starts_with("/services") { "1" } else { "4711" }))
         .collect();
     mounted.sort();
-    let mut known: Vec<&str> = FORMS.iter().copied().chain(["/login", "/logout", "/look", "/account/sessions/<name>/end"]).collect();
+    let mut known: Vec<&str> =
+        FORMS.iter().copied().chain(["/login", "/logout", "/look", "/regions", "/account/sessions/<name>/end"]).collect();
     known.sort_unstable();
     assert_eq!(mounted, known, "every form is in these lists");
     for path in FORMS.iter().chain(&["/logout"]) {
@@ -177,7 +181,7 @@ async fn a_viewer_reads_and_an_operator_changes() {
     let world = with_service().await;
     let mut viewer = Browser::of(&world, "viewer").await;
     for path in PAGES.iter().filter(|path| !path.starts_with("/incidents/")) {
-        viewer.page(path).await;
+        assert_eq!(viewer.get(path).await.status, 200, "{path}");
     }
     let overview = viewer.page("/").await;
     assert!(!overview.contains("/services/new"), "what one may not do is not offered");
@@ -191,6 +195,7 @@ async fn a_viewer_reads_and_an_operator_changes() {
         assert_eq!(viewer.send_form(path, &[("do", "save"), ("text", "x")]).await.status, 403, "{path}");
     }
     let mut operator = Browser::of(&world, "operator").await;
+    assert_eq!(operator.send_form("/regions", &[("region", "eu-west")]).await.status, 403, "machines are let in by admins");
     for path in OPERATORS {
         operator.page(path).await;
     }
