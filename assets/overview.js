@@ -29,7 +29,10 @@
     }
     list.querySelectorAll(".group").forEach((group) => { group.hidden = !group.querySelector(".row:not([hidden])"); });
     none.hidden = shown > 0;
-    head.querySelectorAll("[data-filter]").forEach((chip) => chip.setAttribute("aria-pressed", String(chip.dataset.filter === want.verdict)));
+    head.querySelectorAll("[data-filter]").forEach((chip) => {
+      if (chip.dataset.filter === want.verdict) chip.setAttribute("aria-current", "true");
+      else chip.removeAttribute("aria-current");
+    });
     const query = new URLSearchParams(Object.entries(want).filter(([, value]) => value));
     const address = query.size ? "/?" + query : "/";
     history.replaceState(null, "", address);

@@ -43,6 +43,7 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             login::leave,
             look::choose,
             overview::page,
+            overview::admin,
             overview::head,
             overview::rows,
             edit::new,
