@@ -29,7 +29,10 @@
     }
     list.querySelectorAll(".group").forEach((group) => { group.hidden = !group.querySelector(".row:not([hidden])"); });
     none.hidden = shown > 0;
-    head.querySelectorAll("[data-filter]").forEach((chip) => chip.setAttribute("aria-pressed", String(chip.dataset.filter === want.verdict)));
+    head.querySelectorAll("[data-filter]").forEach((chip) => {
+      if (chip.dataset.filter === want.verdict) chip.setAttribute("aria-current", "true");
+      else chip.removeAttribute("aria-current");
+    });
     const query = new URLSearchParams(Object.entries(want).filter(([, value]) => value));
     const address = query.size ? "/?" + query : "/";
     history.replaceState(null, "", address);
@@ -94,8 +97,16 @@
     headDirty = false;
     const text = await part("/overview/head");
     if (text === null) { headDirty = true; return; }
-    if (head.contains(document.activeElement)) { headDirty = true; return; }
+    const focused = head.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     head.innerHTML = text;
+    if (focused !== null) {
+      const again = [...head.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused);
+      if (again) again.focus({ preventScroll: true });
+    }
+    // Who listens to the page hears the sentence when it is another one, and not each time it is drawn.
+    const told = head.querySelector(".sentence").textContent.trim();
+    const voice = document.getElementById("voice");
+    if (voice.textContent !== told) voice.textContent = told;
     localise(head);
     apply();
   };

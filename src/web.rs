@@ -6,6 +6,7 @@
 //! **Invariants.** Nothing is loaded from elsewhere, nothing runs or is styled inline. Text is escaped by the templates; only
 //! markup made in `svg` and `moment` passes as it is. Every form that changes something carries the token of its session.
 
+pub mod account;
 pub mod assets;
 pub mod chart;
 pub mod curl;
@@ -19,6 +20,8 @@ pub mod login;
 pub mod look;
 pub mod moment;
 pub mod overview;
+pub mod regions;
+pub mod results;
 pub mod sentence;
 pub mod service;
 pub mod svg;
@@ -32,12 +35,15 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket.mount(
         "/",
         routes![
+            account::page,
+            account::end,
             assets::file,
             login::page,
             login::enter,
             login::leave,
             look::choose,
             overview::page,
+            overview::admin,
             overview::head,
             overview::rows,
             edit::new,
@@ -53,6 +59,10 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             incidents::as_text,
             incidents::acknowledge,
             incidents::note,
+            regions::page,
+            regions::invite,
+            results::page,
+            results::csv,
             service::page,
             service::now,
             service::charts_part,

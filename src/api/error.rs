@@ -139,6 +139,10 @@ impl ApiError {
         self
     }
 
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// What is wrong, field by field.
     pub fn errors(&self) -> &[FieldError] {
         &self.errors

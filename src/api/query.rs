@@ -96,6 +96,11 @@ impl Query {
         parsed.map(Some).ok_or_else(wrong)
     }
 
+    /// Without parameters that say nothing, as forms send them for fields that were left alone.
+    pub fn without_empty(self) -> Query {
+        Query { pairs: self.pairs.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect(), base: self.base }
+    }
+
     pub fn page_size(&self) -> Result<usize, ApiError> {
         let what = format!("a number from 1 to {LARGEST_PAGE}");
         let size: Option<usize> = self.number("page_size", &what)?;

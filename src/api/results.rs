@@ -167,7 +167,8 @@ pub async fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<
     Ok(Json(view(state, &result, state.clock.now())))
 }
 
-fn read_query(query: &Query) -> Result<ResultQuery, ApiError> {
+/// The filters of a query, or the first that does not fit.
+pub fn read_query(query: &Query) -> Result<ResultQuery, ApiError> {
     query.allow(&[
         "service",
         "since",

@@ -138,6 +138,8 @@ impl Chart<'_> {
         let steps = [60, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400, 5 * 86_400, 7 * 86_400];
         let between = steps.iter().map(|seconds| seconds * 1_000_000).find(|span| whole / span <= TICKS).unwrap_or(whole.max(1));
         let mut at = (self.from.0.div_euclid(between) + 1) * between;
+        // On narrow screens there is room for every second one.
+        let mut minor = "";
         while at < self.from.0 + whole - whole / 40 {
             let x = (at - self.from.0) as f64 / whole as f64 * 100.0;
             let instant = Timestamp(at);
@@ -145,11 +147,12 @@ impl Chart<'_> {
             let text = instant.datetime().format(if kind == "day" { "%b %-d" } else { "%H:%M" });
             let _ = write!(
                 out,
-                "<text class=\"time\" x=\"{x:.2}%\" y=\"{}\" text-anchor=\"middle\" data-at=\"{}\" data-kind=\"{kind}\">{text}</text>",
+                "<text class=\"time{minor}\" x=\"{x:.2}%\" y=\"{}\" text-anchor=\"middle\" data-at=\"{}\" data-kind=\"{kind}\">{text}</text>",
                 self.height - 5,
                 instant.rfc3339()
             );
             at += between;
+            minor = if minor.is_empty() { " minor" } else { "" };
         }
     }
 

@@ -28,6 +28,8 @@ pub struct UserView {
 pub enum Section {
     Overview,
     Incidents,
+    Regions,
+    Results,
     None,
 }
 
@@ -68,8 +70,12 @@ impl Frame {
 
     /// The navigation, in order.
     pub fn entries(&self) -> Vec<Entry> {
-        let entries =
-            [(Section::Overview, "/", "nav.overview", "overview"), (Section::Incidents, "/incidents", "nav.incidents", "incidents")];
+        let entries = [
+            (Section::Overview, "/", "nav.overview", "overview"),
+            (Section::Incidents, "/incidents", "nav.incidents", "incidents"),
+            (Section::Regions, "/regions", "nav.regions", "regions"),
+            (Section::Results, "/results", "nav.results", "results"),
+        ];
         let entry = |(section, path, key, icon)| Entry { path, label: self.t.s(key), icon, current: section == self.section };
         entries.into_iter().map(entry).collect()
     }

@@ -4,6 +4,7 @@ mod view;
 
 use std::collections::HashMap;
 
+use rocket::response::Redirect;
 use rocket::{State, get};
 
 use crate::api::error::ApiError;
@@ -38,6 +39,12 @@ pub async fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result
         wanted,
     };
     Html::of(&page)
+}
+
+/// What the classic admin did is done on these pages.
+#[get("/admin")]
+pub fn admin(_visit: Visit) -> Redirect {
+    Redirect::to("/")
 }
 
 /// The sentence, the counts and what is open: what a script puts in the place of the old.

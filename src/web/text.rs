@@ -75,14 +75,22 @@ impl Text {
     pub fn with(&self, key: &'static str, values: &[(&str, &str)]) -> String {
         let mut text = self.s(key).to_owned();
         for (name, value) in values {
-            text = text.replace(&format!("{{{name}}}"), value);
+            text = text.replace(&format!("{{{name}}}"), &self.apart(value));
         }
         text
     }
 
     /// The text of a key with `{}` replaced.
     pub fn one(&self, key: &'static str, value: impl std::fmt::Display) -> String {
-        self.s(key).replace("{}", &value.to_string())
+        self.s(key).replace("{}", &self.apart(&value.to_string()))
+    }
+
+    /// A value inside a text that runs from right to left keeps its own direction.
+    fn apart(&self, value: &str) -> String {
+        match self.0 {
+            Lang::English => value.to_owned(),
+            Lang::Persian => format!("\u{2068}{value}\u{2069}"),
+        }
     }
 
     /// The text for a count: `one` where there is one, else `many`; `{}` is the count.

@@ -15,7 +15,7 @@ use crate::web::frame::Frame;
 use crate::web::moment::{Moment, latency_of, percent};
 use crate::web::overview::Spans;
 use crate::web::sentence::{Counts, Sentence, sentence};
-use crate::web::svg::{sparkline, states, strip};
+use crate::web::svg::{State, sparkline, states, strip};
 use crate::web::text::Text;
 
 /// Open incidents named one by one.
@@ -223,7 +223,8 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
         .map(|service| {
             let cells = state.strips.of(service.id, now);
             let incidents = by_service.get(&service.id).map_or(&[][..], Vec::as_slice);
-            let label = t.s("overview.strip");
+            let states = states(&cells, incidents, first);
+            let label = strip_label(t, &states);
             let uptime = state.uptimes.get(service.id).and_then(|known| known.windows.first().copied());
             let (ratio, coverage) = match uptime {
                 Some(known) if known.ratio.is_some() => (known.ratio, known.coverage),
@@ -244,7 +245,7 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
             });
             Row {
                 id: service.id.0,
-                strip: strip(&states(&cells, incidents, first), label),
+                strip: strip(&states, &label),
                 spark: sparkline(&line),
                 latency: service.latest.as_ref().map_or_else(|| "–".to_owned(), |latest| latency_of(latest.latency)),
                 uptime: ratio.map_or_else(|| "–".to_owned(), percent),
@@ -267,6 +268,12 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
             }
         })
         .collect()
+}
+
+/// The strip in words.
+fn strip_label(t: Text, states: &[State]) -> String {
+    let count = |wanted: &[State]| states.iter().filter(|state| wanted.contains(state)).count().to_string();
+    t.with("overview.strip", &[("bad", &count(&[State::Partly, State::Down])), ("none", &count(&[State::Unknown]))])
 }
 
 /// What is wrong with a service that is not simply up.

@@ -10,8 +10,12 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 13] = [
     "/",
+    "/regions",
+    "/results",
+    "/results.csv",
+    "/account",
     "/overview/head",
     "/overview/rows?ids=1",
     "/services/1",
@@ -97,6 +101,17 @@ async fn a_session_ends_by_logging_out_by_time_with_the_password_and_never_by_a_
     assert_eq!(thief.get("/").await.status, 303, "what was logged out is worth nothing");
     second.page("/").await;
 
+    // A person ends what they left open elsewhere, and only their own.
+    let third = Browser::of(&world, "viewer").await;
+    let page = second.page("/account").await;
+    assert!(page.contains("Test/1.0") && page.contains("198.51.100.7"), "{page}");
+    let name = page.split("/account/sessions/").nth(1).and_then(|rest| rest.split('/').next()).expect("another is listed").to_owned();
+    let mut admin = Browser::of(&world, "admin").await;
+    assert_eq!(admin.send_form(&format!("/account/sessions/{name}/end"), &[]).await.status, 404);
+    assert_eq!(second.send_form(&format!("/account/sessions/{name}/end"), &[]).await.status, 303);
+    let mut ended = Browser { cookies: third.cookies.clone(), ..Browser::new(&world) };
+    assert_eq!(ended.get("/").await.status, 303);
+
     // What a restart would read from the store still holds the one and not the other.
     let again =
         probemesh::store::web_sessions::WebSessions::open(world.store.database.clone(), world.clock.clone(), Duration::from_secs(60)).await;
@@ -143,7 +158,8 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
         .map(|route| route.uri.path().replace("<id>", if route.uri.path().starts_with("/services") { "1" } else { "4711" }))
         .collect();
     mounted.sort();
-    let mut known: Vec<&str> = FORMS.iter().copied().chain(["/login", "/logout", "/look"]).collect();
+    let mut known: Vec<&str> =
+        FORMS.iter().copied().chain(["/login", "/logout", "/look", "/regions", "/account/sessions/<name>/end"]).collect();
     known.sort_unstable();
     assert_eq!(mounted, known, "every form is in these lists");
     for path in FORMS.iter().chain(&["/logout"]) {
@@ -165,7 +181,7 @@ async fn a_viewer_reads_and_an_operator_changes() {
     let world = with_service().await;
     let mut viewer = Browser::of(&world, "viewer").await;
     for path in PAGES.iter().filter(|path| !path.starts_with("/incidents/")) {
-        viewer.page(path).await;
+        assert_eq!(viewer.get(path).await.status, 200, "{path}");
     }
     let overview = viewer.page("/").await;
     assert!(!overview.contains("/services/new"), "what one may not do is not offered");
@@ -179,6 +195,7 @@ async fn a_viewer_reads_and_an_operator_changes() {
         assert_eq!(viewer.send_form(path, &[("do", "save"), ("text", "x")]).await.status, 403, "{path}");
     }
     let mut operator = Browser::of(&world, "operator").await;
+    assert_eq!(operator.send_form("/regions", &[("region", "eu-west")]).await.status, 403, "machines are let in by admins");
     for path in OPERATORS {
         operator.page(path).await;
     }

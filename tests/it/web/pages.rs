@@ -288,3 +288,31 @@ async fn language_and_look_are_as_one_chose_or_as_the_browser_says() {
     assert_eq!(foreign.header("Location"), Some("/"));
     assert!(browser.set.is_empty(), "what is not known is not kept: {:?}", browser.set);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_is_filtered_and_downloaded() {
+    let world = evil().await;
+    let mut browser = Browser::of(&world, "viewer").await;
+    let page = browser.page("/results?service=1&ok=false&region=&reason=").await;
+    assert_eq!(page.matches("<details class=\"check\"").count(), 1, "{page}");
+    assert!(browser.page("/results?since=yesterday").await.contains("must be a time such as"));
+    let csv = browser.get("/results.csv?service=1").await;
+    assert_eq!((csv.status, csv.kind.as_str()), (200, "text/csv"));
+    let lines: Vec<&str> = csv.text.lines().collect();
+    assert_eq!(lines.len(), 4, "{}", csv.text);
+    assert!(lines[1].starts_with("2026-11-22T08:02:00.000Z,1,"), "{}", lines[1]);
+    assert!(lines[1].contains(",false,503,12.345,1,status,"), "{}", lines[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_lets_a_machine_join() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "admin").await;
+    assert!(browser.page("/regions").await.contains("No region yet"));
+    let made = browser.send_form("/regions", &[("region", "eu-west")]).await;
+    assert_eq!(made.status, 200);
+    assert!(made.text.contains("probemesh join ") && made.text.contains("regions/eu-west.toml"), "{}", made.text);
+    let wrong = browser.send_form("/regions", &[("region", "EU West!")]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text.contains("value=\"EU West!\"") && wrong.text.contains("lower-case"), "{}", wrong.text);
+}

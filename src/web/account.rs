@@ -1,0 +1,69 @@
+//! Whoever is logged in: where else they are, and how to end that.
+
+use askama::Template;
+use rocket::response::Redirect;
+use rocket::{State, get, post};
+
+use crate::api::error::ApiError;
+use crate::api::state::ApiState;
+use crate::store::audit::Change;
+use crate::web::frame::{Frame, Section};
+use crate::web::html::Html;
+use crate::web::moment::Moment;
+use crate::web::text::Text;
+use crate::web::visit::{OwnForm, Visit};
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage {
+    frame: Frame,
+    name: String,
+    role: &'static str,
+    sessions: Vec<Line>,
+}
+
+struct Line {
+    name: String,
+    agent: String,
+    address: String,
+    since: Moment,
+    until: Moment,
+    /// The one this page is seen with.
+    own: bool,
+}
+
+#[get("/account")]
+pub fn page(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
+    let own = state.web_sessions.find(&visit.session).map(|session| session.name);
+    let sessions = state.web_sessions.list(&visit.principal.username).into_iter().map(|session| Line {
+        own: Some(&session.name) == own.as_ref(),
+        name: session.name,
+        agent: session.agent,
+        address: session.address.unwrap_or_default(),
+        since: Moment::full(session.created_at),
+        until: Moment::full(session.expires_at),
+    });
+    let t = Text(visit.look.lang);
+    Html::of(&AccountPage {
+        frame: Frame::new(&visit, Section::None, t.s("account.title")),
+        name: visit.principal.username.clone(),
+        role: t.word("role", visit.principal.role.name()),
+        sessions: sessions.collect(),
+    })
+}
+
+#[post("/account/sessions/<name>/end", data = "<_form>")]
+pub async fn end(visit: Visit, _form: OwnForm, state: &State<ApiState>, name: &str) -> Result<Redirect, ApiError> {
+    if !state.web_sessions.end_named(&visit.principal.username, name).await? {
+        return Err(ApiError::not_found(format!("you have no session {name}")));
+    }
+    let change = Change {
+        who: visit.principal.username.clone(),
+        address: visit.principal.address,
+        action: "session.end",
+        subject: format!("page:{name}"),
+        fields: Vec::new(),
+    };
+    state.audit.record(&change).await?;
+    Ok(Redirect::to("/account"))
+}

@@ -1,0 +1,211 @@
+//! A browser window, by the WebDriver protocol (https://www.w3.org/TR/webdriver2/): Chromium behind ChromeDriver.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::http::ask;
+use crate::until;
+
+/// What the window is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub width: u32,
+    pub height: u32,
+    pub dark: bool,
+    pub phone: bool,
+}
+
+impl Window {
+    pub const DESK: Window = Window { width: 1360, height: 900, dark: false, phone: false };
+    pub const DARK: Window = Window { dark: true, ..Window::DESK };
+    pub const PHONE: Window = Window { width: 390, height: 844, dark: false, phone: true };
+}
+
+/// ChromeDriver; ends with this value.
+pub struct Driver {
+    child: Child,
+    port: u16,
+}
+
+impl Driver {
+    pub fn start() -> Driver {
+        let port = free_port();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("chromedriver starts; tests/run installs it");
+        let driver = Driver { child, port };
+        until("chromedriver", || ask(port, "GET", "/status", &[], b"").ok().filter(|answer| answer.status == 200));
+        driver
+    }
+
+    pub fn open(&self, window: Window) -> Page {
+        self.open_with(window, true)
+    }
+
+    /// A window in which no script of a page runs.
+    pub fn open_without_scripts(&self, window: Window) -> Page {
+        self.open_with(window, false)
+    }
+
+    fn open_with(&self, window: Window, scripts: bool) -> Page {
+        let mut args = vec![
+            "--headless=new".to_owned(),
+            "--no-sandbox".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--hide-scrollbars".to_owned(),
+            "--lang=en-GB".to_owned(),
+            "--force-color-profile=srgb".to_owned(),
+            format!("--window-size={},{}", window.width, window.height),
+        ];
+        if window.dark {
+            args.push("--blink-settings=preferredColorScheme=0".to_owned());
+        }
+        let mut options = json!({"args": args});
+        if !scripts {
+            options["prefs"] = json!({"profile.managed_default_content_settings.javascript": 2});
+        }
+        if window.phone {
+            let metrics = json!({"width": window.width, "height": window.height, "pixelRatio": 1, "touch": true});
+            options["mobileEmulation"] = json!({"deviceMetrics": metrics});
+        }
+        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}});
+        let opened = send(self.port, "POST", "/session", Some(wanted));
+        let id = opened["sessionId"].as_str().expect("a session has an id").to_owned();
+        Page { port: self.port, path: format!("/session/{id}") }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One window; closes with this value.
+pub struct Page {
+    port: u16,
+    path: String,
+}
+
+impl Page {
+    pub fn go(&self, address: &str) {
+        self.ask("POST", "/url", Some(json!({"url": address})));
+    }
+
+    pub fn address(&self) -> String {
+        self.ask("GET", "/url", None).as_str().expect("it is a text").to_owned()
+    }
+
+    /// Runs a script's body and gives what it returns.
+    pub fn run(&self, script: &str) -> Value {
+        self.ask("POST", "/execute/sync", Some(json!({"script": script, "args": []})))
+    }
+
+    /// The same for one that calls back.
+    pub fn run_async(&self, script: &str) -> Value {
+        self.ask("POST", "/execute/async", Some(json!({"script": script, "args": []})))
+    }
+
+    /// The page as markup, also where no script may run.
+    pub fn source(&self) -> String {
+        self.ask("GET", "/source", None).as_str().unwrap_or_default().to_owned()
+    }
+
+    pub fn text(&self) -> String {
+        self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the page shows a text.
+    pub fn sees(&self, text: &str) {
+        until(&format!("{text:?} on {}: {}", self.address(), self.text()), || self.text().contains(text).then_some(()));
+    }
+
+    pub fn has(&self, selector: &str) -> bool {
+        self.run(&format!("return document.querySelector({}) !== null", json!(selector))) == json!(true)
+    }
+
+    pub fn click(&self, selector: &str) {
+        let element = self.find(selector);
+        self.ask("POST", &format!("/element/{element}/click"), Some(json!({})));
+    }
+
+    /// Types into a field that is emptied first.
+    pub fn fill(&self, selector: &str, text: &str) {
+        let element = self.find(selector);
+        self.ask("POST", &format!("/element/{element}/clear"), Some(json!({})));
+        self.ask("POST", &format!("/element/{element}/value"), Some(json!({"text": text})));
+    }
+
+    /// Presses keys where the focus is.
+    pub fn press(&self, keys: &str) {
+        let actions: Vec<Value> =
+            keys.chars().flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]).collect();
+        self.ask("POST", "/actions", Some(json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]})));
+    }
+
+    /// A picture of what the window shows.
+    pub fn picture(&self, file: &Path) {
+        let picture = self.ask("GET", "/screenshot", None);
+        let bytes = BASE64_STANDARD.decode(picture.as_str().expect("it is a text")).expect("it is base64");
+        std::fs::write(file, bytes).expect("the picture is written");
+    }
+
+    /// What the browser complained of since last asked: scripts that fail, what the policy refused, what could not be loaded.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = self.ask("POST", "/se/log", Some(json!({"type": "browser"})));
+        let lines = log.as_array().cloned().unwrap_or_default();
+        lines.iter().filter(|line| line["level"] == "SEVERE").map(|line| line["message"].to_string()).collect()
+    }
+
+    pub fn log_in(&self, hub: &str, password: &str) {
+        self.go(&format!("{hub}/login"));
+        self.fill("input[name=username]", "admin");
+        self.fill("input[name=password]", password);
+        self.click("form.stack button");
+    }
+
+    fn find(&self, selector: &str) -> String {
+        until(selector, || {
+            let found = ask(
+                self.port,
+                "POST",
+                &format!("{}/element", self.path),
+                &[("Content-Type", "application/json")],
+                json!({"using": "css selector", "value": selector}).to_string().as_bytes(),
+            );
+            let found = found.ok().filter(|answer| answer.status == 200)?.json();
+            let element = found["value"].as_object()?.values().next()?.as_str()?.to_owned();
+            Some(element)
+        })
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        send(self.port, method, &format!("{}{path}", self.path), body)
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let _ = ask(self.port, "DELETE", &self.path, &[], b"");
+    }
+}
+
+fn send(port: u16, method: &str, path: &str, body: Option<Value>) -> Value {
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let answer = ask(port, method, path, &[("Content-Type", "application/json")], body.as_bytes()).expect("the driver answers");
+    let value = answer.json();
+    assert_eq!(answer.status, 200, "{method} {path}: {}", value["value"]["message"]);
+    value["value"].clone()
+}
+
+/// A port nobody listens on now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it has one").port()
+}

@@ -1,0 +1,72 @@
+//! The real binary as a hub with a region, in a folder of its own, on a port of its own.
+
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::driver::free_port;
+use crate::http::ask;
+use crate::{named, until};
+
+pub const PASSWORD: &str = "correct-horse-battery";
+
+/// A hub; ends with this value.
+pub struct Hub {
+    child: Child,
+    pub port: u16,
+    token: String,
+    folder: tempfile::TempDir,
+}
+
+impl Hub {
+    /// `services` is what it finds in its services.json.
+    pub fn start(services: &Value) -> Hub {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("services.json"), services.to_string()).expect("it is written");
+        let port = free_port();
+        let log = std::fs::File::create(folder.path().join("hub.log")).expect("a log");
+        let child = Command::new(named("TEST_PROBEMESH"))
+            .current_dir(folder.path())
+            .env("ROCKET_PORT", port.to_string())
+            .env("PROBEMESH_ADMIN_PASSWORD", PASSWORD)
+            .env("PROBEMESH_API__REQUESTS_PER_MINUTE", "100000")
+            .env("PROBEMESH_API__LOGINS_PER_MINUTE", "1000")
+            .stdout(Stdio::from(log.try_clone().expect("a second handle")))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .expect("the binary starts");
+        let mut hub = Hub { child, port, token: String::new(), folder };
+        until("the hub", || ask(port, "GET", "/readyz", &[], b"").ok().filter(|answer| answer.status == 200));
+        let login = json!({"username": "admin", "password": PASSWORD});
+        hub.token = hub.call("POST", "/api/token/", Some(login))["access"].as_str().expect("a token").to_owned();
+        hub
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Asks the API; what it answers must be a success.
+    pub fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let bearer = format!("Bearer {}", self.token);
+        let mut headers = vec![("Content-Type", "application/json")];
+        if !self.token.is_empty() {
+            headers.push(("Authorization", &bearer));
+        }
+        let answer = ask(self.port, method, path, &headers, body.as_bytes()).expect("the hub answers");
+        assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        if answer.body.is_empty() { Value::Null } else { answer.json() }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.path().join("hub.log")).unwrap_or_default();
+            eprintln!("the hub's last words:\n{}", log.lines().rev().take(30).collect::<Vec<_>>().join("\n"));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What drives the pages as a person would: a browser, a hub of the real binary, and a target that can be broken.
+
+pub mod driver;
+pub mod hub;
+pub mod http;
+pub mod target;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A file or folder named by the environment; tests/run sets them all.
+pub fn named(variable: &str) -> PathBuf {
+    std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| panic!("{variable} must name a file; tests/run sets it"))
+}
+
+/// Looks again until there is something, for as long as a person would be patient.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(45), "never came: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

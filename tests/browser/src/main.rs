@@ -1,0 +1,83 @@
+//! Pictures of every page into a folder: light, dark and on a phone. `cargo run --manifest-path tests/browser/Cargo.toml -- docs/screenshots`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use probemesh_browser::driver::{Driver, Window};
+use probemesh_browser::hub::{Hub, PASSWORD};
+use probemesh_browser::target::Target;
+use probemesh_browser::until;
+use serde_json::{Value, json};
+
+/// How long the services are watched before the pictures, so that there is something on them.
+const WATCHED: Duration = Duration::from_secs(75);
+
+fn main() {
+    let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "docs/screenshots".to_owned()));
+    std::fs::create_dir_all(&folder).expect("the folder is made");
+    let (driver, well, slow, ill) = (Driver::start(), Target::start(), Target::start(), Target::start());
+    slow.set_delay_ms(180);
+    let hub = Hub::start(&services(&well, &slow, &ill));
+    std::thread::sleep(WATCHED);
+    ill.set_broken(true);
+    let incident = until("an incident", || {
+        let found = hub.call("GET", "/api/v1/incidents", None);
+        found["results"][0]["id"].as_str().map(str::to_owned)
+    });
+    std::thread::sleep(Duration::from_secs(8));
+    let payments = 1;
+    let pages = [
+        ("overview", "/".to_owned()),
+        ("service", format!("/services/{payments}?range=1h")),
+        ("incidents", "/incidents".to_owned()),
+        ("incident", format!("/incidents/{incident}")),
+        ("edit", format!("/services/{payments}/edit")),
+        ("import", "/services/import".to_owned()),
+        ("delete", format!("/services/{payments}/delete")),
+        ("not-found", "/no/such/page".to_owned()),
+    ];
+    for (kind, window) in [("light", Window::DESK), ("dark", Window::DARK), ("phone", Window::PHONE)] {
+        let page = driver.open(window);
+        page.go(&format!("{}/login", hub.address()));
+        page.picture(&folder.join(format!("login-{kind}.png")));
+        page.log_in(&hub.address(), PASSWORD);
+        page.sees("Payments");
+        for (name, path) in &pages {
+            page.go(&format!("{}{path}", hub.address()));
+            // A page draws itself anew once when it begins to listen.
+            std::thread::sleep(Duration::from_millis(600));
+            page.picture(&folder.join(format!("{name}-{kind}.png")));
+        }
+        if kind == "light" {
+            page.go(&hub.address());
+            page.click("button[value=fa]");
+            std::thread::sleep(Duration::from_millis(900));
+            page.picture(&folder.join("overview-persian.png"));
+        }
+    }
+    println!("pictures are in {}", folder.display());
+}
+
+fn services(well: &Target, slow: &Target, ill: &Target) -> Value {
+    let service = |name: &str, target: &Target, group: &str, tags: &[&str]| {
+        let path = format!("/{}", name.to_lowercase().replace(' ', "-"));
+        json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "tags": tags, "interval_s": 1,
+            "expect": {"status": 200, "json": [{"path": "$.status", "equals": "ok"}]}})
+    };
+    let mut slowly = service("Reports", slow, "Back office", &["batch"]);
+    slowly["degraded_after_ms"] = json!(150);
+    let mut paused = service("Old API", well, "Shop", &["legacy"]);
+    paused["enabled"] = json!(false);
+    json!([
+        service("Payments", ill, "Shop", &["money", "critical"]),
+        service("Cart", well, "Shop", &["critical"]),
+        service("Search", well, "Shop", &[]),
+        paused,
+        service("Login", well, "Accounts", &["critical"]),
+        service("Profile", well, "Accounts", &[]),
+        service("سرویس پیامک", well, "Accounts", &["sms"]),
+        service("Invoices", well, "Back office", &["money"]),
+        slowly,
+        {"name": "The hub itself", "base_url": "self", "health_path": "/healthz", "interval_s": 5, "group": "Back office"}
+    ])
+}
