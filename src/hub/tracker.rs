@@ -7,16 +7,18 @@ use ractor::{Actor, ActorRef};
 use tokio::sync::{broadcast, mpsc};
 use tracing::info;
 
+use crate::alert::sources::incidents::key_of;
 use crate::api::events::Event;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::records::Records;
 use crate::hub::tree::Tree;
+use crate::maintenance::windows::Windows;
 use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
 use crate::tracker::desk::Tracker;
 use crate::tracker::notify::Note;
 use crate::tracker::opener::{Opener, OpenerArgs};
-use crate::tracker::rounds::Rounds;
+use crate::tracker::rounds::{Explained, Rounds};
 
 /// The running tracker.
 pub struct Tracking {
@@ -29,6 +31,7 @@ pub struct Tracking {
 pub async fn start(
     records: &Records,
     config: &Config,
+    windows: &Arc<Windows>,
     events: &broadcast::Sender<Arc<Event>>,
     tree: &Tree,
     clock: &Clock,
@@ -44,12 +47,17 @@ pub async fn start(
         notes,
         clock: clock.clone(),
     });
+    let (causes, covering, dated) = (records.alerts.clone(), windows.clone(), clock.clone());
+    let explained: Explained = Arc::new(move |incident, service| {
+        causes.causes.consequence_of(&key_of(incident)).is_some() || covering.covers(service, dated.now()).is_some()
+    });
     let opener = OpenerArgs {
         rounds: Arc::new(Rounds {
             tracker: tracker.clone(),
             settings: config.tracker.clone(),
             membership: tree.membership.clone(),
             region: tree.region.clone(),
+            explained,
             clock: clock.clone(),
             seen: std::sync::Mutex::default(),
         }),

@@ -72,10 +72,15 @@ pub struct Rounds {
     pub membership: Arc<Membership>,
     /// Of the hub's own process, once it runs.
     pub region: Arc<Mutex<Option<RegionView>>>,
+    /// Whether an incident needs no issue of its own now.
+    pub explained: Explained,
     pub clock: Clock,
     /// Since when nodes are seen to be silent or blind that do not say since when.
     pub seen: Mutex<BTreeMap<(NodeName, &'static str), Timestamp>>,
 }
+
+/// Whether an incident follows from another, which has the issue, or is of a service in maintenance.
+pub type Explained = Arc<dyn Fn(&IncidentId, ServiceId) -> bool + Send + Sync>;
 
 /// Something that was seen and asks for an issue.
 struct Cause {
@@ -110,6 +115,7 @@ impl Rounds {
         for brief in self.tracker.incidents.brief(&recent).into_iter().filter(|brief| brief.severity >= least) {
             let key = format!("incident/{}", brief.id);
             match self.tracker.issues.told(&key) {
+                None if (self.explained)(&brief.id, brief.service) => {}
                 None if brief.closed_at.unwrap_or(now).since(brief.opened_at) >= self.settings.open_after => {
                     self.open_incident(&brief, &key, looked).await?;
                 }
