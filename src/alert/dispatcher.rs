@@ -62,18 +62,14 @@ impl Actor for Dispatcher {
             let mut rounds = tokio::task::JoinSet::new();
             rounds.spawn(rounds_of(args));
             let ended = rounds.join_next().await;
-            let cause = ended.and_then(Result::err).map_or_else(|| "rounds ended".to_owned(), |broken| format!("a round broke off: {broken}"));
+            let cause =
+                ended.and_then(Result::err).map_or_else(|| "rounds ended".to_owned(), |broken| format!("a round broke off: {broken}"));
             let _ = myself.cast(DispatcherMsg::Broken(cause));
         });
         Ok(DispatcherState { _rounds: rounds })
     }
 
-    async fn handle(
-        &self,
-        _: ActorRef<DispatcherMsg>,
-        message: DispatcherMsg,
-        _: &mut DispatcherState,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<DispatcherMsg>, message: DispatcherMsg, _: &mut DispatcherState) -> Result<(), ActorProcessingErr> {
         match message {
             DispatcherMsg::Broken(cause) => Err(cause.into()),
         }

@@ -260,7 +260,11 @@ pub async fn delete(admin: Admin, query: Query, state: &State<ApiState>, id: &st
     let channel = find(state, id)?;
     let rules: Vec<String> = state.alerts.rules.using(channel.id).iter().map(|stored| stored.rule.name.to_string()).collect();
     if !rules.is_empty() && !force {
-        let detail = format!("channel {} is used by these alert rules: {}; with ?force=true they tell it nothing any more", channel.id, rules.join(", "));
+        let detail = format!(
+            "channel {} is used by these alert rules: {}; with ?force=true they tell it nothing any more",
+            channel.id,
+            rules.join(", ")
+        );
         return Err(ApiError::new(Status::Conflict, detail));
     }
     state.channels.delete(channel.id, &admin.0.author()).await?;

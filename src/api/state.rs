@@ -10,9 +10,9 @@ use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
+use crate::alert::channel::sender::Sender;
 use crate::alert::exit::Exits;
 use crate::alert::inbox::Inbox;
-use crate::alert::channel::sender::Sender;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;

@@ -98,7 +98,10 @@ fn shown(drill: &Value) -> String {
         return out;
     }
     let longest = deliveries.iter().map(|delivery| text(&delivery["channel"]).chars().count()).max().unwrap_or(0).max(7);
-    out.push_str(&format!("\n  {:<longest$}  {:<12}  {:>10}  {:>13}  {:>10}\n", "channel", "telling", "planned", "first attempt", "delivered"));
+    out.push_str(&format!(
+        "\n  {:<longest$}  {:<12}  {:>10}  {:>13}  {:>10}\n",
+        "channel", "telling", "planned", "first attempt", "delivered"
+    ));
     for delivery in deliveries {
         let ms = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms"));
         let (channel, telling) = (text(&delivery["channel"]), text(&delivery["telling"]));

@@ -56,7 +56,15 @@ mod tests {
 
     #[test]
     fn names_of_nobody_and_loops_are_told_with_the_way_round() {
-        let lines = [("a", &["b"][..]), ("b", &["c", "d"]), ("c", &["a"]), ("d", &[]), ("e", &["e"]), ("f", &["databse", "d", "d"]), ("database", &[])];
+        let lines = [
+            ("a", &["b"][..]),
+            ("b", &["c", "d"]),
+            ("c", &["a"]),
+            ("d", &[]),
+            ("e", &["e"]),
+            ("f", &["databse", "d", "d"]),
+            ("database", &[]),
+        ];
         let all: Dependencies =
             lines.iter().map(|(name, names)| ((*name).to_owned(), names.iter().map(|name| (*name).to_owned()).collect())).collect();
         let table: [(&str, &[&str]); 5] = [

@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings,
-    LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
+    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings,
+    HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
 

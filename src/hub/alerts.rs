@@ -71,14 +71,17 @@ pub async fn start(config: &Config, records: &Records, parts: Parts) -> anyhow::
         public_url: config.api.public_url.clone(),
         clock: clock.clone(),
     };
-    let dispatcher = DispatcherArgs {
-        desk,
-        moves: Arc::new(AsyncMutex::new(moves)),
-        nudge: inbox.nudge,
-        status: status.dispatcher.clone(),
+    let dispatcher =
+        DispatcherArgs { desk, moves: Arc::new(AsyncMutex::new(moves)), nudge: inbox.nudge, status: status.dispatcher.clone() };
+    let lane = LaneArgs {
+        alerts: records.alerts.clone(),
+        exits,
+        settings: config.alerts.clone(),
+        events,
+        metrics,
+        clock: clock.clone(),
+        gate: status.gate,
     };
-    let lane =
-        LaneArgs { alerts: records.alerts.clone(), exits, settings: config.alerts.clone(), events, metrics, clock: clock.clone(), gate: status.gate };
     let deliverer = DelivererArgs { lane, restart: config.region.restart.clone(), status: status.lanes.clone() };
     let args = KeeperArgs {
         name: "alerts",

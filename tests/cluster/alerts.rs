@@ -191,7 +191,11 @@ async fn killed_while_it_sends_no_incident_is_untold_and_what_may_come_twice_is_
     assert_eq!(distinct.len(), 2 * incidents.len(), "each telling has one key");
     assert!(of_channel("hook").all(|delivery| delivery["possible_duplicates"] == 0 && delivery["state"] == "delivered"));
     assert_eq!(delivered, 2 * incidents.len());
-    assert!(plain.len() >= delivered && plain.len() - delivered <= counted as usize, "{} came of {delivered}, {counted} counted", plain.len());
+    assert!(
+        plain.len() >= delivered && plain.len() - delivered <= counted as usize,
+        "{} came of {delivered}, {counted} counted",
+        plain.len()
+    );
     assert!(keyed.len() - distinct.len() + counted as usize >= KILLS / 2, "the kills missed what they were aimed at");
     world.end();
 }
@@ -220,7 +224,11 @@ async fn a_mail_server_that_hangs_delays_neither_other_channels_nor_any_check() 
     let healthy: Vec<Value> =
         (0..100).map(|index| json!({"name": format!("load {index}"), "base_url": target.url(), "interval_s": 1, "retries": 0})).collect();
     std::fs::write(folder.path().join("services.json"), json!(healthy).to_string()).unwrap();
-    std::fs::write(folder.path().join("Rocket.toml"), "[api]\nrequests_per_minute = 100000\n[alerts]\nsend_timeout_s = 60\nattempt_timeout_s = 90\n").unwrap();
+    std::fs::write(
+        folder.path().join("Rocket.toml"),
+        "[api]\nrequests_per_minute = 100000\n[alerts]\nsend_timeout_s = 60\nattempt_timeout_s = 90\n",
+    )
+    .unwrap();
     let mut hub = Binary::start(folder.path(), port).await;
     let mail = json!({"name": "mail", "kind": "email", "save_anyway": true,
         "config": {"host": "127.0.0.1", "port": hanging, "security": "none", "from": "a@example.com", "to": ["b@example.com"]}});
@@ -234,7 +242,8 @@ async fn a_mail_server_that_hangs_delays_neither_other_channels_nor_any_check() 
     let (status, rule) = hub.ask("PATCH", "api/v1/alerts/rules/1/", Some(json!({"channels": ["mail", "hook"]}))).await;
     assert_eq!(status, 200, "{rule}");
     for index in 0..20 {
-        let broken = json!({"name": format!("broken {index}"), "base_url": target.url(), "health_path": "/fail", "interval_s": 1, "retries": 0});
+        let broken =
+            json!({"name": format!("broken {index}"), "base_url": target.url(), "health_path": "/fail", "interval_s": 1, "retries": 0});
         let (status, made) = hub.ask("POST", "api/monitor/services/", Some(broken)).await;
         assert_eq!(status, 201, "{made}");
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -253,10 +262,13 @@ async fn a_mail_server_that_hangs_delays_neither_other_channels_nor_any_check() 
     let slowest = took.iter().max().unwrap();
     let after = lag_p99_ms(&mut hub).await;
     let waiting = hub.get("api/v1/alerts/deliveries/?channel=mail&page_size=500").await;
-    println!("20 alerts, the slowest {slowest:?}, while the mail server hung; 99 % of checks began within {before:.1} ms before and {after:.1} ms after");
+    println!(
+        "20 alerts, the slowest {slowest:?}, while the mail server hung; 99 % of checks began within {before:.1} ms before and {after:.1} ms after"
+    );
     assert!(*slowest < Duration::from_secs(1), "{took:?}");
     assert!(after <= before * 2.0 + 50.0, "the schedule lags: {before} ms before, {after} ms after");
-    let states: BTreeSet<&str> = waiting["results"].as_array().unwrap().iter().map(|delivery| delivery["state"].as_str().unwrap()).collect();
+    let states: BTreeSet<&str> =
+        waiting["results"].as_array().unwrap().iter().map(|delivery| delivery["state"].as_str().unwrap()).collect();
     assert_eq!((waiting["count"].as_u64(), states.contains("delivered")), (Some(20), false), "{states:?}");
     let (status, _, console) = hub.end();
     assert!(status.success(), "{console}");

@@ -22,7 +22,8 @@ async fn a_rule_is_made_read_changed_and_ended_by_operators() {
     let operator = world.token("operator").await;
     let token = Some(operator.as_str());
     let shop = world.service(&operator, service("shop", &[])).await;
-    let made = world.post(RULES, token, json!({"name": "on call", "channels": ["mail"], "services": ["shop"], "repeat_s": 600})).await.expect(201);
+    let made =
+        world.post(RULES, token, json!({"name": "on call", "channels": ["mail"], "services": ["shop"], "repeat_s": 600})).await.expect(201);
     assert_eq!((&made["services"], &made["channels"], &made["kinds"]), (&json!([shop]), &json!([1]), &json!(["incident"])), "{made}");
     assert_eq!((&made["channel_names"], &made["service_names"]), (&json!(["mail"]), &json!(["shop"])));
     let path = format!("{RULES}{}/", made["id"]);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
-use probemesh::alert::inbox::Inbox;
 use probemesh::alert::channel::sender::Sender;
+use probemesh::alert::inbox::Inbox;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;

@@ -112,7 +112,10 @@ fn a_cause_is_told_once_and_so_is_its_end() {
     course.check(&[("12:00:00", &["raised 0: 1"]), ("12:00:01", &[]), ("13:00:00", &[])]);
     course.clear("13:05:00");
     course.check(&[("13:05:01", &["recovered 0: 1"]), ("13:05:02", &[])]);
-    assert!(plan(&course.rule, &course.held, &course.progress, true, Situation { now: at("14:00:00"), not_before: Timestamp(0), muted: false }).done);
+    assert!(
+        plan(&course.rule, &course.held, &course.progress, true, Situation { now: at("14:00:00"), not_before: Timestamp(0), muted: false })
+            .done
+    );
 }
 
 #[test]

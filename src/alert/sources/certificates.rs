@@ -28,7 +28,11 @@ pub fn look(states: &[ServiceState], held: &AllHeld, days: Option<u32>, now: Tim
         for (key, certificate) in &shown {
             if days.is_some_and(|days| now >= certificate.not_after.minus(DAY * days)) {
                 let since = held.get(key).map_or(now, |held| held.cause.since);
-                seen.push(Seen::Holds { cause: cause(key, state, certificate, since, now), not_after: Some(certificate.not_after), size: None });
+                seen.push(Seen::Holds {
+                    cause: cause(key, state, certificate, since, now),
+                    not_after: Some(certificate.not_after),
+                    size: None,
+                });
             }
         }
         // Another one is shown instead: the old one is over. Nothing shown says nothing.

@@ -54,15 +54,7 @@ pub fn look(
     seen
 }
 
-fn cause(
-    key: String,
-    node: &NodeName,
-    region: &RegionName,
-    turn: &str,
-    reason: Option<String>,
-    since: Timestamp,
-    alone: bool,
-) -> Cause {
+fn cause(key: String, node: &NodeName, region: &RegionName, turn: &str, reason: Option<String>, since: Timestamp, alone: bool) -> Cause {
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     let region_left = if alone { format!("; region {region} has none left that sees") } else { String::new() };
     let next_step = match turn {

@@ -19,8 +19,8 @@ use crate::model::alert::CauseMove;
 use crate::model::held::{Delivery, Held};
 use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
-use crate::store::audit::Change;
 use crate::store::alerts::deliveries::DeliveryFilter;
+use crate::store::audit::Change;
 
 /// Deliveries of one drill that are shown.
 const MOST_SHOWN: usize = 500;
@@ -95,8 +95,8 @@ pub async fn start(operator: Operator, state: &State<ApiState>, body: JsonBody) 
     };
     let found = found.ok_or_else(|| ApiError::invalid_field("service", format!("there is no service {service}")))?;
     let now = state.clock.now();
-    let drill = rehearse(&state.board, found.id, region.as_deref(), now)
-        .map_err(|refusal| ApiError::new(Status::Conflict, refusal.to_string()))?;
+    let drill =
+        rehearse(&state.board, found.id, region.as_deref(), now).map_err(|refusal| ApiError::new(Status::Conflict, refusal.to_string()))?;
     let author = operator.0.author();
     let subject = format!("service:{}", found.id);
     state.audit.record(&Change { who: author.who, address: author.address, action: "alert.drill", subject, fields: Vec::new() }).await?;

@@ -217,9 +217,9 @@ fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredRule>) -> Resu
     let names = Names {
         service: &|value| match value.as_str() {
             Some(name) => state.services.find_by_name(name.trim()).map(|service| service.id),
-            None => number(value).map(ServiceId).filter(|id| {
-                state.services.get(*id).is_some() || kept.is_some_and(|kept| kept.rule.scope.services.contains(id))
-            }),
+            None => number(value)
+                .map(ServiceId)
+                .filter(|id| state.services.get(*id).is_some() || kept.is_some_and(|kept| kept.rule.scope.services.contains(id))),
         },
         channel: &|value| match value.as_str() {
             Some(name) => exits.iter().find(|exit| exit.name == name.trim()).map(|exit| exit.id),

@@ -51,7 +51,8 @@ struct Figures {
 
 impl Causes {
     pub async fn open(database: Arc<Database>) -> Result<Causes, StoreError> {
-        let text = "SELECT record::id(id) AS key, kind, severity, drill, service, since, cleared_at, consequence_of, settled FROM alert_cause";
+        let text =
+            "SELECT record::id(id) AS key, kind, severity, drill, service, since, cleared_at, consequence_of, settled FROM alert_cause";
         let mut answer = database.query(text, Vec::new()).await?;
         let mut known = Known::default();
         for row in rows(&mut answer, 0)? {

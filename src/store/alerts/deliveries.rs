@@ -145,8 +145,7 @@ impl Deliveries {
     /// What a channel has to do at an instant. The order is that of planning; one that waits holds up those of its own cause alone.
     pub fn next(&self, channel: ChannelId, now: Timestamp) -> Next {
         let known = self.known.read().expect("no holder panics");
-        let open: Vec<&Figures> =
-            known.open.get(&channel).into_iter().flatten().filter_map(|seq| known.all.get(seq)).collect();
+        let open: Vec<&Figures> = known.open.get(&channel).into_iter().flatten().filter_map(|seq| known.all.get(seq)).collect();
         let mut held_up: HashSet<&str> = HashSet::new();
         let mut later: Option<Timestamp> = None;
         for (index, figures) in open.iter().enumerate() {
@@ -211,15 +210,13 @@ impl Deliveries {
 
     /// It is tried again at an instant.
     pub async fn failed(&self, figures: &Figures, reason: &str, next_at: Timestamp) -> Result<(), StoreError> {
-        let outcome =
-            Outcome { state: DeliveryState::Waiting, next_at: Some(next_at), done_at: None, error: Some(reason), answer: None };
+        let outcome = Outcome { state: DeliveryState::Waiting, next_at: Some(next_at), done_at: None, error: Some(reason), answer: None };
         self.outcome(figures, outcome).await
     }
 
     /// It was tried, and nobody knows whether it got through; it is tried again at an instant.
     pub async fn again(&self, figures: &Figures, has_key: bool, next_at: Option<Timestamp>, reason: &str) -> Result<(), StoreError> {
-        let figures =
-            Figures { possible_duplicates: figures.possible_duplicates + u32::from(!has_key), ..figures.clone() };
+        let figures = Figures { possible_duplicates: figures.possible_duplicates + u32::from(!has_key), ..figures.clone() };
         let state = if next_at.is_some() { DeliveryState::Waiting } else { DeliveryState::Pending };
         self.outcome(&figures, Outcome { state, next_at, done_at: None, error: Some(reason), answer: None }).await
     }
