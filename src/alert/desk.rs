@@ -258,7 +258,8 @@ impl Desk {
     /// Plans all that is held, and writes what came of it.
     async fn tell(&mut self, now: Timestamp) -> Result<Round, StoreError> {
         let rules: Vec<Arc<Rule>> = self.args.alerts.rules.list().iter().map(|stored| stored.rule.clone()).collect();
-        let names: BTreeMap<ChannelId, String> = self.args.exits.list().into_iter().map(|exit| (exit.id, exit.name)).collect();
+        let names: BTreeMap<ChannelId, String> =
+            self.args.exits.list().into_iter().filter(|exit| exit.enabled).map(|exit| (exit.id, exit.name)).collect();
         let mut round = Round::default();
         let mut commits = Vec::new();
         let mut seq = self.seq;
@@ -278,17 +279,20 @@ impl Desk {
                 let planned = plan(rule, held, &progress, wanted, situation);
                 done &= planned.done;
                 round.next = round.next.into_iter().chain(planned.next).min();
+                if planned.progress != Progress::default() {
+                    next.progress.insert(rule.id, planned.progress);
+                }
                 for due in planned.due {
-                    for channel in due.channels.iter().copied().filter(|channel| names.contains_key(channel)) {
+                    let mine = |channel: &ChannelId| {
+                        names.contains_key(channel) && !told_by_another(&rules, &next, rule.id, due.telling, *channel)
+                    };
+                    for channel in due.channels.iter().copied().filter(mine) {
                         seq = now.0.max(seq + 1);
                         let id = delivery_id(rule.id, due.telling.name(), due.number, channel, &held.cause.key);
                         let message = message(&self.words(rule), held, due.telling, &id, self.named(held, due.telling));
                         let channel_name = names.get(&channel).cloned().unwrap_or_default();
                         deliveries.push(made(id, seq, rule.id, held, channel, channel_name, now, message));
                     }
-                }
-                if planned.progress != Progress::default() {
-                    next.progress.insert(rule.id, planned.progress);
                 }
             }
             round.planned += deliveries.len();
@@ -381,6 +385,25 @@ impl Kin {
     fn name(&self, service: ServiceId) -> Option<String> {
         self.facts.get(&service).map(|facts| facts.name.clone())
     }
+}
+
+/// Whether another rule was the first to tell a channel of a cause and tells it this, too: nobody is told the same twice.
+fn told_by_another(rules: &[Arc<Rule>], held: &Held, mine: RuleId, telling: Telling, channel: ChannelId) -> bool {
+    let told_at = |rule: RuleId| held.progress.get(&rule).and_then(|progress| progress.raised_at);
+    rules.iter().filter(|other| other.enabled && other.id != mine).any(|other| {
+        let first = held.progress.get(&other.id).is_some_and(|progress| {
+            progress.raised_at.is_some() && progress.channels.contains(&channel) && (progress.raised_at, other.id) < (told_at(mine), mine)
+        });
+        first
+            && match telling {
+                Telling::Raised => true,
+                Telling::Repeated => other.repeat.is_some(),
+                Telling::Acknowledged => other.tell_acknowledged,
+                Telling::Recovered => other.tell_recovered,
+                // That nobody has taken it on yet is news to who was told before.
+                Telling::Escalated | Telling::Test => false,
+            }
+    })
 }
 
 /// Whether a cause may be the consequence of another service's failure.

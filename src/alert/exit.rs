@@ -14,7 +14,7 @@ use crate::store::channels::Channels;
 pub struct Exit {
     pub id: ChannelId,
     pub name: String,
-    /// What is for a channel that is switched off waits.
+    /// One that is switched off is told nothing; what was on its way to it waits.
     pub enabled: bool,
     /// Whether the far side drops a message that it has had by its key.
     pub has_key: bool,

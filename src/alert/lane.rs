@@ -158,7 +158,12 @@ impl Lane {
                 continue;
             };
             if !exit.enabled {
-                return Ok(None);
+                let until = figures.planned_at.plus(self.args.settings.give_up);
+                if until > now {
+                    return Ok(Some(until));
+                }
+                self.dead(&figures, "the channel was switched off", &exit.name).await?;
+                continue;
             }
             if let Some(until) = self.paused_until.filter(|until| *until > now).or_else(|| self.rate_allows(&exit)) {
                 return Ok(Some(until));

@@ -86,7 +86,8 @@ impl RuleDocument {
         serde_json::from_value(value.clone()).map_err(|error| vec![Mistake::new("", error.to_string())])
     }
 
-    /// The rule that is planned by, or all that is wrong. Names of services and channels in the document become numbers.
+    /// The rule that is planned by, or all that is wrong. Names of services and channels in the document become numbers, and what
+    /// was left out its default: what is shown of it can be sent back and changes nothing.
     pub fn check(&mut self, id: RuleId, since: Timestamp, names: &Names) -> Result<Rule, Vec<Mistake>> {
         let mut wrong = Vec::new();
         let name = self.name.as_deref().unwrap_or_default().trim().to_owned();
@@ -128,7 +129,26 @@ impl RuleDocument {
             tell_acknowledged: self.tell_acknowledged.unwrap_or(false),
             since,
         };
-        if wrong.is_empty() { Ok(rule) } else { Err(wrong) }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        self.settle(&rule);
+        Ok(rule)
+    }
+
+    fn settle(&mut self, rule: &Rule) {
+        self.enabled = Some(rule.enabled);
+        self.kinds = Some(rule.kinds.iter().map(|kind| kind.name().to_owned()).collect());
+        self.min_severity = Some(rule.least.name().to_owned());
+        self.certificate_days = Some(rule.certificate_days.clone());
+        self.for_s = Some(rule.after.as_secs_f64());
+        self.tell_recovered = Some(rule.tell_recovered);
+        self.tell_acknowledged = Some(rule.tell_acknowledged);
+        if let (Some(document), Some(quiet)) = (&mut self.quiet, &rule.quiet) {
+            document.timezone = Some(quiet.zone.name().to_owned());
+            document.days = Some(quiet.days.iter().map(|day| DAYS[day.num_days_from_monday() as usize].to_owned()).collect());
+            document.critical_passes = Some(quiet.critical_passes);
+        }
     }
 
     fn check_kinds(&self, wrong: &mut Vec<Mistake>) -> BTreeSet<CauseKind> {

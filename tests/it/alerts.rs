@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use probemesh::hub::membership::Arrival;
 use probemesh::model::alert::{CauseMove, Telling};
+use probemesh::model::check::{Certificate, CheckResult};
+use probemesh::model::finding::{Finding, FindingId, Shape, Signal};
 use probemesh::model::id::ServiceId;
 use probemesh::model::incident::Incident;
 use serde_json::json;
@@ -74,6 +77,26 @@ async fn a_rule_is_about_the_services_and_kinds_it_names() {
         told.sort();
         assert_eq!(told, keys, "{channel}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_the_same_twice_because_two_rules_say_so() {
+    let mut world = World::new(&["mail", "chat"]).await;
+    let shop = world.service(json!({"name": "shop"})).await;
+    world.rule(json!({"name": "first", "channels": ["mail"]})).await;
+    world.rule(json!({"name": "second", "channels": ["mail", "chat"], "repeat_s": 60})).await;
+    world.deliver();
+    let raised = world.raised("incident-a", shop);
+    world.round(vec![raised]).await;
+    world.pass(61).await;
+    let cleared = world.cleared("incident-a");
+    world.round(vec![cleared]).await;
+    let told = ["raised incident-a broke", "repeated incident-a broke", "recovered incident-a broke"];
+    assert_eq!(world.told("chat", 3).await, told);
+    // The first rule repeats nothing, so the second does.
+    assert_eq!(world.told("mail", 3).await, told);
+    let rules: Vec<String> = world.recorder.taken("mail").into_iter().map(|message| message.rule).collect();
+    assert_eq!(rules, ["first", "second", "first"]);
 }
 
 /// The parent, and its children's numbers.
@@ -437,4 +460,139 @@ async fn acknowledging_stops_repeats_and_steps_across_a_restart() {
     let last = world.recorder.taken("mail").pop().unwrap();
     assert_eq!((last.telling, last.acknowledged_by.as_deref()), (Telling::Acknowledged, Some("ada: on it")));
     assert!(world.recorder.taken("boss").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_degraded_service_is_told_where_a_rule_asks_and_an_incident_takes_its_place() {
+    let mut world = World::new(&["mail", "other"]).await;
+    let shop = world.service(json!({"name": "shop", "degraded_after_ms": 100})).await;
+    world.rule(json!({"name": "slow", "channels": ["mail"], "kinds": ["degraded"]})).await;
+    world.rule(json!({"name": "down", "channels": ["other"]})).await;
+    world.deliver();
+    world.show_services();
+    world.check(shop, 1, |result| result.latency = Duration::from_millis(250));
+    world.pass(6).await;
+    world.told("mail", 1).await;
+    let first = world.recorder.taken("mail").remove(0);
+    assert_eq!((first.telling, first.service.as_deref(), first.regions.len()), (Telling::Raised, Some("shop"), 1));
+    // Looked at again and again, across a restart, it is the same.
+    world.restart_desk();
+    world.pass(12).await;
+    world.check(shop, 2, |_| ());
+    world.pass(6).await;
+    assert_eq!(world.told("mail", 2).await.len(), 2);
+    assert_eq!(world.recorder.taken("mail")[1].telling, Telling::Recovered);
+    // Slow again it is another cause; while an incident is open there is none beside it.
+    world.check(shop, 3, |result| result.latency = Duration::from_millis(250));
+    world.pass(6).await;
+    world.told("mail", 3).await;
+    let raised = world.raised("incident-a", shop);
+    world.round(vec![raised]).await;
+    world.pass(6).await;
+    assert_eq!(world.told("mail", 4).await.len(), 4);
+    let causes: Vec<String> = world.recorder.taken("mail").into_iter().map(|message| message.cause).collect();
+    assert!(causes[0] == causes[1] && causes[2] == causes[3] && causes[0] != causes[2], "{causes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_ends_soon_is_told_at_each_number_of_days_and_when_it_is_renewed() {
+    let mut world = World::new(&["mail"]).await;
+    let shop = world.service(json!({"name": "shop"})).await;
+    world.rule(json!({"name": "certificates", "channels": ["mail"], "kinds": ["certificate"], "certificate_days": [14, 3]})).await;
+    world.deliver();
+    world.show_services();
+    let now = world.clock.now();
+    let shown = |fingerprint: &str, days: u64| {
+        let not_after = now.plus(Duration::from_secs(days * 86_400));
+        let names = ("CN=shop.example".to_owned(), "CN=Some CA".to_owned());
+        let certificate =
+            Certificate { subject: names.0, issuer: names.1, not_before: now, not_after, fingerprint: fingerprint.repeat(8) };
+        move |result: &mut CheckResult| result.certificate = Some(std::sync::Arc::new(certificate))
+    };
+    world.check(shop, 1, shown("aaaaaaaa", 20));
+    world.pass(6).await;
+    assert!(world.recorder.taken("mail").is_empty());
+    for (day, expected) in [(7u64, 1), (8, 1), (18, 2), (19, 2)] {
+        let target = now.plus(Duration::from_secs(day * 86_400));
+        world.clock.advance(target.since(world.clock.now())).await;
+        world.pass(6).await;
+        world.told("mail", expected).await;
+        assert_eq!(world.recorder.taken("mail").len(), expected, "after {day} days");
+    }
+    world.check(shop, 2, shown("bbbbbbbb", 400));
+    world.pass(6).await;
+    let told = world.told("mail", 3).await;
+    assert!(told[0].starts_with("raised certificate CN=shop.example ends in 12 days, on 2026-12-12"), "{told:?}");
+    assert!(told[1].starts_with("repeated certificate CN=shop.example ends in ") && told[2].starts_with("recovered"), "{told:?}");
+    let severities: Vec<&str> = world.recorder.taken("mail").iter().map(|message| message.severity.name()).collect();
+    assert_eq!(severities, ["warning", "critical", "critical"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_lost_is_told_and_one_that_is_back_at_once_is_not() {
+    let mut world = World::new(&["mail"]).await;
+    world.rule(json!({"name": "nodes", "channels": ["mail"], "kinds": ["node"]})).await;
+    world.deliver();
+    let arrival = || Arrival {
+        node: "eu-1".into(),
+        region: "eu".into(),
+        local: false,
+        address: None,
+        build: None,
+        boot: None,
+        clock_offset_us: None,
+    };
+    let seat = world.membership.join(arrival());
+    world.pass(6).await;
+    world.membership.leave(&"eu-1".into(), seat.session, "silent for 8 s");
+    world.pass(10).await;
+    let seat = world.membership.join(arrival());
+    world.pass(20).await;
+    assert!(world.recorder.taken("mail").is_empty());
+    world.membership.leave(&"eu-1".into(), seat.session, "silent for 8 s");
+    world.pass(30).await;
+    let told = world.told("mail", 1).await;
+    assert_eq!(told, ["raised node eu-1 is lost: silent for 8 s; region eu has none left that sees"]);
+    assert_eq!(world.recorder.taken("mail")[0].severity.name(), "critical");
+    world.membership.join(arrival());
+    world.pass(6).await;
+    world.told("mail", 2).await;
+    assert_eq!(world.recorder.taken("mail")[1].telling, Telling::Recovered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finding_is_told_when_it_is_large_enough_and_its_end_too() {
+    let mut world = World::new(&["mail"]).await;
+    let shop = world.service(json!({"name": "shop"})).await;
+    world.rule(json!({"name": "findings", "channels": ["mail"], "kinds": ["finding"], "min_size": 3.0})).await;
+    world.deliver();
+    let found = |id: &str, observed: f64| Finding {
+        id: FindingId(id.into()),
+        service: shop,
+        name: "shop".into(),
+        region: None,
+        regions: vec!["eu".into()],
+        signal: Signal::Latency,
+        shape: Shape::LevelUp,
+        since: world.clock.now(),
+        last: world.clock.now(),
+        ended: None,
+        observed,
+        expected: Some(10_000.0),
+        score: 0.9,
+        confidence: 0.9,
+        samples: 5,
+        learning: None,
+        summary: format!("{id} is slow"),
+        evidence: Vec::new(),
+        feedback: None,
+    };
+    let (large, small) = (found("large", 50_000.0), found("small", 20_000.0));
+    world.findings.save(&[large.clone(), small]).await.unwrap();
+    world.pass(6).await;
+    assert_eq!(world.told("mail", 1).await, ["raised large is slow"]);
+    let ended = Some(world.clock.now());
+    world.findings.save(&[Finding { ended, ..large }]).await.unwrap();
+    world.pass(6).await;
+    assert_eq!(world.told("mail", 2).await, ["raised large is slow", "recovered large is slow"]);
 }

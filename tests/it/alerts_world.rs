@@ -18,9 +18,11 @@ use probemesh::config::sections::AlertSettings;
 use probemesh::config::service::ServiceDocument;
 use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::model::alert::{Cause, CauseKind, CauseMove, DeliveryFailure, Message, Receipt};
+use probemesh::model::check::CheckResult;
 use probemesh::model::id::{ChannelId, ServiceId};
 use probemesh::model::incident::{Incident, IncidentId, Severity};
 use probemesh::model::rule::RuleId;
+use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::alerts::Alerts;
@@ -34,7 +36,7 @@ use probemesh::supervise::Task;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use crate::api_world::{at, author, store_settings};
+use crate::api_world::{at, author, good, store_settings};
 
 /// What a channel of the test does with what it is given.
 #[derive(Clone, Debug, Default)]
@@ -164,6 +166,9 @@ pub struct World {
     pub services: Arc<Services>,
     pub recorder: Arc<Recorder>,
     pub metrics: Arc<Metrics>,
+    pub board: Arc<Board>,
+    pub membership: Arc<Membership>,
+    pub findings: Arc<Findings>,
     pub desk: Desk,
     pub asked: Arc<Mutex<Vec<ServiceId>>>,
     pub in_maintenance: Arc<Mutex<Vec<ServiceId>>>,
@@ -203,6 +208,7 @@ impl World {
         let nobody = Hooks { silence: Box::new(|_, _| {}), node: Box::new(|_| {}), last_round: Box::new(|_, _| None) };
         let membership = Arc::new(Membership::new(clock.clone(), nobody));
         let recorder = Recorder::new(channels);
+        let board = Arc::new(Board::default());
         let (asked, in_maintenance): (Arc<Mutex<Vec<ServiceId>>>, Arc<Mutex<Vec<ServiceId>>>) = Default::default();
         let (noted, kept) = (asked.clone(), in_maintenance.clone());
         let args = DeskArgs {
@@ -210,7 +216,12 @@ impl World {
             incidents: incidents.clone(),
             results: store.results.clone(),
             services: services.clone(),
-            sources: Sources { board: Arc::new(Board::default()), membership, findings, started_at: clock.now() },
+            sources: Sources {
+                board: board.clone(),
+                membership: membership.clone(),
+                findings: findings.clone(),
+                started_at: clock.now(),
+            },
             exits: Arc::new(Recording(recorder.clone())),
             in_maintenance: Arc::new(move |service, _| kept.lock().unwrap().contains(&service)),
             check_now: Arc::new(move |service| noted.lock().unwrap().push(service)),
@@ -220,7 +231,7 @@ impl World {
         };
         let desk = Desk::new(args.clone());
         let metrics = Arc::new(Metrics::new());
-        World { clock, store, alerts, incidents, services, recorder, metrics, desk, asked, in_maintenance, args, audit, lanes: Vec::new() }
+        World { clock, store, alerts, incidents, services, recorder, metrics, board, membership, findings, desk, asked, in_maintenance, args, audit, lanes: Vec::new() }
     }
 
     /// Adds a service; its number.
@@ -229,6 +240,22 @@ impl World {
         whole.as_object_mut().unwrap().extend(document.as_object().unwrap().clone());
         let document = ServiceDocument::read(&whole).unwrap();
         self.services.create(document, &author()).await.unwrap().id
+    }
+
+    /// Lets the board know the services there are.
+    pub fn show_services(&self) {
+        let schedule = Schedule::Interval(Duration::from_secs(60));
+        let list = self.services.list();
+        let services: Vec<Service> = list.iter().map(|service| service.document.check(service.id, &schedule).unwrap()).collect();
+        self.board.replace_services(&services, self.clock.now());
+    }
+
+    /// A check that was made just now.
+    pub fn check(&self, service: ServiceId, seq: u64, alter: impl FnOnce(&mut CheckResult)) {
+        let now = self.clock.now();
+        let mut result = CheckResult { started_at: now, scheduled_at: now, ..good(service.0, seq, 0) };
+        alter(&mut result);
+        self.board.fold(&[result], now);
     }
 
     pub async fn rule(&self, document: Value) -> RuleId {
