@@ -20,6 +20,8 @@ pub mod demo;
 #[cfg(feature = "hub")]
 pub mod inspect;
 #[cfg(feature = "hub")]
+pub mod issue;
+#[cfg(feature = "hub")]
 pub mod node;
 #[cfg(feature = "hub")]
 pub mod region_token;
@@ -81,6 +83,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The issue tracker of the running hub
+    #[cfg(feature = "hub")]
+    Issue(issue::IssueArgs),
     /// The anomaly detector over files of samples, as it runs in production; or its false alarms and cost
     #[cfg(feature = "hub")]
     BenchDetector(bench_detector::BenchDetectorArgs),
@@ -145,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::User { command }) => user::run(command),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Inspect { json }) => inspect::run(json),
+        Some(Command::Issue(args)) => issue::run(args),
         Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),

@@ -59,6 +59,7 @@ pub struct World {
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
+    pub tracker: Arc<Tracker>,
     /// What single people were to be told.
     pub notes: Mutex<mpsc::UnboundedReceiver<Note>>,
     batches: AtomicUsize,
@@ -159,7 +160,7 @@ impl World {
             clock: clock.clone(),
         });
         let state = ApiState {
-            tracker,
+            tracker: tracker.clone(),
             store: store.clone(),
             services: services.clone(),
             incidents,
@@ -217,6 +218,7 @@ impl World {
             findings,
             authority,
             revoked,
+            tracker,
             notes: Mutex::new(told),
             batches,
         }
