@@ -25,6 +25,7 @@ pub mod drill;
 pub mod inspect;
 #[cfg(feature = "hub")]
 pub mod monitor;
+pub mod issue;
 #[cfg(feature = "hub")]
 pub mod node;
 #[cfg(feature = "hub")]
@@ -99,6 +100,9 @@ enum Command {
     /// The monitor's own health: store, cluster, actors, process, API, dependencies, and where they are heading
     #[cfg(feature = "hub")]
     Monitor(monitor::MonitorArgs),
+    /// The issue tracker of the running hub
+    #[cfg(feature = "hub")]
+    Issue(issue::IssueArgs),
     /// The anomaly detector over files of samples, as it runs in production; or its false alarms and cost
     #[cfg(feature = "hub")]
     BenchDetector(bench_detector::BenchDetectorArgs),
@@ -166,6 +170,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Drill(args)) => drill::run(&args),
         Some(Command::Inspect { json }) => inspect::run(json),
         Some(Command::Monitor(args)) => monitor::run(&args),
+        Some(Command::Issue(args)) => issue::run(args),
         Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),

@@ -79,6 +79,7 @@ pub struct World {
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
+    pub tracker: Arc<Tracker>,
     /// What single people were to be told.
     pub notes: Mutex<mpsc::UnboundedReceiver<Note>>,
     batches: AtomicUsize,
@@ -189,7 +190,7 @@ impl World {
         let (moves, _) = mpsc::unbounded_channel();
         let system = desk(&store, &nodes, system_settings(), &clock, &metrics, Cluster::default, moves);
         let state = ApiState {
-            tracker,
+            tracker: tracker.clone(),
             store: store.clone(),
             services: services.clone(),
             alerts: alerts.clone(),
@@ -261,6 +262,7 @@ impl World {
             channels,
             authority,
             revoked,
+            tracker,
             notes: Mutex::new(told),
             batches,
         }

@@ -18,6 +18,7 @@ mod heartbeat;
 mod hub_lost;
 mod incidents;
 mod ingest;
+mod issues;
 mod joining;
 mod monitor;
 mod openai_server;
