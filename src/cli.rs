@@ -23,9 +23,9 @@ pub mod demo;
 pub mod drill;
 #[cfg(feature = "hub")]
 pub mod inspect;
+pub mod issue;
 #[cfg(feature = "hub")]
 pub mod monitor;
-pub mod issue;
 #[cfg(feature = "hub")]
 pub mod node;
 #[cfg(feature = "hub")]

@@ -16,15 +16,18 @@ use crate::clock::Clock;
 use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
-/// Routes whose answer waits for a check of what is watched or depended on.
-const WAITING: [&str; 3] = ["/api/monitor/services/<id>/check", "/api/monitor/checks/run", "/api/v1/maintenance/metrics/collect"];
+/// Routes whose answer waits for a check of what is watched or depended on, or for whoever takes a message.
+const WAITING: [&str; 5] = [
+    "/api/monitor/services/<id>/check",
+    "/api/monitor/checks/run",
+    "/api/v1/maintenance/metrics/collect",
+    "/api/v1/alerts/channels/<id>/test",
+    "/api/v1/alerts/channels/test",
+];
 
 /// What a page of ours may load and do: its own files and addresses, nothing inline, nothing from elsewhere.
 const PAGES: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
                      base-uri 'none'; frame-ancestors 'none'";
-/// Routes whose answer waits for a check of what is watched, or for whoever takes a message.
-const WAITING: [&str; 4] =
-    ["/api/monitor/services/<id>/check", "/api/monitor/checks/run", "/api/v1/alerts/channels/<id>/test", "/api/v1/alerts/channels/test"];
 
 /// Attached by `mount`.
 pub struct Access {

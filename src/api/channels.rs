@@ -14,8 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::alert::channel::{Channel, KINDS, kind_info};
 use crate::api::auth::Admin;
-use crate::api::body::JsonBody;
-use crate::api::body::merge;
+use crate::api::body::{JsonBody, merge};
 use crate::api::channels::form::{checked, doubted, unsaved};
 use crate::api::channels::trial::tried;
 use crate::api::channels::view::{ChannelBody, ChannelView, KindView, TestView};

@@ -174,7 +174,9 @@ pub fn run(args: IssueArgs) -> anyhow::Result<ExitCode> {
             IssueCommand::Assign { id, user, nobody: _, reason } => {
                 let body = json!({"assignee": user, "reason": reason});
                 let issue = remote.ask(Method::PATCH, &format!("{ISSUES}/{id}"), Some(&body)).await?;
-                show(as_json, &issue, |issue| format!("issue {id} is {}\n", issue["assignee"].as_str().map_or("nobody's".to_owned(), |name| format!("{name}'s"))));
+                show(as_json, &issue, |issue| {
+                    format!("issue {id} is {}\n", issue["assignee"].as_str().map_or("nobody's".to_owned(), |name| format!("{name}'s")))
+                });
             }
             IssueCommand::Stats { days } => {
                 let figures = remote.ask(Method::GET, &format!("{ISSUES}/statistics?days={days}"), None).await?;
@@ -332,7 +334,13 @@ fn detail(issue: &Value) -> String {
     }
     for comment in list(&issue["comments"]) {
         let edited = comment["edited_at"].as_str().map_or_else(String::new, |at| format!(", edited {at}"));
-        let _ = write!(out, "\n── {} {}{edited}\n{}\n", text(&comment["author"]), text(&comment["created_at"]), text(&comment["body"]).trim_end());
+        let _ = write!(
+            out,
+            "\n── {} {}{edited}\n{}\n",
+            text(&comment["author"]),
+            text(&comment["created_at"]),
+            text(&comment["body"]).trim_end()
+        );
     }
     out.push_str("\n── history\n");
     for change in list(&issue["history"]) {
@@ -354,7 +362,8 @@ fn statistics(figures: &Value) -> String {
     let now = ["open", "in_progress", "resolved", "wont_do"].map(|name| format!("{} {}", figures[name], name.replace('_', " ")));
     let _ = writeln!(out, "now             {}", now.join(", "));
     for (title, field) in [("by type", "by_type"), ("by priority", "by_priority")] {
-        let open: Vec<String> = figures[field].as_object().into_iter().flatten().map(|(name, tally)| format!("{name} {}", tally["open"])).collect();
+        let open: Vec<String> =
+            figures[field].as_object().into_iter().flatten().map(|(name, tally)| format!("{name} {}", tally["open"])).collect();
         let _ = writeln!(out, "open {title:<10} {}", open.join(", "));
     }
     let whose: Vec<String> = list(&figures["by_assignee"])
@@ -363,12 +372,17 @@ fn statistics(figures: &Value) -> String {
         .map(|one| format!("{} {}", one["assignee"].as_str().unwrap_or("nobody"), one["open"]))
         .collect();
     let _ = writeln!(out, "open by user    {}", whose.join(", "));
-    for (title, field) in [("age of the open", "age_of_open"), ("time to triage", "time_to_triage"), ("time to resolve", "time_to_resolve")] {
+    for (title, field) in [("age of the open", "age_of_open"), ("time to triage", "time_to_triage"), ("time to resolve", "time_to_resolve")]
+    {
         let spans = &figures[field];
         let _ = writeln!(out, "{title:<15} median {}, p95 {} (of {})", hours(&spans["median_s"]), hours(&spans["p95_s"]), spans["count"]);
     }
     let share = figures["resolved_under_48h_share"].as_f64().map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0));
-    let _ = writeln!(out, "under 48 h      {share} of those resolved in {} days; {} were reported", figures["days"], figures["created_in_period"]);
+    let _ = writeln!(
+        out,
+        "under 48 h      {share} of those resolved in {} days; {} were reported",
+        figures["days"], figures["created_in_period"]
+    );
     out
 }
 

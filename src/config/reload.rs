@@ -20,7 +20,6 @@ use crate::config::sections::{
     AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings,
     HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, TrackerSettings,
     WitnessSettings,
-    HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
 };
 use crate::config::sources::Sources;
 use crate::config::system::{SystemSettings, Thresholds};

@@ -52,6 +52,7 @@ pub struct Acknowledgement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BriefIncident {
     pub id: IncidentId,
+    pub service: ServiceId,
     pub severity: Severity,
     pub opened_at: Timestamp,
     pub closed_at: Option<Timestamp>,
@@ -227,6 +228,7 @@ impl Incidents {
         fitting
             .map(|((opened, id), figures)| BriefIncident {
                 id: id.clone(),
+                service: figures.service,
                 severity: figures.severity,
                 opened_at: *opened,
                 closed_at: figures.closed_at,

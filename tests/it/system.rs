@@ -560,22 +560,27 @@ async fn services_of_kind_tcp_redis_and_mongodb_are_checked_by_the_same_protocol
     let login = |user: &str, password: &str| json!({"type": "basic", "username": user, "password": password});
     let services = [
         (json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{}", cache.port)}), None),
-        (json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{dead}")}), Some(("connect", "connect", format!("connection refused by 127.0.0.1:{dead}")))),
+        (
+            json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{dead}")}),
+            Some(("connect", "connect", format!("connection refused by 127.0.0.1:{dead}"))),
+        ),
         (json!({"kind": "redis", "base_url": redis_url, "auth": login("", SECRET)}), None),
         (json!({"kind": "redis", "base_url": redis_url}), Some(("protocol", "first_byte", "the server asks for a password".to_owned()))),
-        (json!({"kind": "redis", "base_url": format!("redis://127.0.0.1:{silent}"), "timeout_s": 0.5}),
-            Some(("timeout", "first_byte", "no answer within 500 ms (waiting for the server's word)".to_owned()))),
+        (
+            json!({"kind": "redis", "base_url": format!("redis://127.0.0.1:{silent}"), "timeout_s": 0.5}),
+            Some(("timeout", "first_byte", "no answer within 500 ms (waiting for the server's word)".to_owned())),
+        ),
         (json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", SECRET)}), None),
-        (json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", "wrong-1")}),
-            Some(("protocol", "first_byte", "the server refuses the user name or password".to_owned()))),
+        (
+            json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", "wrong-1")}),
+            Some(("protocol", "first_byte", "the server refuses the user name or password".to_owned())),
+        ),
     ];
     for (number, (mut service, expected)) in services.into_iter().enumerate() {
         service["name"] = json!(format!("service {number}"));
         service["retries"] = json!(0);
         let id = world.add(service.clone()).await;
-        let found = world
-            .until(Duration::from_millis(100), "a result", async |world| world.results(id).await.into_iter().next())
-            .await;
+        let found = world.until(Duration::from_millis(100), "a result", async |world| world.results(id).await.into_iter().next()).await;
         let shown = (found["ok"].as_bool(), found["reason"].as_str(), found["phase"].as_str(), found["message"].as_str());
         match &expected {
             None => assert_eq!(shown, (Some(true), None, None, None), "{service} {found:#}"),
