@@ -39,9 +39,6 @@ use tracing::info;
 use url::Url;
 
 use crate::aggregate::board::Board;
-use crate::alert::channel::sender::Sender;
-use crate::alert::exit::{Exits, StoredExits};
-use crate::alert::inbox::Inbox;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -57,7 +54,7 @@ use crate::digest::digester::{DigesterArgs, ORDERS};
 use crate::digest::gather::Sources;
 use crate::digest::writing::Desk;
 use crate::hub::aggregator::AggregatorArgs;
-use crate::hub::alerts::{AlertStatus, Parts};
+use crate::hub::alerts::{AlertStatus, Alerting, Parts};
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::HeartbeatArgs;
 use crate::hub::ingest::{IngestStatus, Intake};
@@ -132,7 +129,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
-        let (inbox, moves) = Inbox::new();
+        let alerting = Alerting::new(&config, &records, &clock)?;
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
         let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
@@ -186,7 +183,7 @@ impl Hub {
             changes: Arc::new(tokio::sync::Mutex::new(changes)),
             uptimes: uptimes.clone(),
             events: events.clone(),
-            inbox: inbox.clone(),
+            inbox: alerting.inbox.clone(),
             recheck: ask_others(membership.clone()),
             clock: clock.clone(),
             status: tree.aggregator.clone(),
@@ -256,21 +253,15 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
-        let sender = Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?);
-        let exits: Arc<dyn Exits> = Arc::new(StoredExits { channels: records.channels.clone(), sender: sender.clone() });
         let parts = Parts {
-            inbox: inbox.clone(),
-            moves,
-            exits: exits.clone(),
             in_maintenance: Arc::new(|_, _| false),
             board: board.clone(),
             membership: membership.clone(),
             events: events.clone(),
             metrics: metrics.clone(),
-            clock: clock.clone(),
             status: tree.alerts.clone(),
         };
-        let alerts = alerts::start(&config, &records, parts).await.context("keeper of the alerts cannot be started")?;
+        let alerts = alerting.start(&config, &records, parts).await?;
 
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
@@ -310,8 +301,8 @@ impl Hub {
             services: records.services.clone(),
             incidents: records.incidents,
             alerts: records.alerts,
-            inbox,
-            exits,
+            inbox: alerting.inbox,
+            exits: alerting.exits,
             digests: records.digests,
             digest_orders,
             digest_hours: config.digest.hours,
@@ -321,7 +312,7 @@ impl Hub {
             users: records.users.clone(),
             audit: records.audit,
             channels: records.channels,
-            sender,
+            sender: alerting.sender,
             secrets: records.secrets,
             board: board.clone(),
             clock: clock.clone(),

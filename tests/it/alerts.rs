@@ -505,8 +505,7 @@ async fn a_certificate_that_ends_soon_is_told_at_each_number_of_days_and_when_it
     let shown = |fingerprint: &str, days: u64| {
         let not_after = now.plus(Duration::from_secs(days * 86_400));
         let names = ("CN=shop.example".to_owned(), "CN=Some CA".to_owned());
-        let certificate =
-            Certificate { subject: names.0, issuer: names.1, not_before: now, not_after, fingerprint: fingerprint.repeat(8) };
+        let certificate = Certificate { subject: names.0, issuer: names.1, not_before: now, not_after, fingerprint: fingerprint.repeat(8) };
         move |result: &mut CheckResult| result.certificate = Some(std::sync::Arc::new(certificate))
     };
     world.check(shop, 1, shown("aaaaaaaa", 20));

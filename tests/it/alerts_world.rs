@@ -216,12 +216,7 @@ impl World {
             incidents: incidents.clone(),
             results: store.results.clone(),
             services: services.clone(),
-            sources: Sources {
-                board: board.clone(),
-                membership: membership.clone(),
-                findings: findings.clone(),
-                started_at: clock.now(),
-            },
+            sources: Sources { board: board.clone(), membership: membership.clone(), findings: findings.clone(), started_at: clock.now() },
             exits: Arc::new(Recording(recorder.clone())),
             in_maintenance: Arc::new(move |service, _| kept.lock().unwrap().contains(&service)),
             check_now: Arc::new(move |service| noted.lock().unwrap().push(service)),
@@ -231,7 +226,24 @@ impl World {
         };
         let desk = Desk::new(args.clone());
         let metrics = Arc::new(Metrics::new());
-        World { clock, store, alerts, incidents, services, recorder, metrics, board, membership, findings, desk, asked, in_maintenance, args, audit, lanes: Vec::new() }
+        World {
+            clock,
+            store,
+            alerts,
+            incidents,
+            services,
+            recorder,
+            metrics,
+            board,
+            membership,
+            findings,
+            desk,
+            asked,
+            in_maintenance,
+            args,
+            audit,
+            lanes: Vec::new(),
+        }
     }
 
     /// Adds a service; its number.
