@@ -62,7 +62,7 @@ use crate::digest::digester::{DigesterArgs, ORDERS};
 use crate::digest::gather::Sources;
 use crate::digest::writing::Desk;
 use crate::hub::aggregator::AggregatorArgs;
-use crate::hub::alerts::{AlertStatus, Parts};
+use crate::hub::alerts::{AlertStatus, Alerting, Parts};
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::HeartbeatArgs;
 use crate::hub::ingest::{IngestStatus, Intake};
@@ -145,7 +145,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
-        let (inbox, moves) = Inbox::new();
+        let alerting = Alerting::new(&config, &records, &clock)?;
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
         let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
@@ -209,7 +209,7 @@ impl Hub {
             uptimes: uptimes.clone(),
             windows: upkeep.windows.clone(),
             events: events.clone(),
-            inbox: inbox.clone(),
+            inbox: alerting.inbox.clone(),
             recheck: ask_others(membership.clone()),
             clock: clock.clone(),
             status: tree.aggregator.clone(),
@@ -289,17 +289,19 @@ impl Hub {
             moves,
             exits: exits.clone(),
             in_maintenance: Arc::new(move |service, at| covering.covers(service, at).is_some()),
+        let parts = Parts {
+            in_maintenance: Arc::new(|_, _| false),
             board: board.clone(),
             membership: membership.clone(),
             events: events.clone(),
             metrics: metrics.clone(),
-            clock: clock.clone(),
             status: tree.alerts.clone(),
         };
         let alerts = alerts::start(&config, &records, parts).await.context("keeper of the alerts cannot be started")?;
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), inbox.moves.clone())?;
         let system = system::start(&config, desk.clone(), &tree).await?;
+        let alerts = alerting.start(&config, &records, parts).await?;
 
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
@@ -337,8 +339,8 @@ impl Hub {
             services: records.services.clone(),
             incidents: records.incidents,
             alerts: records.alerts,
-            inbox,
-            exits,
+            inbox: alerting.inbox,
+            exits: alerting.exits,
             digests: records.digests,
             digest_orders,
             digest_hours: config.digest.hours,
@@ -352,7 +354,7 @@ impl Hub {
             web_sessions: records.web_sessions,
             audit: records.audit,
             channels: records.channels,
-            sender,
+            sender: alerting.sender,
             secrets: records.secrets,
             board: board.clone(),
             strips: strips.clone(),

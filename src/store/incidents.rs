@@ -192,18 +192,12 @@ impl Incidents {
         Ok(self.read(&open).await?.into_iter().map(|stored| stored.incident).collect())
     }
 
-    /// Those that were open at an instant or later, the oldest first, with when they closed.
-    pub fn since(&self, since: Timestamp) -> Vec<(IncidentId, Option<Timestamp>)> {
+    /// Those that were open at an instant or later, with when they closed.
+    pub fn since(&self, since: Timestamp) -> BTreeMap<IncidentId, Option<Timestamp>> {
         let known = self.known.read().expect("no holder panics");
         let filter = IncidentFilter { since: Some(since), ..IncidentFilter::default() };
         let fitting = known.iter().filter(|((opened, _), figures)| filter.wants(*opened, figures));
         fitting.map(|((_, id), figures)| (id.clone(), figures.closed_at)).collect()
-    }
-
-    /// When an incident closed.
-    pub fn closed_at(&self, id: &IncidentId) -> Option<Timestamp> {
-        let known = self.known.read().expect("no holder panics");
-        known.iter().find(|((_, other), _)| other == id).and_then(|(_, figures)| figures.closed_at)
     }
 
     /// Incidents by name, in the order given; those that are not there are left out.
