@@ -95,7 +95,11 @@ async fn again(args: &MonitorArgs, config: &Config, interval: Duration, in_place
             }
             Err(err) => {
                 last = UNREACHABLE;
-                if args.json { format!("{}\n", serde_json::json!({"status": null, "error": format!("{err:#}")})) } else { format!("probemesh  {}\n\n  {err:#}\n", paint.red("unreachable")) }
+                if args.json {
+                    format!("{}\n", serde_json::json!({"status": null, "error": format!("{err:#}")}))
+                } else {
+                    format!("probemesh  {}\n\n  {err:#}\n", paint.red("unreachable"))
+                }
             }
         };
         let page = match in_place {

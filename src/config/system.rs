@@ -136,7 +136,10 @@ fn dependency(reader: &mut Reader, name: &str) -> Option<DependencySettings> {
     let kind = kind_name.as_deref().and_then(DependencyKind::from_name);
     if kind.is_none() {
         let kinds = DependencyKind::ALL.map(DependencyKind::name).join(", ");
-        reader.wrong(&key("kind"), format!("must be one of {kinds}{}", kind_name.map_or_else(String::new, |given| format!(", not {given:?}"))));
+        reader.wrong(
+            &key("kind"),
+            format!("must be one of {kinds}{}", kind_name.map_or_else(String::new, |given| format!(", not {given:?}"))),
+        );
     }
     let url = reader.text(&key("url"));
     let place = match (&url, kind) {

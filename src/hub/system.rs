@@ -93,7 +93,11 @@ fn cluster(tree: &Tree) -> Cluster {
     if let Some(region) = region {
         let probers = region.probers.lock().expect("no holder panics");
         quarantined.extend(
-            probers.probers.values().filter(|prober| matches!(prober.state, ProberLife::Quarantined { .. })).map(|prober| prober.name.to_string()),
+            probers
+                .probers
+                .values()
+                .filter(|prober| matches!(prober.state, ProberLife::Quarantined { .. }))
+                .map(|prober| prober.name.to_string()),
         );
         let name = region.shared.settings.node.to_string();
         // What this process knows itself is newer than what it told itself.

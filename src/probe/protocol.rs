@@ -212,13 +212,7 @@ impl Dialer {
     }
 
     /// The TLS handshake over a connection.
-    pub async fn secure(
-        &self,
-        pipe: Box<dyn Pipe>,
-        host: &str,
-        options: &TlsOptions,
-        steps: &Steps,
-    ) -> Result<Box<dyn Pipe>, Trouble> {
+    pub async fn secure(&self, pipe: Box<dyn Pipe>, host: &str, options: &TlsOptions, steps: &Steps) -> Result<Box<dyn Pipe>, Trouble> {
         steps.reach(Step::Tls);
         let failed = |message: String| Trouble::new(Step::Tls, message);
         let config = self.ground.config(options, &[]).map_err(failed)?;
@@ -330,7 +324,9 @@ pub fn connect_words(err: &std::io::Error, place: SocketAddr) -> String {
 
 pub fn broken_words(err: &std::io::Error) -> String {
     match err.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => "the connection was reset by the server".to_owned(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            "the connection was reset by the server".to_owned()
+        }
         ErrorKind::UnexpectedEof => "the server closed the connection in mid-answer".to_owned(),
         _ => format!("the connection broke: {err}"),
     }

@@ -77,9 +77,8 @@ impl SystemRecords {
     pub async fn samples(&self, since: Timestamp, until: Timestamp) -> Result<Vec<Sample>, StoreError> {
         let range = "SELECT * FROM system_sample:[$since]..[$until]";
         let mut answer = self.database.query(range, vec![("since", int(since.0)), ("until", int(until.0))]).await?;
-        let read = |row: &Row| {
-            decode_sample(Timestamp(row.key()?.int(0)?), &row.bytes("data")?).map_err(|error| corrupt("system sample", error))
-        };
+        let read =
+            |row: &Row| decode_sample(Timestamp(row.key()?.int(0)?), &row.bytes("data")?).map_err(|error| corrupt("system sample", error));
         rows(&mut answer, 0)?.iter().map(read).collect()
     }
 
@@ -144,16 +143,8 @@ impl TryFrom<AlarmRow> for Alarm {
     type Error = StoreError;
 
     fn try_from(row: AlarmRow) -> Result<Alarm, StoreError> {
-        let severity =
-            Severity::from_name(&row.severity).ok_or_else(|| corrupt("alarm", format!("its severity is {:?}", row.severity)))?;
-        Ok(Alarm {
-            watched: row.key,
-            cause: row.cause,
-            severity,
-            text: row.text,
-            next_step: row.next_step,
-            since: Timestamp(row.since),
-        })
+        let severity = Severity::from_name(&row.severity).ok_or_else(|| corrupt("alarm", format!("its severity is {:?}", row.severity)))?;
+        Ok(Alarm { watched: row.key, cause: row.cause, severity, text: row.text, next_step: row.next_step, since: Timestamp(row.since) })
     }
 }
 

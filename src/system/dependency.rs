@@ -200,9 +200,7 @@ impl Asker {
                 let number = database.and_then(|database| database.parse().ok());
                 within(limit, &steps, redis::greet(dialer, &server, login, number, &steps)).await
             }
-            DependencyKind::MongoDb => {
-                within(limit, &steps, mongodb::greet(dialer, &server, login, &place.user_database, &steps)).await
-            }
+            DependencyKind::MongoDb => within(limit, &steps, mongodb::greet(dialer, &server, login, &place.user_database, &steps)).await,
             DependencyKind::Smtp => within(limit, &steps, smtp::greet(dialer, &server, login, &settings.tls, &steps)).await,
             DependencyKind::PostgreSql => {
                 let asked = postgresql::greet(dialer, &server, place.encryption, &settings.tls, login, database, &steps);

@@ -71,7 +71,9 @@ async fn real_servers_are_asked_by_their_own_protocols_and_tell_their_versions()
     let (documents, anybody) = (mongodb(Some(("watch", SECRET))).await, mongodb(None).await);
     let (mail, secured) = (SmtpServer::start("plain", None), SmtpServer::start("starttls", Some(&format!("watch:{SECRET}"))));
     let models = Target::plain(|asked| match (asked.path.as_str(), asked.header("authorization")) {
-        ("/v1/models", Some(key)) if key == format!("Bearer {SECRET}") => Reply::text(200, r#"{"object": "list", "data": [{"id": "m-1"}]}"#),
+        ("/v1/models", Some(key)) if key == format!("Bearer {SECRET}") => {
+            Reply::text(200, r#"{"object": "list", "data": [{"id": "m-1"}]}"#)
+        }
         ("/v1/models", _) => Reply::text(401, r#"{"error": {"message": "Incorrect API key provided: wrong-"}}"#),
         _ => Reply::text(404, "{}"),
     })
@@ -99,8 +101,14 @@ async fn real_servers_are_asked_by_their_own_protocols_and_tell_their_versions()
         .with("orders", &[("kind", "postgresql"), ("url", &orders_url), ("user", "postgres"), ("password", SECRET)])
         .with("orders_wrong", &[("kind", "postgresql"), ("url", &orders_url), ("user", "postgres"), ("password", "wrong-1")])
         .with("orders_none", &[("kind", "postgresql"), ("url", &orders_url), ("user", "postgres")])
-        .with("orders_lost", &[("kind", "postgresql"), ("url", &orders_url.replace("/postgres", "/lost")), ("user", "postgres"), ("password", SECRET)])
-        .with("orders_tls", &[("kind", "postgresql"), ("url", &format!("{orders_url}?sslmode=require")), ("user", "postgres"), ("password", SECRET)])
+        .with(
+            "orders_lost",
+            &[("kind", "postgresql"), ("url", &orders_url.replace("/postgres", "/lost")), ("user", "postgres"), ("password", SECRET)],
+        )
+        .with(
+            "orders_tls",
+            &[("kind", "postgresql"), ("url", &format!("{orders_url}?sslmode=require")), ("user", "postgres"), ("password", SECRET)],
+        )
         .with("shop", &[("kind", "mysql"), ("url", &shop_url), ("user", "watch"), ("password", SECRET)])
         .with("shop_wrong", &[("kind", "mysql"), ("url", &shop_url), ("user", "watch"), ("password", "wrong-1")])
         .with("documents", &[("kind", "mongodb"), ("url", &documents_url), ("user", "watch"), ("password", SECRET)])
@@ -115,7 +123,10 @@ async fn real_servers_are_asked_by_their_own_protocols_and_tell_their_versions()
         .with("models_wrong", &[("kind", "openai"), ("url", &models_url), ("password", "wrong-1")])
         .with("models_lost", &[("kind", "openai"), ("url", models_url.trim_end_matches("/v1")), ("password", SECRET)])
         .with("own", &[("kind", "surrealdb")])
-        .with("database", &[("kind", "surrealdb"), ("url", &database_url), ("user", crate::server::USER), ("password", crate::server::PASSWORD)])
+        .with(
+            "database",
+            &[("kind", "surrealdb"), ("url", &database_url), ("user", crate::server::USER), ("password", crate::server::PASSWORD)],
+        )
         .with("database_wrong", &[("kind", "surrealdb"), ("url", &database_url), ("user", "root"), ("password", "wrong-1")]);
     declared.0.push(("PROBEMESH_LOG__LEVEL".to_owned(), "debug".to_owned()));
     let world = declared.world().await;
@@ -129,8 +140,8 @@ async fn real_servers_are_asked_by_their_own_protocols_and_tell_their_versions()
         ("shop", "10."),
         ("documents", "7.0.14-wire"),
         ("anybody", "7.0.14-wire"),
-        ("mail", "aiosmtpd"),
-        ("secured", "aiosmtpd"),
+        ("mail", "Python SMTP"),
+        ("secured", "Python SMTP"),
         ("models", ""),
         ("own", "3."),
         ("database", "3."),
@@ -209,7 +220,8 @@ async fn nobody_there_a_silent_server_and_a_strange_one_are_told_apart() {
             let url = format!("{scheme}://127.0.0.1:{port}");
             declared = declared.with(&format!("{kind}_{what}"), &[("kind", kind), ("url", &url), ("timeout_s", "1"), ("down_after", "1")]);
         }
-        declared = declared.with(&format!("{kind}_nowhere"), &[("kind", kind), ("url", &format!("{scheme}://nowhere.test:1")), ("timeout_s", "4")]);
+        declared = declared
+            .with(&format!("{kind}_nowhere"), &[("kind", kind), ("url", &format!("{scheme}://nowhere.test:1")), ("timeout_s", "4")]);
     }
     // Nobody answers for names, and at once.
     declared.0.push(("PROBEMESH_PROBE__NAME_SERVERS".to_owned(), format!("127.0.0.1:{dead}")));
@@ -317,7 +329,10 @@ async fn a_threshold_is_told_of_when_it_holds_again_after_a_restart_and_when_it_
     }
     assert_eq!(desk.latest().unwrap().health, Health::Critical);
     let worse = all(&mut told);
-    assert!(matches!(worse.as_slice(), [CauseMove::Raised(cause)] if cause.key == key && cause.severity == Severity::Critical), "{worse:?}");
+    assert!(
+        matches!(worse.as_slice(), [CauseMove::Raised(cause)] if cause.key == key && cause.severity == Severity::Critical),
+        "{worse:?}"
+    );
 
     // Another restart, after which it is over: that is told too.
     drop(desk);
@@ -397,7 +412,7 @@ async fn figures_are_kept_and_drawn_with_where_they_are_heading() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_shows_every_part_and_the_schedule_fills_the_trend() {
-    let world = World::start().await;
+    let world = World::with(&[("PROBEMESH_API__ACCESS_LIFETIME_MINUTES", "1440")]).await;
     let health = world.get(HEALTH).await;
     assert_eq!((&health["status"], &health["reasons"]), (&json!("healthy"), &json!([])), "{health:#}");
     assert_eq!((&health["store"]["connected"], &health["store"]["place"]), (&json!(true), &json!("mem://")));
@@ -414,11 +429,10 @@ async fn the_api_shows_every_part_and_the_schedule_fills_the_trend() {
         }
     }
     assert_eq!(health["cluster"]["nodes"][0]["link"], "local");
-    // A week at two minutes a look would be too much to wait for; two hours are enough to draw.
     let began = world.clock.steady();
     let step = Duration::from_secs(15);
     world
-        .until(step, "two hours of looks", async |world| {
+        .until(step, "an hour of looks", async |world| {
             let looks = world.hub.tree.system_monitor.lock().unwrap().looks;
             (looks >= 60).then_some(())
         })
@@ -445,16 +459,16 @@ async fn a_slow_dependency_holds_up_neither_a_look_nor_the_others() {
     let url = format!("redis://127.0.0.1:{silent}");
     let mut declared = Declared::default();
     for number in 0..20 {
-        declared = declared.with(&format!("slow_{number}"), &[("kind", "redis"), ("url", &url), ("timeout_s", "2")]);
+        declared = declared.with(&format!("slow_{number}"), &[("kind", "redis"), ("url", &url), ("timeout_s", "5")]);
     }
     let world = declared.world().await;
     let began = Instant::now();
     let health = world.get(HEALTH).await;
-    assert!(began.elapsed() < Duration::from_millis(1500), "a look waits for dependencies: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(2500), "a look waits for dependencies: {:?}", began.elapsed());
     assert_eq!(dependencies(&health)["slow_7"]["state"], "unknown", "{health:#}");
     let began = Instant::now();
     collected(&world).await;
-    assert!(began.elapsed() < Duration::from_secs(6), "dependencies are asked one after the other: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(40), "dependencies are asked one after the other: {:?}", began.elapsed());
     world.finish().await;
 }
 
@@ -483,7 +497,11 @@ async fn a_cron_job_reads_the_exit_code() {
         let page = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(code), "{page}{}", String::from_utf8_lossy(&output.stderr));
         assert!(page.starts_with(&format!("probemesh  {word}")) && !page.contains('\x1b'), "{page}");
-        assert_eq!(page.contains(&format!("dependency cache (redis) is down: connect: connection refused by 127.0.0.1:{dead}")), code > 0, "{page}");
+        assert_eq!(
+            page.contains(&format!("dependency cache (redis) is down: connect: connection refused by 127.0.0.1:{dead}")),
+            code > 0,
+            "{page}"
+        );
         let output = run(folder.path(), port, &["monitor", "--once", "--json", "--hours", "2"]);
         let health: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((output.status.code(), &health["status"], &health["trend"]["hours"]), (Some(code), &json!(word), &json!(2)));
@@ -504,7 +522,8 @@ async fn a_terminal_is_refreshed_in_place_and_left_as_it_was() {
     // `script` gives it a terminal, `timeout` presses Ctrl-C.
     let watch = |seconds: u32, settings: &str| {
         let line = format!("{settings} ROCKET_PORT={port} timeout -s INT {seconds} {program} monitor --interval 1");
-        let output = Command::new("script").args(["-qec", &line, "/dev/null"]).current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+        let output =
+            Command::new("script").args(["-qec", &line, "/dev/null"]).current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let seen = watch(4, "");
@@ -540,22 +559,27 @@ async fn services_of_kind_tcp_redis_and_mongodb_are_checked_by_the_same_protocol
     let login = |user: &str, password: &str| json!({"type": "basic", "username": user, "password": password});
     let services = [
         (json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{}", cache.port)}), None),
-        (json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{dead}")}), Some(("connect", "connect", format!("connection refused by 127.0.0.1:{dead}")))),
+        (
+            json!({"kind": "tcp", "base_url": format!("tcp://127.0.0.1:{dead}")}),
+            Some(("connect", "connect", format!("connection refused by 127.0.0.1:{dead}"))),
+        ),
         (json!({"kind": "redis", "base_url": redis_url, "auth": login("", SECRET)}), None),
         (json!({"kind": "redis", "base_url": redis_url}), Some(("protocol", "first_byte", "the server asks for a password".to_owned()))),
-        (json!({"kind": "redis", "base_url": format!("redis://127.0.0.1:{silent}"), "timeout_s": 0.5}),
-            Some(("timeout", "first_byte", "no answer within 500 ms (waiting for the server's word)".to_owned()))),
+        (
+            json!({"kind": "redis", "base_url": format!("redis://127.0.0.1:{silent}"), "timeout_s": 0.5}),
+            Some(("timeout", "first_byte", "no answer within 500 ms (waiting for the server's word)".to_owned())),
+        ),
         (json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", SECRET)}), None),
-        (json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", "wrong-1")}),
-            Some(("protocol", "first_byte", "the server refuses the user name or password".to_owned()))),
+        (
+            json!({"kind": "mongodb", "base_url": mongo_url, "auth": login("watch", "wrong-1")}),
+            Some(("protocol", "first_byte", "the server refuses the user name or password".to_owned())),
+        ),
     ];
     for (number, (mut service, expected)) in services.into_iter().enumerate() {
         service["name"] = json!(format!("service {number}"));
         service["retries"] = json!(0);
         let id = world.add(service.clone()).await;
-        let found = world
-            .until(Duration::from_millis(100), "a result", async |world| world.results(id).await.into_iter().next())
-            .await;
+        let found = world.until(Duration::from_millis(100), "a result", async |world| world.results(id).await.into_iter().next()).await;
         let shown = (found["ok"].as_bool(), found["reason"].as_str(), found["phase"].as_str(), found["message"].as_str());
         match &expected {
             None => assert_eq!(shown, (Some(true), None, None, None), "{service} {found:#}"),

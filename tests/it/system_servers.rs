@@ -85,14 +85,19 @@ pub fn redis(password: Option<&str>) -> RealServer {
 /// With a user `postgres` of this password.
 pub fn postgresql(password: &str) -> RealServer {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
-    let programs = std::fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed").flatten().map(|entry| entry.path().join("bin"));
+    let programs =
+        std::fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed").flatten().map(|entry| entry.path().join("bin"));
     let programs = programs.filter(|bin| bin.join("initdb").exists()).max().expect("postgresql is installed");
     let secret = folder.path().join("password");
     std::fs::write(&secret, password).unwrap();
     give(folder.path(), "postgres");
     let data = folder.path().join("data");
     let mut command = Command::new(programs.join("initdb"));
-    command.arg("-D").arg(&data).args(["-U", "postgres", "--auth=scram-sha-256", "--no-sync"]).arg(format!("--pwfile={}", secret.display()));
+    command
+        .arg("-D")
+        .arg(&data)
+        .args(["-U", "postgres", "--auth=scram-sha-256", "--locale=C", "--no-sync"])
+        .arg(format!("--pwfile={}", secret.display()));
     assert!(as_user(&mut command, "postgres").status().unwrap().success(), "initdb fails");
     let mut command = Command::new(programs.join("postgres"));
     command.arg("-D").arg(&data).args(["-F", "-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(folder.path());
@@ -109,7 +114,9 @@ pub fn mariadb(password: &str) -> RealServer {
     std::fs::write(&start, format!("CREATE USER 'watch'@'%' IDENTIFIED BY '{password}';\n")).unwrap();
     give(folder.path(), "mysql");
     let mut command = Command::new("mariadb-install-db");
-    command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]).arg(format!("--datadir={}", data.display()));
+    command
+        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+        .arg(format!("--datadir={}", data.display()));
     assert!(as_user(&mut command, "mysql").status().unwrap().success(), "mariadb-install-db fails");
     let mut command = Command::new("mariadbd");
     command.arg("--no-defaults").arg(format!("--datadir={}", data.display())).arg(format!("--init-file={}", start.display()));
@@ -236,8 +243,7 @@ fn verify(password: &str, first: &str, server: &str, without: &str, proof: &str)
     let signature = mac(stored.as_ref(), auth.as_bytes());
     let proof = BASE64_STANDARD.decode(proof).ok()?;
     let key: Vec<u8> = proof.iter().zip(&signature).map(|(proof, sign)| proof ^ sign).collect();
-    (digest(&SHA256, &key).as_ref() == stored.as_ref())
-        .then(|| BASE64_STANDARD.encode(mac(&mac(&salted, b"Server Key"), auth.as_bytes())))
+    (digest(&SHA256, &key).as_ref() == stored.as_ref()).then(|| BASE64_STANDARD.encode(mac(&mac(&salted, b"Server Key"), auth.as_bytes())))
 }
 
 fn refused(code: i32, message: &str) -> Vec<Vec<u8>> {

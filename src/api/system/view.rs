@@ -181,11 +181,8 @@ impl HealthView {
             of_part.map(|figure| (figure.path().1, report.figures.get(&figure).copied().map(rounded))).collect()
         };
         let days = |until: Timestamp| rounded((until.0 - report.at.0) as f64 / 86_400e6);
-        let certificate = |(of, until): &(String, Timestamp)| CertificateEndView {
-            of: of.clone(),
-            ends_at: until.rfc3339(),
-            days: days(*until),
-        };
+        let certificate =
+            |(of, until): &(String, Timestamp)| CertificateEndView { of: of.clone(), ends_at: until.rfc3339(), days: days(*until) };
         HealthView {
             status: report.health.name(),
             reasons: report.alarms.iter().map(ReasonView::from).collect(),
@@ -266,10 +263,7 @@ impl From<&DependencyReport> for DependencyView {
             since: status.since.map(Timestamp::rfc3339),
             latency_ms: status.checked_at.map(|_| rounded(status.latency.as_secs_f64() * 1e3)),
             version: status.version.clone(),
-            error: status
-                .trouble
-                .as_ref()
-                .map(|trouble| DependencyErrorView { phase: trouble.phase(), message: trouble.message.clone() }),
+            error: status.trouble.as_ref().map(|trouble| DependencyErrorView { phase: trouble.phase(), message: trouble.message.clone() }),
             checked_at: status.checked_at.map(Timestamp::rfc3339),
             last_answer: status.last_answer.map(Timestamp::rfc3339),
             interval_s: report.interval.as_secs_f64(),

@@ -249,7 +249,8 @@ fn check_place(kind: Kind, url: &Url, wrong: &mut Vec<Mistake>) {
         let what = if kind == Kind::Redis { "; the databases of Redis are numbers" } else { "" };
         wrong.push(Mistake::new("base_url", format!("has {path:?} behind the host, which means nothing to kind {}{what}", kind.name())));
     }
-    let known = |name: &str, value: &str| kind == Kind::MongoDb && (name == "authSource" || (name == "tls" && matches!(value, "true" | "false")));
+    let known =
+        |name: &str, value: &str| kind == Kind::MongoDb && (name == "authSource" || (name == "tls" && matches!(value, "true" | "false")));
     if let Some((name, _)) = url.query_pairs().find(|(name, value)| !known(name, value)) {
         wrong.push(Mistake::new("base_url", format!("has the parameter {name:?}, which means nothing to kind {}", kind.name())));
     }

@@ -3,7 +3,13 @@
 use crate::probe::protocol::{Dialer, LARGEST_MESSAGE, Line, Login, Server, Step, Steps, Trouble, excerpt};
 
 /// The version the server tells; `None` where it may not be asked.
-pub async fn greet(dialer: &Dialer, server: &Server, login: &Login, database: Option<u32>, steps: &Steps) -> Result<Option<String>, Trouble> {
+pub async fn greet(
+    dialer: &Dialer,
+    server: &Server,
+    login: &Login,
+    database: Option<u32>,
+    steps: &Steps,
+) -> Result<Option<String>, Trouble> {
     let mut line = dialer.line(server, steps).await?;
     if let Some(password) = &login.password {
         steps.reach(Step::Auth);

@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn a_server_that_makes_up_its_own_nonce_or_endless_work_gets_no_proof() {
         let scram = Scram::new("user", "abc");
-        for wrong in ["r=xyz,s=AAAA,i=4096", "r=abc,s=AAAA,i=4096", "r=abcd,s=AAAA,i=0", "r=abcd,s=AAAA,i=2000000000", "e=other-error", ""] {
+        for wrong in ["r=xyz,s=AAAA,i=4096", "r=abc,s=AAAA,i=4096", "r=abcd,s=AAAA,i=0", "r=abcd,s=AAAA,i=2000000000", "e=other-error", ""]
+        {
             assert!(scram.prove("secret", wrong).is_none(), "{wrong}");
         }
     }

@@ -12,7 +12,13 @@ use crate::probe::protocol::{Dialer, Line, Login, Server, Step, Steps, Trouble, 
 const MOST_LINES: usize = 100;
 
 /// What the server calls itself. `starttls`: how it is verified where it offers TLS in mid-conversation.
-pub async fn greet(dialer: &Dialer, server: &Server, login: &Login, starttls: &TlsOptions, steps: &Steps) -> Result<Option<String>, Trouble> {
+pub async fn greet(
+    dialer: &Dialer,
+    server: &Server,
+    login: &Login,
+    starttls: &TlsOptions,
+    steps: &Steps,
+) -> Result<Option<String>, Trouble> {
     let mut line = dialer.line(server, steps).await?;
     steps.reach(Step::Protocol);
     let greeting = answer(&mut line).await?.must(220, "greets with")?;
@@ -27,7 +33,8 @@ pub async fn greet(dialer: &Dialer, server: &Server, login: &Login, starttls: &T
     }
     if let (Some(user), Some(password)) = (&login.user, &login.password) {
         steps.reach(Step::Auth);
-        let own = server.host == "localhost" || server.host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        let own =
+            server.host == "localhost" || server.host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         if !secret && !own {
             return Err(Trouble::auth("the server offers no TLS, and a password is not sent in the clear"));
         }

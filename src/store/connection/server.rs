@@ -165,12 +165,7 @@ async fn connected(server: String, config: Config) -> Result<Surreal<Any>, Failu
     })
 }
 
-async fn sign_in(
-    db: &Surreal<Any>,
-    (username, password): (String, String),
-    namespace: String,
-    database: String,
-) -> Result<(), Failure> {
+async fn sign_in(db: &Surreal<Any>, (username, password): (String, String), namespace: String, database: String) -> Result<(), Failure> {
     let root = Root { username: username.clone(), password: password.clone() };
     let Err(refused) = db.signin(root).await else { return Ok(()) };
     if refused.is_connection() {

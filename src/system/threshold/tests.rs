@@ -90,7 +90,7 @@ fn a_figure_that_wobbles_is_one_alarm_and_a_short_one_is_none() {
 fn an_alarm_keeps_its_key_over_a_restart_and_another_severity() {
     let mut alarms = Alarms::default();
     let at = |seconds| (Timestamp(1_700_000_000_000_000).plus(Duration::from_secs(seconds)), Duration::from_secs(seconds));
-    let mut take = |alarms: &mut Alarms, state, seconds| {
+    let take = |alarms: &mut Alarms, state, seconds| {
         let (now, steady) = at(seconds);
         alarms.take(finding(state), now, steady)
     };
