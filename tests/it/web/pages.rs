@@ -241,7 +241,7 @@ async fn a_service_page_shows_its_past_its_checks_and_what_is_odd() {
         assert!(!page.contains("NaN") && !page.contains("inf"), "{range}");
     }
     let page = browser.page("/services/1").await;
-    for part in ["Check now", "Last checks", "Passed", "Failed", "503", "How it is checked", "by the hub", "66.6 %", "Uptime"] {
+    for part in ["Check now", "Last checks", "Passed", "Failed", "503", "How it is checked", "by the hub", "92.3 %", "Uptime"] {
         assert!(page.contains(part), "{part} in {page}");
     }
     let operator = world.token("operator").await;
