@@ -9,6 +9,7 @@ pub mod detector;
 pub mod errors;
 pub mod series;
 
+pub mod common;
 pub mod episode;
 pub mod watch;
 pub mod wording;

@@ -6,7 +6,7 @@
 //!
 //! Several times that are odd at once in one region have one cause: the phase that explains most of the change is named, the
 //! others are evidence. Regions in which the same is odd at the same time share one finding. What was odd in a single sample is told
-//! only if it was large and rests on several checks: one slow check is no news.
+//! only if it was large and rests on several checks: one slow check is no news, and neither is what was slow for moments.
 //!
 //! **Invariant.** A finding is named by service, signal and first odd sample, and never changes its name. A row that was taken
 //! before, as after a restart, changes nothing.
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::analysis::common::SlowTime;
 use crate::analysis::episode::spot::{Odd, spot};
 use crate::analysis::series::Row;
 use crate::analysis::wording::summary;
@@ -40,6 +41,8 @@ const RESUMED_WITHIN: i64 = 30;
 const RHYTHM: f64 = 2.0;
 /// Quiet samples after which what was never told is dropped.
 const DROPPED_AFTER: u32 = 2;
+/// What was slow for less than this is no news, however often it was looked at meanwhile.
+const LASTING: Duration = Duration::from_secs(5);
 /// Times as large as usual that are told at the first sample, if it rests on so many checks.
 const LARGE: f64 = 3.0;
 const LARGE_CHECKS: u32 = 3;
@@ -124,6 +127,8 @@ pub struct Episode {
 #[derive(Clone, Debug)]
 struct Part {
     signal: Signal,
+    /// The first odd sample since the last that was not.
+    began: Timestamp,
     last: Timestamp,
     span: i64,
     /// The level of the odd samples, newer ones weigh more.
@@ -211,6 +216,15 @@ impl Episodes {
         self.settle(&touched, context, now)
     }
 
+    /// What took longer than its habit in a row that was taken last, as the largest of its episodes has it.
+    pub fn slow_at(&self, row: &Row) -> Option<SlowTime> {
+        let slow = self.open.iter().filter(|episode| episode.up && episode.signal != Signal::Errors).filter_map(|episode| {
+            let part = episode.parts.get(&row.region).filter(|part| part.last == row.at && !part.over)?;
+            Some(SlowTime { signal: part.signal, observed: part.level, expected: part.expected? })
+        });
+        slow.max_by(|one, other| (one.observed - one.expected).total_cmp(&(other.observed - other.expected)))
+    }
+
     /// Regions heard of lately.
     fn regions_heard(&self, now: Timestamp) -> usize {
         self.heard.values().filter(|heard| now.since(**heard) < 2 * SILENT_AFTER).count()
@@ -281,7 +295,10 @@ impl Episode {
             let level = evidence.map_or(finding.observed, |evidence| evidence.observed);
             let expected = evidence.map_or(finding.expected, |evidence| evidence.expected);
             let (signal, last) = (finding.signal, evidence.map_or(finding.last, |evidence| evidence.at));
-            (region.clone(), Part { signal, last, span: 0, level, expected, odd: finding.samples, quiet: 0, over: false })
+            (
+                region.clone(),
+                Part { signal, began: finding.since, last, span: 0, level, expected, odd: finding.samples, quiet: 0, over: false },
+            )
         };
         Episode {
             id: finding.id.clone(),
@@ -327,6 +344,7 @@ impl Episode {
         let finer = self.signal == Signal::Latency && odd.signal != Signal::Latency;
         let fresh = Part {
             signal: odd.signal,
+            began: row.at,
             last: row.at,
             span: row.span,
             level: odd.observed,
@@ -341,6 +359,7 @@ impl Episode {
         }
         let observed = row.reading(part.signal).map_or(odd.observed, |reading| reading.observed);
         part.hold(row, if part.signal == odd.signal { odd.observed } else { observed });
+        self.begin();
         if finer {
             self.signal = odd.signal;
         }
@@ -378,6 +397,16 @@ impl Episode {
         }
         let patience = if told { context.quiet_samples } else { DROPPED_AFTER };
         part.over = part.quiet >= patience || row.at.since(since) >= HABIT_AFTER;
+        self.begin();
+    }
+
+    /// What was odd for a moment before it came to stay is not when it began.
+    fn begin(&mut self) {
+        if !self.told
+            && let Some(began) = self.parts.values().filter(|part| !part.over && part.quiet == 0).map(|part| part.began).min()
+        {
+            self.since = began;
+        }
     }
 
     /// The last odd sample.
@@ -392,8 +421,9 @@ impl Episode {
     /// Whether it is more than one slow check.
     fn is_sure(&self) -> bool {
         let large = size(self.signal, self.observed, self.expected) >= LARGE && self.expected.is_some() && self.checks >= LARGE_CHECKS;
+        let lasted = self.parts.values().any(|part| Timestamp(part.last.0.saturating_add(part.span)).since(self.since) >= LASTING);
         let again = self.parts.len() > 1 || self.parts.values().any(|part| part.odd > 1);
-        self.signal == Signal::Errors || again || large && self.learning.is_none()
+        self.signal == Signal::Errors || lasted && (again || large && self.learning.is_none())
     }
 
     fn is_dismissed(&self, context: &Context, now: Timestamp) -> bool {
@@ -435,7 +465,7 @@ impl Episode {
         });
         Finding {
             id: self.id.clone(),
-            service: context.service,
+            service: Some(context.service),
             name: context.name.clone(),
             region: self.region().cloned(),
             regions: self.parts.keys().cloned().collect(),
@@ -461,6 +491,9 @@ impl Part {
     /// Notes one more odd sample.
     fn hold(&mut self, row: &Row, observed: f64) {
         self.level = if self.odd == 0 { observed } else { 0.7 * self.level + 0.3 * observed };
+        if self.quiet > 0 {
+            self.began = row.at;
+        }
         (self.last, self.span, self.quiet) = (row.at, row.span, 0);
         self.odd += 1;
     }

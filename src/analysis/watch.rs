@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::analysis::common::Seen;
 use crate::analysis::episode::{Change, Context, Episodes};
 use crate::analysis::samples::Sample;
 use crate::analysis::series::{Row, Series};
@@ -47,17 +48,25 @@ impl Watch {
         Watch { service, name, series, episodes: Episodes::restore(findings), habits: BTreeMap::new() }
     }
 
-    /// Takes samples in the order of their spans.
-    pub fn take(&mut self, samples: &[Sample], dismissals: &[Dismissal], settings: &AnalysisSettings) -> Vec<Change> {
-        let mut changes = Vec::new();
+    /// Takes samples in the order of their spans; with what each showed.
+    pub fn take(&mut self, samples: &[Sample], dismissals: &[Dismissal], settings: &AnalysisSettings) -> (Vec<Change>, Vec<Seen>) {
+        let (mut changes, mut seen) = (Vec::new(), Vec::new());
         for sample in samples {
             let series = self.series.entry(sample.region.clone()).or_default();
             let row = series.take(sample, settings);
             self.habits.insert(sample.region.clone(), RegionHabit::from(&row));
             let context = context(self.service, &self.name, dismissals, settings);
             changes.extend(self.episodes.take(&row, &context));
+            seen.push(Seen {
+                service: self.service,
+                name: self.name.clone(),
+                region: row.region.clone(),
+                at: sample.end(),
+                span: row.span,
+                slow: self.episodes.slow_at(&row),
+            });
         }
-        changes
+        (changes, seen)
     }
 
     /// Ends what nothing was heard of for long.

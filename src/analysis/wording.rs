@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::analysis::episode::Episode;
 use crate::model::finding::Signal;
+use crate::model::id::RegionName;
 use crate::model::time::Timestamp;
 
 /// A mean of a minute of fewer checks is called by no percentile.
@@ -19,6 +20,30 @@ pub fn summary(episode: &Episode, regions_heard: usize) -> String {
         None => String::new(),
     };
     format!("{what}, {}since {}{learning}", place(episode, regions_heard), clock(episode.since))
+}
+
+/// What is slow for many services at once. Times in microseconds.
+pub struct Shared<'a> {
+    pub signal: Signal,
+    pub observed: f64,
+    pub expected: f64,
+    pub services: usize,
+    /// In the region in which most were heard of.
+    pub heard: usize,
+    pub regions: &'a [RegionName],
+    pub regions_heard: usize,
+    pub since: Timestamp,
+}
+
+pub fn shared(shared: &Shared) -> String {
+    let Shared { signal, observed, expected, services, heard, regions, regions_heard, since } = *shared;
+    let title = title(signal);
+    let ratio = factor(observed / expected.max(1.0));
+    let place = places(regions, regions_heard);
+    format!(
+        "{title} {ratio} × as long for {services} of {heard} services at once, {place}since {}: something they share is slow",
+        clock(since)
+    )
 }
 
 fn time(episode: &Episode, signal: Signal) -> String {
@@ -41,7 +66,11 @@ fn failures(episode: &Episode) -> String {
 }
 
 fn place(episode: &Episode, regions_heard: usize) -> String {
-    let names: Vec<String> = episode.regions().map(ToString::to_string).collect();
+    places(&episode.regions().cloned().collect::<Vec<_>>(), regions_heard)
+}
+
+fn places(regions: &[RegionName], regions_heard: usize) -> String {
+    let names: Vec<String> = regions.iter().map(ToString::to_string).collect();
     match names.as_slice() {
         [one] if regions_heard > 1 => format!("{one} only, "),
         [_] => String::new(),

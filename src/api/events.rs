@@ -100,7 +100,8 @@ pub struct FindingEvent {
     pub id: String,
     /// `opened`, `updated`, `ended` or `feedback`
     pub what: &'static str,
-    pub service_id: u32,
+    /// Null where it is about many services at once; the name is that of the regions then.
+    pub service_id: Option<u32>,
     pub service_name: String,
     /// Null where it was seen in several.
     pub region: Option<String>,
@@ -140,7 +141,7 @@ impl Event {
         Event::Finding(FindingEvent {
             id: finding.id.to_string(),
             what,
-            service_id: finding.service.0,
+            service_id: finding.service.map(|service| service.0),
             service_name: finding.name.to_string(),
             region: finding.region.as_ref().map(ToString::to_string),
             signal: finding.signal.name(),
@@ -158,7 +159,7 @@ impl Event {
             Event::Result(event) => Some(ServiceId(event.service_id)),
             Event::Verdict(event) => Some(ServiceId(event.service_id)),
             Event::Incident(event) => Some(ServiceId(event.service_id)),
-            Event::Finding(event) => Some(ServiceId(event.service_id)),
+            Event::Finding(event) => event.service_id.map(ServiceId),
             Event::Node(_) => None,
         }
     }

@@ -31,8 +31,9 @@ pub const NEAR: Duration = Duration::from_secs(600);
 pub struct FindingView {
     /// Names it for ever.
     id: String,
-    service_id: u32,
-    /// As it was called when it was found.
+    /// Null where many services are slow at once: they are named in the evidence.
+    service_id: Option<u32>,
+    /// As it was called when it was found; the regions, where it is about no single service.
     service_name: String,
     /// The only region it was seen in; null where it was seen in several.
     region: Option<String>,
@@ -268,7 +269,8 @@ fn score(query: &Query) -> Result<Option<f64>, ApiError> {
 impl FindingView {
     pub fn new(finding: &Finding, state: &ApiState) -> FindingView {
         let until = finding.ended.map_or(Timestamp::LAST, |ended| ended.plus(NEAR));
-        let incidents = state.incidents.overlapping(finding.service, finding.since.minus(NEAR), until);
+        let overlapping = |service| state.incidents.overlapping(service, finding.since.minus(NEAR), until);
+        let incidents = finding.service.map(overlapping).unwrap_or_default();
         let times = !matches!(finding.signal, Signal::Errors | Signal::Pattern);
         let unit = match finding.signal {
             Signal::Errors => "share",
@@ -280,7 +282,7 @@ impl FindingView {
         let regions: Vec<String> = finding.regions.iter().map(ToString::to_string).collect();
         FindingView {
             id: finding.id.to_string(),
-            service_id: finding.service.0,
+            service_id: finding.service.map(|service| service.0),
             service_name: finding.name.to_string(),
             region: finding.region.as_ref().map(ToString::to_string),
             regions,

@@ -138,9 +138,10 @@ impl Facts {
             None => None,
         };
         let of_mine = |id: ServiceId| service.is_none_or(|service| id == service);
+        let found_of_mine = |id: Option<ServiceId>| service.is_none() || id == service;
         let incidents: Vec<&Incident> = inputs.incidents.iter().filter(|incident| of_mine(incident.service)).collect();
         let (findings, dismissed): (Vec<&Finding>, Vec<&Finding>) =
-            inputs.findings.iter().filter(|finding| of_mine(finding.service)).partition(|finding| !finding.dismissed());
+            inputs.findings.iter().filter(|finding| found_of_mine(finding.service)).partition(|finding| !finding.dismissed());
         let mut findings: Vec<Finding> = findings.into_iter().cloned().collect();
         findings.sort_by(|one, other| other.confidence.total_cmp(&one.confidence).then_with(|| one.id.cmp(&other.id)));
         let period = inputs.period;

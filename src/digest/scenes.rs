@@ -117,7 +117,7 @@ impl Day {
         let watched = self.services.iter().find(|watched| watched.id == service).unwrap();
         self.findings.push(Finding {
             id: FindingId(format!("finding-{}", self.findings.len()).into()),
-            service,
+            service: Some(service),
             name: watched.name.clone(),
             region: None,
             regions: Vec::new(),

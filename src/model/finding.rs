@@ -130,8 +130,9 @@ impl Shape {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     pub id: FindingId,
-    pub service: ServiceId,
-    /// As the service was called when it was found.
+    /// `None`: many services at once, whose shared cause it is.
+    pub service: Option<ServiceId>,
+    /// As the service was called when it was found, or the regions that are slow for all.
     pub name: Arc<str>,
     /// The only region it was seen in; `None`: in several or all of them, or of the service as a whole.
     pub region: Option<RegionName>,

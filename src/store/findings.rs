@@ -20,7 +20,7 @@ use crate::model::id::{RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::store::audit::{Audit, Change, corrupt as unfit};
 use crate::store::connection::{Database, StoreError};
-use crate::store::findings::rows::{Fields, FiguresRow, Row, shape, signal};
+use crate::store::findings::rows::{Fields, FiguresRow, Row, service_of, shape, signal};
 use crate::store::services::Author;
 use crate::store::values::{array, int, record_named, text};
 
@@ -84,7 +84,7 @@ pub struct Findings {
 
 #[derive(Clone, Debug)]
 struct Figures {
-    service: ServiceId,
+    service: Option<ServiceId>,
     region: Option<RegionName>,
     regions: Arc<[RegionName]>,
     signal: Signal,
@@ -198,6 +198,7 @@ impl Findings {
         for ((_, id), figures) in known.iter() {
             let Some((_, at)) = figures.feedback.filter(|(anomaly, at)| !anomaly && now < at.plus(DISMISSED_FOR)) else { continue };
             let Figures { service, region, signal, shape, size, .. } = figures.clone();
+            let Some(service) = service else { continue };
             dismissals.entry(service).or_default().push(Dismissal { finding: id.clone(), region, signal, shape, size, at });
         }
         dismissals
@@ -236,7 +237,7 @@ impl Findings {
 impl FindingQuery {
     fn wants(&self, since: Timestamp, figures: &Figures) -> bool {
         let dismissed = figures.feedback.is_some_and(|(anomaly, _)| !anomaly);
-        self.service.is_none_or(|service| service == figures.service)
+        self.service.is_none_or(|service| Some(service) == figures.service)
             && self.region.as_ref().is_none_or(|region| figures.regions.iter().any(|seen| *seen.0 == **region))
             && self.signal.is_none_or(|signal| signal == figures.signal)
             && self.shape.is_none_or(|shape| shape == figures.shape)
@@ -266,7 +267,7 @@ impl Figures {
     fn read(row: FiguresRow) -> Result<((Timestamp, FindingId), Figures), StoreError> {
         let signal = signal(&row.signal)?;
         let figures = Figures {
-            service: ServiceId(row.service as u32),
+            service: service_of(row.service),
             region: row.region.as_deref().map(RegionName::from),
             regions: row.regions.iter().map(|region| RegionName::from(region.as_str())).collect(),
             signal,

@@ -292,7 +292,7 @@ fn finding(number: u32, service: u32, minute: u64, signal: Signal, ended: bool) 
     let since = api_world::at("2026-11-22T07:00:00Z").plus(Duration::from_secs(60 * minute));
     Finding {
         id: FindingId(format!("{service}-{}-{number}", signal.name()).into()),
-        service: ServiceId(service),
+        service: Some(ServiceId(service)),
         name: Arc::from("shop"),
         region: (number.is_multiple_of(2)).then(|| RegionName::from("eu-west")),
         regions: if number.is_multiple_of(2) { vec!["eu-west".into()] } else { vec!["eu-west".into(), "us-east".into()] },

@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::analysis::analyzer::AnalyzerArgs;
 use crate::analysis::analyzer::primer::{Primed, prime, was_missed};
+use crate::analysis::common::{Common, Seen};
 use crate::analysis::episode::{Change, What};
 use crate::analysis::samples::Sample;
 use crate::analysis::watch::Watch;
@@ -40,6 +41,8 @@ pub struct Desk {
     waiting: BTreeMap<ServiceId, Vec<Sample>>,
     /// Services to be looked at though there is no sample: they have findings that go on.
     unfinished: Option<BTreeSet<ServiceId>>,
+    /// What many services have in common.
+    common: Common,
     /// In order.
     unsaved: VecDeque<Change>,
     swept: Duration,
@@ -78,6 +81,7 @@ impl Desk {
             watched: BTreeMap::new(),
             waiting: BTreeMap::new(),
             unfinished: None,
+            common: Common::default(),
             unsaved: VecDeque::new(),
             swept: now,
             forgotten: now,
@@ -108,7 +112,10 @@ impl Desk {
         self.save().await?;
         if self.unfinished.is_none() {
             let query = FindingQuery { open: Some(true), dismissed: None, ..FindingQuery::default() };
-            self.unfinished = Some(self.args.findings.list(&query).await?.findings.iter().map(|finding| finding.service).collect());
+            let (shared, own): (Vec<_>, Vec<_>) =
+                self.args.findings.list(&query).await?.findings.into_iter().partition(|finding| finding.service.is_none());
+            shared.into_iter().for_each(|finding| self.common.restore(finding));
+            self.unfinished = Some(own.iter().filter_map(|finding| finding.service).collect());
         }
         self.prime().await?;
         self.judge().await;
@@ -150,6 +157,7 @@ impl Desk {
         let now = self.args.clock.now();
         let due: Vec<ServiceId> = self.waiting.keys().filter(|service| self.watched.contains_key(service)).copied().take(SLICE).collect();
         if due.is_empty() {
+            self.unsaved.extend(self.common.pass(Vec::new(), self.args.clock.steady()));
             return;
         }
         let mut dismissals = self.args.findings.dismissals();
@@ -166,24 +174,26 @@ impl Desk {
                 let count = samples.len() as u64;
                 let settings = &settings;
                 let judged = std::panic::catch_unwind(AssertUnwindSafe(move || {
-                    let changes = watched.watch.take(&samples, &dismissals, settings);
+                    let (changes, seen) = watched.watch.take(&samples, &dismissals, settings);
                     watched.fresh = true;
-                    (watched, changes)
+                    (watched, changes, seen)
                 }));
                 (service, count, judged.ok())
             };
             jobs.into_iter().map(judge).collect::<Vec<_>>()
         });
         let Ok(judged) = judged.await else { return };
+        let mut all = Vec::new();
         let mut status = self.args.status.lock().expect("no holder panics");
         let mut habits = self.args.habits.lock().expect("no holder panics");
         for (service, count, judged) in judged {
             status.samples += count;
             match judged {
-                Some((watched, changes)) => {
+                Some((watched, changes, seen)) => {
                     habits.insert(service, watched.watch.habits().clone());
                     self.watched.insert(service, watched);
-                    self.unsaved.extend(changes);
+                    seen.into_iter().for_each(|seen: Seen| self.common.see(seen));
+                    all.extend(changes);
                 }
                 None => {
                     status.failed += 1;
@@ -195,6 +205,7 @@ impl Desk {
         let busy = self.args.clock.steady().saturating_sub(began);
         status.busy += busy;
         self.args.metrics.analysed(busy);
+        self.unsaved.extend(self.common.pass(all, self.args.clock.steady()));
     }
 
     /// Ends what has ended by itself, and lets go of services that are gone.
@@ -205,19 +216,22 @@ impl Desk {
         }
         (self.swept, self.recount) = (steady, true);
         let board = self.args.board.clone();
+        let mut changes = Vec::new();
         let gone: Vec<ServiceId> = self.watched.keys().filter(|service| board.name(**service).is_none()).copied().collect();
         for service in gone {
             self.args.states.forget(service).await?;
             let Some(mut watched) = self.watched.remove(&service) else { continue };
-            self.unsaved.extend(watched.watch.end(now, &self.args.settings));
+            changes.extend(watched.watch.end(now, &self.args.settings));
             self.habits_gone(service);
         }
+        self.common.forget(|service| board.name(service).is_some());
         for (service, watched) in &mut self.watched {
             if let Some(name) = board.name(*service) {
                 watched.watch.name = name;
             }
-            self.unsaved.extend(watched.watch.expire(now, &self.args.settings));
+            changes.extend(watched.watch.expire(now, &self.args.settings));
         }
+        self.unsaved.extend(self.common.pass(changes, steady));
         self.args.gatherer.samples().retain(|service| board.name(service).is_some());
         if steady >= self.forgotten + FORGOTTEN_EVERY {
             self.forgotten = steady;
@@ -247,7 +261,8 @@ impl Desk {
 
     fn tell(&self, Change { what, finding }: &Change) {
         let (id, name, line) = (&*finding.id.0, &*finding.name, finding.summary.as_str());
-        let (service, signal, shape, score) = (finding.service.0, finding.signal.name(), finding.shape.name(), finding.score);
+        let (service, signal, shape, score) =
+            (finding.service.map(|service| service.0), finding.signal.name(), finding.shape.name(), finding.score);
         match what {
             What::Opened => {
                 self.args.metrics.found(finding.signal);

@@ -181,7 +181,7 @@ fn finding(service: ServiceId, name: &Arc<str>, regions: &[RegionName], found: &
     });
     Finding {
         id: FindingId(format!("{service}-{}-{:x}", Signal::Pattern.name(), found.span.from.0 / 1_000_000).into()),
-        service,
+        service: Some(service),
         name: name.clone(),
         region: if let [region] = regions { Some(region.clone()) } else { None },
         regions: regions.to_vec(),

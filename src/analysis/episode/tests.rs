@@ -218,3 +218,18 @@ fn a_phase_alone_counts_where_it_matters_to_the_whole() {
     let changes: Vec<Change> = (1..4).flat_map(|minutes| take(&mut episodes, &row("eu-west", minutes, 14.0, Some(6.0), true))).collect();
     assert_eq!(told(&changes), ["opened connect eu-west"]);
 }
+
+#[test]
+fn what_lasts_for_moments_is_no_news_and_a_moment_before_a_trouble_is_not_its_beginning() {
+    let second = |seconds: i64, odd: bool| {
+        let latency = if odd { 40.0 } else { 10.0 };
+        Row { at: Timestamp(minute(0).0 + seconds * 1_000_000), span: 1_000_000, ..row("eu", 0, latency, None, odd) }
+    };
+    let mut episodes = Episodes::default();
+    let moments = (0..60).flat_map(|seconds| take(&mut episodes, &second(seconds, seconds % 7 < 3)));
+    assert_eq!(told(&moments.collect::<Vec<_>>()), Vec::<String>::new());
+    let mut episodes = Episodes::default();
+    let lasting: Vec<Change> = (0..30).flat_map(|seconds| take(&mut episodes, &second(seconds, seconds == 8 || seconds >= 10))).collect();
+    assert_eq!(told(&lasting), ["opened latency eu"]);
+    assert_eq!(lasting[0].finding.since, Timestamp(minute(0).0 + 10_000_000));
+}

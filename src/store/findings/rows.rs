@@ -89,7 +89,7 @@ impl Fields {
     pub fn of(finding: &Finding) -> Result<Fields, StoreError> {
         let evidence: Vec<EvidenceRow> = finding.evidence.iter().map(EvidenceRow::from).collect();
         Ok(Fields {
-            service: finding.service.0.into(),
+            service: finding.service.map_or(0, |service| service.0.into()),
             name: finding.name.to_string(),
             region: finding.region.as_ref().map(ToString::to_string),
             regions: finding.regions.iter().map(ToString::to_string).collect(),
@@ -111,6 +111,11 @@ impl Fields {
     }
 }
 
+/// As the column has it: 0 is no service.
+pub fn service_of(column: i64) -> Option<ServiceId> {
+    (column != 0).then_some(ServiceId(column as u32))
+}
+
 impl TryFrom<Row> for Finding {
     type Error = StoreError;
 
@@ -123,7 +128,7 @@ impl TryFrom<Row> for Finding {
         };
         Ok(Finding {
             id: FindingId(row.key.into()),
-            service: ServiceId(row.service as u32),
+            service: service_of(row.service),
             name: row.name.into(),
             region: row.region.as_deref().map(RegionName::from),
             regions: row.regions.iter().map(|region| RegionName::from(region.as_str())).collect(),
