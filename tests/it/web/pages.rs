@@ -316,3 +316,23 @@ async fn an_admin_lets_a_machine_join() {
     assert_eq!(wrong.status, 422);
     assert!(wrong.text.contains("value=\"EU West!\"") && wrong.text.contains("lower-case"), "{}", wrong.text);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_shows_public_services_to_anyone_and_no_other() {
+    let world = World::new().await;
+    let mut stranger = Browser::new(&world);
+    assert!(stranger.page("/status").await.contains("No service is shown in public yet"));
+    let operator = world.token("operator").await;
+    for (name, public) in [("Shop", true), ("Vault", false)] {
+        world.service(&operator, json!({"name": name, "base_url": "https://hidden.example", "public": public})).await;
+    }
+    world.show_services();
+    let results = [bad(1, 1, 0), bad(2, 2, 0)];
+    world.strips.add(&results);
+    world.board.fold(&results, world.clock.now());
+    let page = stranger.page("/status").await;
+    assert!(page.contains("Shop down: status code") && page.contains("class=\"d\""), "{page}");
+    for private in ["Vault", "hidden.example", "expected 200-299", "/services/"] {
+        assert!(!page.contains(private), "{private} in {page}");
+    }
+}

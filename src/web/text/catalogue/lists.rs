@@ -73,4 +73,9 @@ pub const TEXTS: &[Entry] = &[
     ("incident.odd", "Odd at about that time", "غریب در همان حوالی"),
     ("incident.evidence", "Evidence", "شواهد"),
     ("incident.no_evidence", "The checks themselves are no longer kept.", "خود بررسی‌ها دیگر نگه داشته نمی‌شوند."),
+    ("status.title", "Status", "وضعیت"),
+    ("status.nothing", "No service is shown in public yet", "هنوز سرویسی برای عموم نمایش داده نمی‌شود"),
+    ("status.as_of", "As of", "در"),
+    ("status.incidents", "Incidents", "رخدادها"),
+    ("status.no_incident", "None in what is kept.", "در آنچه نگه داشته شده هیچ."),
 ];
