@@ -18,7 +18,6 @@ use crate::api::query::Query;
 use crate::api::services::find;
 use crate::api::state::ApiState;
 use crate::model::finding::FindingId;
-use crate::model::id::ServiceId;
 use crate::store::services::StoredService;
 use crate::store::users::Role;
 use crate::web::frame::{Frame, Section};
@@ -118,6 +117,6 @@ pub async fn feedback(visit: Visit, form: OwnForm, state: &State<ApiState>, id: 
     let found = state.findings.feedback(&FindingId(id.into()), anomaly, None, &visit.principal.author()).await?;
     let finding = found.ok_or_else(|| ApiError::not_found(format!("there is no finding {id}")))?;
     let _ = state.events.send(Arc::new(Event::finding("feedback", &finding)));
-    let ServiceId(service) = finding.service;
-    Ok(Redirect::to(format!("/services/{service}#findings")))
+    // One that many services share is of none alone.
+    Ok(Redirect::to(finding.service.map_or_else(|| "/".to_owned(), |service| format!("/services/{service}#findings"))))
 }
