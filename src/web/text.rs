@@ -59,7 +59,7 @@ impl Lang {
 }
 
 static BY_KEY: LazyLock<HashMap<&'static str, [&'static str; 2]>> =
-    LazyLock::new(|| TEXTS.iter().map(|(key, english, persian)| (*key, [*english, *persian])).collect());
+    LazyLock::new(|| TEXTS.iter().copied().flatten().map(|(key, english, persian)| (*key, [*english, *persian])).collect());
 
 /// The texts of one language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,10 +99,7 @@ impl Text {
     }
 
     /// The text of a word the monitor uses, such as a verdict or a reason; the word itself where there is none.
-    pub fn word<'a>(&self, group: &str, name: &'a str) -> &'a str
-    where
-        'static: 'a,
-    {
+    pub fn word<'a>(&self, group: &str, name: &'a str) -> &'a str {
         BY_KEY.get(format!("{group}.{name}").as_str()).map_or(name, |texts| texts[self.0 as usize])
     }
 }
