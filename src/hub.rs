@@ -44,9 +44,6 @@ use url::Url;
 
 use crate::aggregate::board::Board;
 use crate::aggregate::strip::Strips;
-use crate::alert::channel::sender::Sender;
-use crate::alert::exit::{Exits, StoredExits};
-use crate::alert::inbox::Inbox;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -259,7 +256,7 @@ impl Hub {
             None => None,
         };
 
-        let upkeeper = upkeep::start(&upkeep, inbox.moves.clone(), &config, &clock, &tree.upkeep).await?;
+        let upkeeper = upkeep::start(&upkeep, alerting.inbox.moves.clone(), &config, &clock, &tree.upkeep).await?;
         let Upkeep { windows, slos } = upkeep;
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
@@ -281,27 +278,19 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
-        let sender = Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?);
-        let exits: Arc<dyn Exits> = Arc::new(StoredExits { channels: records.channels.clone(), sender: sender.clone() });
         let covering = windows.clone();
         let parts = Parts {
-            inbox: inbox.clone(),
-            moves,
-            exits: exits.clone(),
             in_maintenance: Arc::new(move |service, at| covering.covers(service, at).is_some()),
-        let parts = Parts {
-            in_maintenance: Arc::new(|_, _| false),
             board: board.clone(),
             membership: membership.clone(),
             events: events.clone(),
             metrics: metrics.clone(),
             status: tree.alerts.clone(),
         };
-        let alerts = alerts::start(&config, &records, parts).await.context("keeper of the alerts cannot be started")?;
-        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
-        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), inbox.moves.clone())?;
-        let system = system::start(&config, desk.clone(), &tree).await?;
         let alerts = alerting.start(&config, &records, parts).await?;
+        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
+        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), alerting.inbox.moves.clone())?;
+        let system = system::start(&config, desk.clone(), &tree).await?;
 
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {

@@ -17,15 +17,15 @@ use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
 /// Routes whose answer waits for a check of what is watched or depended on, or for whoever takes a message.
-const WAITING: [&str; 5] = [
+const WAITING: [&str; 7] = [
     "/api/monitor/services/<id>/check",
     "/api/monitor/checks/run",
+    "/api/monitor/checks/try",
+    "/services/<id>/check?<part>",
     "/api/v1/maintenance/metrics/collect",
     "/api/v1/alerts/channels/<id>/test",
     "/api/v1/alerts/channels/test",
-/// Routes whose answer waits for a check of what is watched.
-const WAITING: [&str; 4] =
-    ["/api/monitor/services/<id>/check", "/api/monitor/checks/run", "/api/monitor/checks/try", "/services/<id>/check?<part>"];
+];
 /// Routes asked for by machines, again and again: worth a line only when they fail. Open pages ask for their parts.
 const OFTEN: [&str; 9] = [
     "/healthz",

@@ -46,8 +46,6 @@ const HUB_TABLES: [&str; 15] = [
     "mesh",
     "witness",
 ];
-const HUB_TABLES: [&str; 13] =
-    ["hub", "region", "probe", "store", "api", "analysis", "digest", "system", "dependencies", "log", "restart", "mesh", "witness"];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {

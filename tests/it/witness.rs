@@ -231,7 +231,6 @@ async fn a_blind_node_is_one_event_and_no_incident() {
             Event::Verdict(verdict) => told.push(format!("{} {}", verdict.service_name, verdict.to)),
             Event::Incident(incident) => told.push(format!("{} {}", incident.service_name, incident.what)),
             _ => {}
-            Event::Result(_) | Event::Finding(_) | Event::Delivery(_) => {}
         }
     }
     assert_eq!(told, ["local blind", "local sees"]);
