@@ -60,6 +60,7 @@ use crate::hub::ingest::{IngestStatus, Intake};
 use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
+use crate::hub::refresh::Copies;
 use crate::hub::tree::Tree;
 use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
@@ -279,10 +280,13 @@ impl Hub {
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
         let refresh = {
-            let (assigner, windows) = (assigner.clone(), windows.clone());
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
+            let (assigner, windows, slos) = (assigner.clone(), windows.clone(), slos.clone());
+            let copies =
+                Copies { services: records.services.clone(), users: records.users.clone(), windows: records.windows, slos: records.slos };
+            refresh::start(&records.store.database, copies, clock.clone(), move || {
                 assigner.assign();
                 windows.turn();
+                slos.turn();
             })
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));

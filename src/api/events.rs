@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::aggregate::board::MaintenanceChange;
 use crate::aggregate::change::VerdictChange;
-use crate::aggregate::verdict::Verdict;
 use crate::aggregate::incident::Step;
+use crate::aggregate::verdict::Verdict;
 use crate::api::auth::Viewer;
 use crate::api::error::{ApiError, Problem};
 use crate::api::query::Query;

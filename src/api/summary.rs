@@ -150,7 +150,11 @@ pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Js
 
 /// By the names of the windows.
 pub fn uptimes(known: &Known) -> BTreeMap<&'static str, UptimeView> {
-    let view = |uptime: &WindowUptime| UptimeView { ratio: uptime.ratio, coverage: uptime.coverage, maintenance_s: uptime.maintenance.as_secs_f64() };
+    let view = |uptime: &WindowUptime| UptimeView {
+        ratio: uptime.ratio,
+        coverage: uptime.coverage,
+        maintenance_s: uptime.maintenance.as_secs_f64(),
+    };
     WINDOWS.iter().zip(&known.windows).map(|((name, _), uptime)| (*name, view(uptime))).collect()
 }
 

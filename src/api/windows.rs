@@ -1,7 +1,7 @@
 //! Maintenance windows: spans in which nobody is told and nothing counts, past ones too.
 
 mod body;
-mod view;
+pub mod view;
 
 use std::sync::Arc;
 
@@ -44,9 +44,10 @@ pub fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Js
     let (page, size) = (query.page()?, query.page_size()?);
     let wanted = match query.text("state") {
         None => None,
-        Some(name) => Some(Stage::from_name(name).ok_or_else(|| {
-            ApiError::bad_query("state", format!("must be active, upcoming, past or deleted, not {name:?}"))
-        })?),
+        Some(name) => Some(
+            Stage::from_name(name)
+                .ok_or_else(|| ApiError::bad_query("state", format!("must be active, upcoming, past or deleted, not {name:?}")))?,
+        ),
     };
     let service = query.number("service", "the number of a service")?.map(ServiceId);
     let now = state.clock.now();

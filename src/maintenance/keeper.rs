@@ -49,11 +49,7 @@ impl Actor for WindowKeeper {
     type State = WindowKeeperState;
     type Arguments = WindowKeeperArgs;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<WindowKeeperMsg>,
-        args: WindowKeeperArgs,
-    ) -> Result<WindowKeeperState, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<WindowKeeperMsg>, args: WindowKeeperArgs) -> Result<WindowKeeperState, ActorProcessingErr> {
         let tick = at_the_next_edge(&args, myself);
         Ok(WindowKeeperState { args, _tick: tick })
     }

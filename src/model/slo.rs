@@ -59,7 +59,10 @@ pub enum Aim {
 pub enum Period {
     /// So many days until now.
     Rolling(u32),
-    Calendar { unit: CalendarUnit, zone: chrono_tz::Tz },
+    Calendar {
+        unit: CalendarUnit,
+        zone: chrono_tz::Tz,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -119,7 +119,6 @@ impl Budget {
     }
 }
 
-
 /// Microseconds of a limit, for people.
 pub fn limit_ms(aim: Aim) -> Option<f64> {
     match aim {

@@ -100,11 +100,20 @@ enum PlanRow {
 
 impl WindowStore {
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<WindowStore, StoreError> {
-        let text = "SELECT *, record::id(id) AS number OMIT id FROM maintenance_window ORDER BY number";
-        let mut answer = database.query(text, Vec::new()).await?;
-        let found: Vec<Row> = answer.take(0).map_err(|error| unfit("maintenance window", &error))?;
-        let known = found.into_iter().map(|row| Window::try_from(row).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let known = read_all(&database).await?;
         Ok(WindowStore { database, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+    }
+
+    /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
+    pub async fn refresh(&self) -> Result<bool, StoreError> {
+        let _turn = self.turn.lock().await;
+        let found = read_all(&self.database).await?;
+        let mut known = self.known.write().expect("no holder panics");
+        let changed = **known != found;
+        if changed {
+            *known = Arc::new(found);
+        }
+        Ok(changed)
     }
 
     /// All of them by number, the deleted among them.
@@ -127,7 +136,8 @@ impl WindowStore {
     pub async fn create(&self, draft: Draft, author: &Author) -> Result<Arc<Window>, WindowsError> {
         let _turn = self.turn.lock().await;
         // A number lost to a failure in between is a gap, and a gap is no harm.
-        let mut answer = self.database.query("UPSERT ONLY counter:maintenance_window SET value += 1 RETURN VALUE value", Vec::new()).await?;
+        let mut answer =
+            self.database.query("UPSERT ONLY counter:maintenance_window SET value += 1 RETURN VALUE value", Vec::new()).await?;
         let number: Option<i64> = answer.take(0).map_err(|error| unfit("window counter", &error))?;
         let id = number.and_then(|number| u32::try_from(number).ok()).map(WindowId);
         let id = id.ok_or_else(|| corrupt("window counter", format!("{number:?} is not a window's number")))?;
@@ -222,6 +232,13 @@ impl WindowStore {
     }
 }
 
+async fn read_all(database: &Database) -> Result<Vec<Arc<Window>>, StoreError> {
+    let text = "SELECT *, record::id(id) AS number OMIT id FROM maintenance_window ORDER BY number";
+    let mut answer = database.query(text, Vec::new()).await?;
+    let found: Vec<Row> = answer.take(0).map_err(|error| unfit("maintenance window", &error))?;
+    found.into_iter().map(|row| Window::try_from(row).map(Arc::new)).collect()
+}
+
 fn fields(window: &Window) -> Result<Value, StoreError> {
     let broken = |error: serde_json::Error| corrupt("maintenance window", error);
     let earlier: Vec<RuleRow> = window.earlier.iter().map(RuleRow::from).collect();
@@ -304,7 +321,14 @@ impl TryFrom<RuleRow> for Rule {
                 let Schedule::Cron { expression, pattern, zone, .. } = parsed else {
                     return Err(corrupt("maintenance window", format!("{cron:?} is not a cron expression")));
                 };
-                Plan::Recurring { expression, pattern, zone, duration: us(duration_us), since: Timestamp(since), until: until.map(Timestamp) }
+                Plan::Recurring {
+                    expression,
+                    pattern,
+                    zone,
+                    duration: us(duration_us),
+                    since: Timestamp(since),
+                    until: until.map(Timestamp),
+                }
             }
             PlanRow::Manual { sessions, longest_us } => {
                 Plan::Manual { sessions: sessions.into_iter().map(span).collect(), longest: us(longest_us) }

@@ -13,12 +13,14 @@ use probemesh::clock::Clock;
 use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
+use probemesh::maintenance::windows::Windows;
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
+use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
 use probemesh::store::audit::Audit;
 use probemesh::store::digests::Digests;
@@ -29,7 +31,10 @@ use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
+use probemesh::store::slos::Slos;
+use probemesh::store::uptimes::Uptimes;
 use probemesh::store::users::{Role, Users};
+use probemesh::store::windows::WindowStore;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
@@ -141,6 +146,21 @@ impl World {
         let nudged = nudges.clone();
         let nobody = Hooks { silence: Box::new(|_, _| {}), node: Box::new(|_| {}), last_round: Box::new(|_, _| None) };
         let membership = Arc::new(Membership::new(clock.clone(), nobody));
+        let window_store = WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("windows open");
+        let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("objectives open"));
+        let uptimes: Arc<Uptimes> = Arc::default();
+        let windows = Windows::new(Arc::new(window_store), services.clone(), board.clone(), uptimes.clone(), events.clone(), clock.clone());
+        let windows = Arc::new(windows);
+        let default_schedule = Schedule::Interval(Duration::from_secs(60));
+        let desk = SloDesk::new(Sources {
+            slos,
+            store: store.clone(),
+            services: services.clone(),
+            board: board.clone(),
+            windows: windows.clone(),
+            default_schedule: default_schedule.clone(),
+            clock: clock.clone(),
+        });
         let state = ApiState {
             store: store.clone(),
             services: services.clone(),
@@ -150,7 +170,9 @@ impl World {
             digest_hours: 24,
             findings: findings.clone(),
             habits: Arc::default(),
-            uptimes: Arc::default(),
+            uptimes,
+            windows,
+            slos: Arc::new(desk),
             users: users.clone(),
             sessions,
             audit,
@@ -158,7 +180,7 @@ impl World {
             board: board.clone(),
             clock: clock.clone(),
             settings,
-            default_schedule: Schedule::Interval(Duration::from_secs(60)),
+            default_schedule,
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),

@@ -54,6 +54,7 @@ async fn a_delivery_is_answered_once_and_health_log_goes_by_the_clock_of_the_hub
         metrics: Arc::new(Metrics::new()),
         verdicts: Arc::new(verdicts),
         gatherer: None,
+        meter: Arc::default(),
         status: IngestStatus::default(),
     });
     let (node, hub) = in_process();

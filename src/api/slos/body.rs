@@ -162,7 +162,10 @@ impl SloDocument {
             match value.as_str().filter(|name| known.iter().chain(&before).any(|known| known == name)) {
                 Some(name) if regions.iter().any(|other| other == name) => fields.wrong(&format!("regions[{index}]"), "is named twice"),
                 Some(name) => regions.push(name.to_owned()),
-                None => fields.wrong(&format!("regions[{index}]"), format!("there is no region {value}; known: {}", known.iter().cloned().collect::<Vec<_>>().join(", "))),
+                None => fields.wrong(
+                    &format!("regions[{index}]"),
+                    format!("there is no region {value}; known: {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
+                ),
             }
         }
         if list.is_empty() {

@@ -158,9 +158,7 @@ impl PromiseView {
             regions: promise.regions.clone(),
             period: match promise.period {
                 Period::Rolling(days) => PeriodView { days: Some(days), calendar: None, timezone: None },
-                Period::Calendar { unit, zone } => {
-                    PeriodView { days: None, calendar: Some(unit.name()), timezone: Some(zone.name()) }
-                }
+                Period::Calendar { unit, zone } => PeriodView { days: None, calendar: Some(unit.name()), timezone: Some(zone.name()) },
             },
             least_coverage: promise.least_coverage,
         }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::body::JsonBody;
-use crate::api::fields::{Fields, service};
 use crate::api::error::ApiError;
+use crate::api::fields::{Fields, service};
 use crate::api::state::ApiState;
 use crate::config::mistake::Mistake;
 use crate::config::service::parse_cron;
@@ -146,10 +146,13 @@ impl WindowDocument {
         }
         let scope = self.scope(&mut checker);
         let plan = self.plan(&mut checker);
-        if let Some(Plan::Once(span)) = &plan
-            && span.from < checker.now.minus(JUST_NOW)
-            && reason.is_empty()
-        {
+        let begins = |plan: &Plan| match plan {
+            Plan::Once(span) => Some(span.from),
+            Plan::Recurring { since, .. } => Some(*since),
+            Plan::Manual { .. } => None,
+        };
+        let same = kept.is_some_and(|kept| plan.as_ref().is_some_and(|plan| begins(plan) == begins(&kept.rule.plan)));
+        if plan.as_ref().and_then(begins).is_some_and(|from| from < checker.now.minus(JUST_NOW)) && !same && reason.is_empty() {
             checker.fields.wrong("reason", "is required where history is counted anew");
         }
         match plan {
@@ -171,11 +174,15 @@ impl WindowDocument {
             }
         }
         let list = checker.state.services.list();
-        let tags = checker.names("tags", &self.tags, &before.tags, |name| list.iter().any(|of| of.document.tags.iter().any(|tag| tag == name)));
+        let tags =
+            checker.names("tags", &self.tags, &before.tags, |name| list.iter().any(|of| of.document.tags.iter().any(|tag| tag == name)));
         let groups =
             checker.names("groups", &self.groups, &before.groups, |name| list.iter().any(|of| of.document.group.as_deref() == Some(name)));
         let scope = Scope { all, services, tags, groups };
-        let given = [&self.services, &self.tags, &self.groups].into_iter().flatten().any(|value| value.as_array().is_some_and(|list| !list.is_empty()));
+        // What was given and is wrong is told already.
+        let tried =
+            |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value.as_array().is_none_or(|list| !list.is_empty());
+        let given = [&self.all, &self.services, &self.tags, &self.groups].into_iter().flatten().any(tried);
         if scope == Scope::default() && !given {
             checker.fields.wrong("services", "name services, tags or groups, or set all to true");
         }
@@ -203,9 +210,21 @@ impl WindowDocument {
             return None;
         }
         let of_others: &[(&str, &Option<Value>)] = match kind.as_str() {
-            "once" => &[("cron", &self.cron), ("timezone", &self.timezone), ("duration_s", &self.duration_s), ("longest_s", &self.longest_s), ("start", &self.start)],
+            "once" => &[
+                ("cron", &self.cron),
+                ("timezone", &self.timezone),
+                ("duration_s", &self.duration_s),
+                ("longest_s", &self.longest_s),
+                ("start", &self.start),
+            ],
             "recurring" => &[("longest_s", &self.longest_s), ("start", &self.start)],
-            _ => &[("cron", &self.cron), ("timezone", &self.timezone), ("duration_s", &self.duration_s), ("from", &self.from), ("until", &self.until)],
+            _ => &[
+                ("cron", &self.cron),
+                ("timezone", &self.timezone),
+                ("duration_s", &self.duration_s),
+                ("from", &self.from),
+                ("until", &self.until),
+            ],
         };
         for (field, _) in of_others.iter().filter(|(_, value)| value.as_ref().is_some_and(|value| !value.is_null())) {
             checker.fields.wrong(field, format!("is not for a window that is {kind}"));
@@ -267,11 +286,15 @@ impl WindowDocument {
             begins = plan.begins(at, false);
             let Some(gap) = begins.map(|next| next.since(at)) else { break };
             if gap < CLOSEST {
-                checker.fields.wrong("cron", format!("begins every {} s; it may every {} minutes at most", gap.as_secs(), CLOSEST.as_secs() / 60));
+                checker
+                    .fields
+                    .wrong("cron", format!("begins every {} s; it may every {} minutes at most", gap.as_secs(), CLOSEST.as_secs() / 60));
                 break;
             }
             if gap <= duration {
-                checker.fields.wrong("duration_s", format!("is not less than the {} s to its next time: it would never end", gap.as_secs()));
+                checker
+                    .fields
+                    .wrong("duration_s", format!("is not less than the {} s to its next time: it would never end", gap.as_secs()));
                 break;
             }
         }
@@ -309,13 +332,7 @@ impl Checker<'_> {
     }
 
     /// Names that some service has, or that the window had before.
-    fn names(
-        &mut self,
-        field: &str,
-        value: &Option<Value>,
-        before: &BTreeSet<String>,
-        known: impl Fn(&str) -> bool,
-    ) -> BTreeSet<String> {
+    fn names(&mut self, field: &str, value: &Option<Value>, before: &BTreeSet<String>, known: impl Fn(&str) -> bool) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for (index, value) in self.fields.list(field, value).into_iter().enumerate() {
             match value {
