@@ -2,6 +2,8 @@
 //!
 //! Services, users, channels and issues are in memory too. A change whose answer was lost may have been made, or be made a little later:
 //! whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
+//! Services, users, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be made a little later: whenever
+//! the store says that this is possible, all are read again, at once and when every call of then must have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,9 @@ use crate::hub::records::Records;
 use crate::store::channels::Channels;
 use crate::store::issues::Issues;
 use crate::store::services::Services;
+use crate::store::slos::Slos;
 use crate::store::users::Users;
+use crate::store::windows::WindowStore;
 use crate::supervise::Task;
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +38,18 @@ pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync 
     let Records { services, users, channels, issues, .. } = records;
     let copies = Copies { services: services.clone(), users: users.clone(), channels: channels.clone(), issues: issues.clone() };
     let clock = clock.clone();
+/// What is in memory.
+pub struct Copies {
+    pub services: Arc<Services>,
+    pub users: Arc<Users>,
+    pub windows: Arc<WindowStore>,
+    pub slos: Arc<Slos>,
+}
+
+/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when anything but
+/// users is not what it was.
+pub fn start(database: &Database, copies: Copies, clock: Clock, changed: impl Fn() + Send + Sync + 'static) -> Option<Task> {
+    let mut doubts = database.doubts()?;
     Some(Task::spawn(async move {
         while doubts.changed().await.is_ok() {
             for late in [false, true] {
@@ -42,8 +58,9 @@ pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync 
                 }
                 loop {
                     match copies.refresh().await {
+                    match refresh(&copies).await {
                         Ok(true) => {
-                            info!("services are not what they were before the store was away");
+                            info!("services, windows or objectives are not what they were before the store was away");
                             changed();
                         }
                         Ok(false) => {}
@@ -67,4 +84,9 @@ impl Copies {
         self.issues.refresh().await?;
         Ok(self.services.refresh().await?)
     }
+async fn refresh(copies: &Copies) -> anyhow::Result<bool> {
+    copies.users.refresh().await?;
+    let services = copies.services.refresh().await?;
+    let windows = copies.windows.refresh().await?;
+    Ok(copies.slos.refresh().await? || services || windows)
 }

@@ -17,6 +17,7 @@ use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, St
 use probemesh::config::system::{SystemSettings, Thresholds};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
+use probemesh::maintenance::windows::Windows;
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
 use probemesh::model::alert::CauseMove;
@@ -24,6 +25,7 @@ use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
+use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
 use probemesh::store::alerts::Alerts;
 use probemesh::store::audit::Audit;
@@ -45,6 +47,10 @@ use probemesh::system::look::{Cluster, Folders, Sources};
 use probemesh::tracker::desk::Tracker;
 use probemesh::tracker::notify::Note;
 use probemesh::web;
+use probemesh::store::slos::Slos;
+use probemesh::store::uptimes::Uptimes;
+use probemesh::store::users::{Role, Users};
+use probemesh::store::windows::WindowStore;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
@@ -189,6 +195,21 @@ impl World {
         });
         let (moves, _) = mpsc::unbounded_channel();
         let system = desk(&store, &nodes, system_settings(), &clock, &metrics, Cluster::default, moves);
+        let window_store = WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("windows open");
+        let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("objectives open"));
+        let uptimes: Arc<Uptimes> = Arc::default();
+        let windows = Windows::new(Arc::new(window_store), services.clone(), board.clone(), uptimes.clone(), events.clone(), clock.clone());
+        let windows = Arc::new(windows);
+        let default_schedule = Schedule::Interval(Duration::from_secs(60));
+        let desk = SloDesk::new(Sources {
+            slos,
+            store: store.clone(),
+            services: services.clone(),
+            board: board.clone(),
+            windows: windows.clone(),
+            default_schedule: default_schedule.clone(),
+            clock: clock.clone(),
+        });
         let state = ApiState {
             tracker: tracker.clone(),
             store: store.clone(),
@@ -202,7 +223,9 @@ impl World {
             digest_hours: 24,
             findings: findings.clone(),
             habits: Arc::default(),
-            uptimes: Arc::default(),
+            uptimes,
+            windows,
+            slos: Arc::new(desk),
             users: users.clone(),
             sessions,
             web_sessions: Arc::new(web_sessions),
@@ -214,7 +237,7 @@ impl World {
             strips: strips.clone(),
             clock: clock.clone(),
             settings,
-            default_schedule: Schedule::Interval(Duration::from_secs(60)),
+            default_schedule,
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),
