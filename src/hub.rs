@@ -67,7 +67,6 @@ use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
 use crate::hub::tracker::Tracking;
-use crate::hub::refresh::Copies;
 use crate::hub::tree::Tree;
 use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
@@ -317,22 +316,12 @@ impl Hub {
             upkeeper.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
-        let (assigning, turning) = (assigner.clone(), windows.clone());
+        let (assigning, turning, budgets) = (assigner.clone(), windows.clone(), slos.clone());
         let refresh = refresh::start(&records, &clock, move || {
             assigning.assign();
             turning.turn();
+            budgets.turn();
         });
-        let refresh = {
-            let (assigner, windows, slos) = (assigner.clone(), windows.clone(), slos.clone());
-            let copies =
-                Copies { services: records.services.clone(), users: records.users.clone(), windows: records.windows, slos: records.slos };
-            refresh::start(&records.store.database, copies, clock.clone(), move || {
-                assigner.assign();
-                windows.turn();
-                slos.turn();
-            })
-        };
-        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked, turned) = (tree.clone(), membership.clone(), membership.clone(), windows.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),

@@ -1,9 +1,7 @@
 //! Copies of what the store holds, read again after the store was in doubt.
 //!
-//! Services, users, channels and issues are in memory too. A change whose answer was lost may have been made, or be made a little later:
-//! whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
-//! Services, users, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be made a little later: whenever
-//! the store says that this is possible, all are read again, at once and when every call of then must have ended.
+//! Services, users, channels, issues, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be
+//! made a little later: whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,27 +27,23 @@ struct Copies {
     users: Arc<Users>,
     channels: Arc<Channels>,
     issues: Arc<Issues>,
+    windows: Arc<WindowStore>,
+    slos: Arc<Slos>,
 }
 
-/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when services are not what
-/// they were.
+/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when services, windows or
+/// objectives are not what they were.
 pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync + 'static) -> Option<Task> {
     let mut doubts = records.store.database.doubts()?;
-    let Records { services, users, channels, issues, .. } = records;
-    let copies = Copies { services: services.clone(), users: users.clone(), channels: channels.clone(), issues: issues.clone() };
+    let copies = Copies {
+        services: records.services.clone(),
+        users: records.users.clone(),
+        channels: records.channels.clone(),
+        issues: records.issues.clone(),
+        windows: records.windows.clone(),
+        slos: records.slos.clone(),
+    };
     let clock = clock.clone();
-/// What is in memory.
-pub struct Copies {
-    pub services: Arc<Services>,
-    pub users: Arc<Users>,
-    pub windows: Arc<WindowStore>,
-    pub slos: Arc<Slos>,
-}
-
-/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when anything but
-/// users is not what it was.
-pub fn start(database: &Database, copies: Copies, clock: Clock, changed: impl Fn() + Send + Sync + 'static) -> Option<Task> {
-    let mut doubts = database.doubts()?;
     Some(Task::spawn(async move {
         while doubts.changed().await.is_ok() {
             for late in [false, true] {
@@ -58,7 +52,6 @@ pub fn start(database: &Database, copies: Copies, clock: Clock, changed: impl Fn
                 }
                 loop {
                     match copies.refresh().await {
-                    match refresh(&copies).await {
                         Ok(true) => {
                             info!("services, windows or objectives are not what they were before the store was away");
                             changed();
@@ -82,11 +75,8 @@ impl Copies {
         self.users.refresh().await?;
         self.channels.refresh().await?;
         self.issues.refresh().await?;
-        Ok(self.services.refresh().await?)
+        let services = self.services.refresh().await?;
+        let windows = self.windows.refresh().await?;
+        Ok(self.slos.refresh().await? || services || windows)
     }
-async fn refresh(copies: &Copies) -> anyhow::Result<bool> {
-    copies.users.refresh().await?;
-    let services = copies.services.refresh().await?;
-    let windows = copies.windows.refresh().await?;
-    Ok(copies.slos.refresh().await? || services || windows)
 }

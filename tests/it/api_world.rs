@@ -39,18 +39,17 @@ use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
+use probemesh::store::slos::Slos;
 use probemesh::store::system::SystemRecords;
+use probemesh::store::uptimes::Uptimes;
 use probemesh::store::users::{Role, Users};
 use probemesh::store::web_sessions::WebSessions;
+use probemesh::store::windows::WindowStore;
 use probemesh::system::desk::Desk;
-use probemesh::system::look::{Cluster, Folders, Sources};
+use probemesh::system::look::{Cluster, Folders, Sources as SystemSources};
 use probemesh::tracker::desk::Tracker;
 use probemesh::tracker::notify::Note;
 use probemesh::web;
-use probemesh::store::slos::Slos;
-use probemesh::store::uptimes::Uptimes;
-use probemesh::store::users::{Role, Users};
-use probemesh::store::windows::WindowStore;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
 use rocket::http::{ContentType, Header, Method};
@@ -201,7 +200,7 @@ impl World {
         let windows = Windows::new(Arc::new(window_store), services.clone(), board.clone(), uptimes.clone(), events.clone(), clock.clone());
         let windows = Arc::new(windows);
         let default_schedule = Schedule::Interval(Duration::from_secs(60));
-        let desk = SloDesk::new(Sources {
+        let slo_desk = SloDesk::new(Sources {
             slos,
             store: store.clone(),
             services: services.clone(),
@@ -225,7 +224,7 @@ impl World {
             habits: Arc::default(),
             uptimes,
             windows,
-            slos: Arc::new(desk),
+            slos: Arc::new(slo_desk),
             users: users.clone(),
             sessions,
             web_sessions: Arc::new(web_sessions),
@@ -421,7 +420,7 @@ pub fn desk(
     cluster: impl Fn() -> Cluster + Send + Sync + 'static,
     moves: mpsc::UnboundedSender<CauseMove>,
 ) -> Arc<Desk> {
-    let sources = Sources {
+    let sources = SystemSources {
         records: SystemRecords::new(store.database.clone(), clock.clone()),
         store: store.clone(),
         endpoints: Arc::new(EndpointHours::new(store.database.clone(), clock.clone())),

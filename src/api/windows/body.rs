@@ -179,10 +179,6 @@ impl WindowDocument {
         let groups =
             checker.names("groups", &self.groups, &before.groups, |name| list.iter().any(|of| of.document.group.as_deref() == Some(name)));
         let scope = Scope { all, services, tags, groups };
-        let given = [&self.services, &self.tags, &self.groups]
-            .into_iter()
-            .flatten()
-            .any(|value| value.as_array().is_some_and(|list| !list.is_empty()));
         // What was given and is wrong is told already.
         let tried =
             |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value.as_array().is_none_or(|list| !list.is_empty());
