@@ -103,7 +103,7 @@ fn raise_at(rule: &Rule, held: &Held, situation: Situation) -> Option<Timestamp>
 /// An instant, or the end of the quiet hours it lies in.
 fn unless_quiet(rule: &Rule, held: &Held, at: Timestamp) -> Timestamp {
     match &rule.quiet {
-        Some(quiet) if !held.cause.drill && !(quiet.critical_passes && held.cause.severity == Severity::Critical) => quiet.end(at),
+        Some(quiet) if !(held.cause.drill || quiet.critical_passes && held.cause.severity == Severity::Critical) => quiet.end(at),
         _ => at,
     }
 }
