@@ -41,7 +41,7 @@ impl Desk {
         let held = self.held.values().filter(|held| held.cause.kind == CauseKind::Incident && held.holds());
         unlike.extend(held.filter_map(|held| id_of(&held.cause.key)).filter(|id| !listed.contains_key(id)));
         let mut found = self.args.incidents.named(&unlike).await?;
-        found.sort_by_key(|found| found.incident.opened_at);
+        found.sort_by_key(|stored| stored.incident.opened_at);
         for stored in found {
             let incident = &stored.incident;
             let cause = cause_of(incident);
