@@ -339,8 +339,8 @@ mod tests {
           ● orders  postgresql  up         4.0 ms  15.14 [2J
 
           last 24 h                                  least      mean      most
-          store write  ▁▁█▁                       0.20 ms   0.40 ms    3.1 ms →
-          orders       ▁▂█▇                        1.0 ms    2.0 ms    9.0 ms ↗
+          store write  ▁▁█▁                        0.20 ms   0.40 ms    3.1 ms →
+          orders       ▁▂█▇                         1.0 ms    2.0 ms    9.0 ms ↗
         ");
     }
 
