@@ -103,7 +103,7 @@ async fn what_recovered_before_it_could_be_written_is_closed_at_its_own_time() {
     drop(store);
     world.stop().await;
     clock.advance(Duration::from_secs(45)).await;
-    let mut world = World::open(folder.path(), &clock, 2).await;
+    let world = World::open(folder.path(), &clock, 2).await;
     let found = world.until("closed", |found| found.iter().all(|incident| incident["open"] == false)).await;
     assert_eq!((found.len(), &found[0]["id"], &found[0]["closed_at"]), (1, &id, &json!("2026-11-22T12:02:00.000Z")));
     // The hub makes up for it while it starts, when nobody can listen yet.
