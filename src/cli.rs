@@ -23,6 +23,7 @@ pub mod demo;
 pub mod drill;
 #[cfg(feature = "hub")]
 pub mod inspect;
+#[cfg(feature = "hub")]
 pub mod issue;
 #[cfg(feature = "hub")]
 pub mod monitor;

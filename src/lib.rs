@@ -81,7 +81,11 @@ pub mod digest;
 
 #[cfg(feature = "hub")]
 pub mod alert;
+
+#[cfg(feature = "hub")]
 pub mod system;
+
+#[cfg(feature = "hub")]
 pub mod tracker;
 
 #[cfg(feature = "hub")]
