@@ -221,7 +221,11 @@ impl Dialer {
         match TlsConnector::from(Arc::new(config)).connect(name.clone(), pipe).await {
             Ok(secured) => Ok(Box::new(secured)),
             Err(err) => Err(failed(match err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(tls @ rustls::Error::InvalidCertificate(_)) => certificate_message(tls, &name, None),
+                Some(tls @ rustls::Error::InvalidCertificate(_)) => {
+                    // The verifier has seen the certificate.
+                    let said = recorder::current().and_then(|recorder| recorder.hop().refusal.clone());
+                    said.map_or_else(|| certificate_message(tls, &name, None), |(_, message)| message)
+                }
                 Some(tls) => tls_message(tls),
                 None => "the server closed the connection during the TLS handshake".to_owned(),
             })),

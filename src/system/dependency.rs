@@ -22,6 +22,7 @@ use crate::model::system::{Answered, DependencyKind};
 use crate::model::time::Timestamp;
 use crate::probe::Probes;
 use crate::probe::protocol::{Server, Steps, Trouble, mongodb, redis, smtp, within};
+use crate::probe::recorder::{RECORDER, Recorder};
 use crate::store::connection::Database;
 use crate::system::threshold::{Finding, State};
 
@@ -90,7 +91,9 @@ impl Dependency {
         let _turn = self.asking.lock().await;
         let clock = &self.asker.clock;
         let began = clock.steady();
-        let outcome = self.asker.ask(&self.settings).await;
+        // What is seen of a certificate that is refused is written down there.
+        let recorder = Arc::new(Recorder::new(clock.clone()));
+        let outcome = RECORDER.scope(recorder, self.asker.ask(&self.settings)).await;
         let (latency, now) = (clock.steady().saturating_sub(began), clock.now());
         let (name, kind) = (&*self.settings.name, self.settings.kind.name());
         let mut status = self.status.lock().expect("no holder panics");
