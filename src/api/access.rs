@@ -16,8 +16,9 @@ use crate::clock::Clock;
 use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
-/// Routes whose answer waits for a check of what is watched.
-const WAITING: [&str; 2] = ["/api/monitor/services/<id>/check", "/api/monitor/checks/run"];
+/// Routes whose answer waits for a check of what is watched, or for whoever takes a message.
+const WAITING: [&str; 4] =
+    ["/api/monitor/services/<id>/check", "/api/monitor/checks/run", "/api/v1/alerts/channels/<id>/test", "/api/v1/alerts/channels/test"];
 
 /// Attached by `mount`.
 pub struct Access {

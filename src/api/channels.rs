@@ -1,108 +1,29 @@
 //! Channels: the ways people are told, made, changed and tried.
 
-use std::time::Duration;
+pub mod form;
+pub mod trial;
+pub mod view;
+
+use std::sync::Arc;
 
 use rocket::http::Status;
 use rocket::response::status::{Created, NoContent};
 use rocket::serde::json::Json;
 use rocket::{State, delete, get, patch, post, put};
-use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
-use crate::alert::channel::fields::{Form, unmask};
-use crate::alert::channel::{Channel, KINDS, Kind, KindInfo, kind_info};
+use crate::alert::channel::{Channel, KINDS, kind_info};
 use crate::api::auth::Admin;
 use crate::api::body::JsonBody;
+use crate::api::channels::form::{checked, doubted, unsaved};
+use crate::api::channels::trial::tried;
+use crate::api::channels::view::{ChannelBody, ChannelView, KindView, TestView};
 use crate::api::error::{ApiError, Problem};
 use crate::api::query::{Page, Query};
 use crate::api::services::merge;
 use crate::api::state::ApiState;
 use crate::config::mistake::Mistake;
-use crate::config::nearest::suggestion;
-use crate::model::alert::{Message, Telling};
 use crate::model::id::ChannelId;
-use crate::model::incident::Severity;
-use crate::model::time::Timestamp;
-use crate::store::channels::NewChannel;
-use crate::store::codec::hex;
-use crate::store::secrets::random;
-
-const NAME: usize = 100;
-/// What a request may hold.
-const KNOWN: [&str; 9] = ["name", "kind", "enabled", "config", "save_anyway", "id", "revision", "created_at", "updated_at"];
-
-/// A channel as it is sent and answered.
-#[derive(Serialize, ToSchema)]
-pub struct ChannelView {
-    #[schema(read_only)]
-    id: u32,
-    /// At most 100 characters, of no other channel.
-    name: String,
-    /// One of those at `/api/v1/alerts/channels/kinds`; it never changes.
-    kind: &'static str,
-    #[schema(default = true)]
-    enabled: bool,
-    /// The fields of the kind. Secrets are shown as `********`; sent back so, they stay as they are.
-    #[schema(value_type = Object)]
-    config: Map<String, Value>,
-    /// Rises with each change. Sent back, it must still be the same.
-    #[schema(read_only)]
-    revision: u64,
-    #[schema(read_only)]
-    created_at: String,
-    #[schema(read_only)]
-    updated_at: String,
-}
-
-/// A channel to be made or changed.
-#[derive(Serialize, ToSchema)]
-pub struct ChannelBody {
-    name: String,
-    /// One of those at `/api/v1/alerts/channels/kinds`.
-    kind: String,
-    enabled: Option<bool>,
-    /// The fields of the kind.
-    #[schema(value_type = Object)]
-    config: Value,
-    /// Store it although something speaks against it, such as a host that cannot be found or a token that is refused.
-    save_anyway: Option<bool>,
-}
-
-/// A kind of channel, with its fields.
-#[derive(Serialize, ToSchema)]
-pub struct KindView {
-    name: &'static str,
-    about: &'static str,
-    fields: Vec<FieldView>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct FieldView {
-    name: &'static str,
-    about: &'static str,
-    /// `text`, `secret`, `address`, `secret address`, `number`, `flag`, `list of texts`, `secrets by name` or `choice`.
-    form: &'static str,
-    required: bool,
-    /// Of a choice, what there is to choose from.
-    choices: Vec<&'static str>,
-    least: Option<u64>,
-    most: Option<u64>,
-}
-
-/// What became of a test.
-#[derive(Serialize, ToSchema)]
-pub struct TestView {
-    /// Whether the far side took the message.
-    delivered: bool,
-    /// Its own words, or why there are none.
-    answer: String,
-    /// Whether trying again can help.
-    permanent: bool,
-    /// How long it asks us to wait.
-    retry_after_s: Option<f64>,
-    took_ms: f64,
-}
 
 /// The kinds of channels, with their fields.
 #[utoipa::path(
@@ -311,46 +232,7 @@ pub async fn test_unsaved(admin: Admin, state: &State<ApiState>, body: JsonBody)
     Ok(Json(tried(state, &unsaved(&wanted.channel), &admin.0.author().who).await))
 }
 
-async fn tried(state: &ApiState, channel: &Channel, who: &str) -> TestView {
-    let message = test_message(channel, who, state);
-    let began = state.clock.steady();
-    let done = state.sender.deliver(channel, &message).await;
-    let took_ms = (state.clock.steady().saturating_sub(began)).as_micros() as f64 / 1e3;
-    match done {
-        Ok(receipt) => TestView { delivered: true, answer: receipt.answer, permanent: false, retry_after_s: None, took_ms },
-        Err(failure) => TestView {
-            delivered: false,
-            answer: failure.reason,
-            permanent: failure.permanent,
-            retry_after_s: failure.retry_after.as_ref().map(Duration::as_secs_f64),
-            took_ms,
-        },
-    }
-}
-
-fn test_message(channel: &Channel, who: &str, state: &ApiState) -> Message {
-    let key = format!("test-{}", hex(&random::<8>()));
-    Message {
-        cause: key.clone(),
-        key,
-        telling: Telling::Test,
-        severity: Severity::Warning,
-        drill: false,
-        service: None,
-        headline: format!("{who} tries channel {:?}; nothing is broken", channel.name),
-        since: state.clock.now(),
-        recovered_at: None,
-        regions: Vec::new(),
-        last_good: None,
-        consequences: Vec::new(),
-        link: state.settings.public_url.clone(),
-        next_step: Some("If you can read this, the channel works: there is nothing to do.".to_owned()),
-        acknowledged_by: None,
-        rule: "test".to_owned(),
-    }
-}
-
-fn find(state: &ApiState, id: &str) -> Result<std::sync::Arc<Channel>, ApiError> {
+fn find(state: &ApiState, id: &str) -> Result<Arc<Channel>, ApiError> {
     let found = id.parse().ok().and_then(|id| state.channels.get(ChannelId(id)));
     found.ok_or_else(|| ApiError::not_found(format!("there is no channel {id}")))
 }
@@ -364,119 +246,4 @@ async fn change(admin: &Admin, state: &ApiState, kept: &Channel, body: Value) ->
     let channel = state.channels.replace(kept.id, wanted.channel, expected, &admin.0.author()).await?;
     state.alerts.deliveries.nudge();
     Ok(Json(ChannelView::from(&*channel)))
-}
-
-/// A request that was understood.
-struct Wanted {
-    channel: NewChannel,
-    save_anyway: bool,
-}
-
-/// A channel fit to be stored, or every mistake in it.
-fn checked(state: &ApiState, body: Value, kept: Option<&Channel>) -> Result<Wanted, ApiError> {
-    let Value::Object(mut body) = body else {
-        return Err(ApiError::invalid(vec![Mistake::new("", "a channel is an object")]));
-    };
-    let mut wrong: Vec<Mistake> = body
-        .keys()
-        .filter(|name| !KNOWN.contains(&name.as_str()))
-        .map(|name| Mistake::new(name, format!("is not a field of a channel{}", suggestion(name, KNOWN))))
-        .collect();
-    match (body.get("id").filter(|id| !id.is_null()), kept) {
-        (Some(id), Some(kept)) if id.as_u64() != Some(u64::from(kept.id.0)) => wrong.push(Mistake::new("id", "cannot be changed")),
-        (Some(_), None) => wrong.push(Mistake::new("id", "is given by the hub")),
-        _ => {}
-    }
-    let mut flag = |name: &str, usual: bool| match body.get(name) {
-        None | Some(Value::Null) => usual,
-        Some(Value::Bool(flag)) => *flag,
-        Some(_) => {
-            wrong.push(Mistake::new(name, "must be true or false"));
-            usual
-        }
-    };
-    let (enabled, save_anyway) = (flag("enabled", true), flag("save_anyway", false));
-    let name = body.get("name").and_then(Value::as_str).unwrap_or_default().trim().to_owned();
-    if name.is_empty() || name.chars().count() > NAME || name.chars().any(char::is_control) {
-        wrong.push(Mistake::new("name", format!("must be a text of 1 to {NAME} characters")));
-    } else if let Some(other) = state.channels.find_by_name(&name).filter(|other| kept.is_none_or(|kept| kept.id != other.id)) {
-        wrong.push(Mistake::new("name", format!("{name:?} is taken by channel {}", other.id)));
-    }
-    let info = match (body.get("kind").and_then(Value::as_str), kept) {
-        (Some(kind), Some(kept)) if kind != kept.kind.name() => {
-            wrong.push(Mistake::new("kind", format!("is {} and never changes: make another channel", kept.kind.name())));
-            None
-        }
-        (None, Some(kept)) => Some(kept.kind.info()),
-        (kind, _) => kind_info(kind.unwrap_or_default()).map_err(|mistake| wrong.push(mistake)).ok(),
-    };
-    let mut config = match body.remove("config") {
-        Some(Value::Object(config)) => config,
-        None | Some(Value::Null) => Map::new(),
-        Some(_) => {
-            wrong.push(Mistake::new("config", "must be an object of the kind's fields"));
-            return Err(ApiError::invalid(wrong));
-        }
-    };
-    let kind = info.and_then(|info| {
-        config.retain(|_, value| !value.is_null());
-        let masks = unmask(info.fields, &mut config, kept.filter(|kept| kept.kind.name() == info.name).map(|kept| &kept.config));
-        let read = Kind::read(info, &config);
-        let masked = |mistake: &Mistake| masks.iter().any(|mask| mask.path == mistake.path);
-        let further = read.as_ref().err().into_iter().flatten().filter(|mistake| !masked(mistake)).cloned();
-        wrong.extend(masks.iter().cloned().chain(further).map(|mistake| mistake.inside("config")));
-        read.ok()
-    });
-    if matches!(kind, Some(Kind::Command(_))) && !state.sender.allows_commands() {
-        wrong.push(Mistake::new(
-            "kind",
-            "is switched off: commands are run only where the hub's settings say allow_commands = true below [alerts]",
-        ));
-    }
-    match kind {
-        Some(kind) if wrong.is_empty() => Ok(Wanted { channel: NewChannel { name, enabled, kind, config }, save_anyway }),
-        _ => Err(ApiError::invalid(wrong)),
-    }
-}
-
-/// Refuses a channel something speaks against, unless it is to be stored all the same.
-async fn doubted(state: &ApiState, wanted: &Wanted) -> Result<(), ApiError> {
-    if wanted.save_anyway {
-        return Ok(());
-    }
-    let doubts = state.sender.doubts(&unsaved(&wanted.channel)).await;
-    if doubts.is_empty() { Ok(()) } else { Err(ApiError::doubtful(doubts.into_iter().map(|doubt| doubt.inside("config")).collect())) }
-}
-
-/// As it would be stored.
-fn unsaved(new: &NewChannel) -> Channel {
-    let NewChannel { name, enabled, kind, config } = new.clone();
-    let nobody = Timestamp::default();
-    Channel { id: ChannelId(0), name, enabled, kind, config, revision: 0, created_at: nobody, updated_at: nobody }
-}
-
-impl From<&Channel> for ChannelView {
-    fn from(channel: &Channel) -> ChannelView {
-        ChannelView {
-            id: channel.id.0,
-            name: channel.name.clone(),
-            kind: channel.kind.name(),
-            enabled: channel.enabled,
-            config: channel.masked(),
-            revision: channel.revision,
-            created_at: channel.created_at.rfc3339(),
-            updated_at: channel.updated_at.rfc3339(),
-        }
-    }
-}
-
-impl From<&KindInfo> for KindView {
-    fn from(kind: &KindInfo) -> KindView {
-        let fields = kind.fields.iter().map(|field| {
-            let choices = if let Form::Choice(names) = field.form { names.to_vec() } else { Vec::new() };
-            let (least, most) = if let Form::Number { least, most } = field.form { (Some(least), Some(most)) } else { (None, None) };
-            FieldView { name: field.name, about: field.about, form: field.form.name(), required: field.required, choices, least, most }
-        });
-        KindView { name: kind.name, about: kind.about, fields: fields.collect() }
-    }
 }

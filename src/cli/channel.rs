@@ -53,7 +53,7 @@ fn listed(channels: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let line = |channel: &Value| {
         let off = if channel["enabled"] == false { "  off" } else { "" };
-        format!("{:>4}  {:<24} {}{off}\n", channel["id"], text(&channel["name"]), text(&channel["kind"]))
+        format!("{:>4}  {:<24} {}{off}\n", channel["id"].as_u64().unwrap_or(0), text(&channel["name"]), text(&channel["kind"]))
     };
     channels.as_array().into_iter().flatten().map(line).collect()
 }

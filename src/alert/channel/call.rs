@@ -193,7 +193,9 @@ fn wait(text: &str, now: Timestamp) -> Option<Duration> {
 
 /// The whole chain of an error without the address in it.
 fn plain(error: reqwest::Error) -> String {
-    format!("{:#}", anyhow::Error::from(error.without_url()))
+    let chain = format!("{:#}", anyhow::Error::from(error.without_url()));
+    // Its outermost words say nothing.
+    chain.strip_prefix("error sending request: ").unwrap_or(&chain).to_owned()
 }
 
 /// The address a URL names by number.

@@ -45,8 +45,8 @@ pub fn render(template: &str, escape: Escape, context: &Json) -> Result<String, 
     environment.set_formatter(move |out, _, value| {
         let text = match value.kind() {
             ValueKind::None | ValueKind::Undefined => String::new(),
-            ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => to_json(value).to_string(),
-            _ => value.to_string(),
+            ValueKind::String | ValueKind::Bytes => value.to_string(),
+            _ => to_json(value).to_string(),
         };
         let text = if value.is_safe() { text } else { escaped(&text, escape) };
         out.write_str(&text).map_err(|_| Error::new(ErrorKind::WriteFailure, "the body cannot be written"))

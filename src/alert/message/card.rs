@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::alert::message::text::{cut, discord, slack};
+use crate::alert::message::text::{cut, discord, fitted, slack};
 use crate::alert::message::{Mood, Part, Parts};
 use crate::model::time::Timestamp;
 
@@ -14,24 +14,26 @@ pub fn slack_message(parts: &Parts) -> Value {
     let mut blocks = vec![];
     for part in &parts.parts {
         blocks.push(match part {
-            Part::Fact { label, text } => section(&format!("*{label}*  {}", cut(&slack(text), 2_800))),
+            Part::Fact { label, text } => section(&format!("*{label}*  {}", fitted(text, 2_800, slack))),
             Part::Regions { lines, more } => {
                 let mut text: Vec<String> = lines.iter().map(|line| format!("{}  {}  {}", line.region, line.status, line.text)).collect();
                 if *more > 0 {
                     text.push(format!("and {more} more regions"));
                 }
                 // In a block of code nothing has a meaning but its end.
-                section(&format!("```{}```", cut(&slack(&text.join("\n").replace('`', "'")), 2_900)))
+                section(&format!("```{}```", fitted(&text.join("\n").replace('`', "'"), 2_900, slack)))
             }
-            Part::Link { url } => section(&format!("<{}|Look at it>", cut(&slack(&url.replace('|', "%7C")), 2_900))),
+            Part::Link { url } if url.starts_with("http") => section(&format!("<{}|Look at it>", slack(&url.replace('|', "%7C")))),
+            Part::Link { .. } => continue,
         });
     }
-    blocks.push(json!({"type": "context", "elements": [{"type": "plain_text", "text": cut(&parts.footer, 300), "emoji": false}]}));
+    blocks
+        .push(json!({"type": "context", "elements": [{"type": "plain_text", "text": fitted(&parts.footer, 300, slack), "emoji": false}]}));
     json!({
-        "text": cut(&slack(&parts.first_line), 1_000),
+        "text": fitted(&parts.first_line, 1_000, slack),
         "mrkdwn": false,
         "unfurl_links": false,
-        "attachments": [{"color": format!("#{:06x}", parts.mood.colour()), "fallback": cut(&slack(&parts.first_line), 1_000), "blocks": blocks}],
+        "attachments": [{"color": format!("#{:06x}", parts.mood.colour()), "fallback": fitted(&parts.first_line, 1_000, slack), "blocks": blocks}],
     })
 }
 
@@ -45,7 +47,7 @@ pub fn discord_message(parts: &Parts, since: Timestamp) -> Value {
     let (mut fields, mut url, mut room) = (Vec::new(), None, 4_800_usize);
     for part in &parts.parts {
         let (name, value) = match part {
-            Part::Fact { label, text } => (*label, cut(&discord(text), 1_024)),
+            Part::Fact { label, text } => (*label, fitted(text, 1_024, discord)),
             Part::Regions { lines, more } => {
                 let mut text: Vec<String> = lines.iter().map(|line| format!("{} {}: {}", line.region, line.status, line.text)).collect();
                 if *more > 0 {
@@ -65,7 +67,7 @@ pub fn discord_message(parts: &Parts, since: Timestamp) -> Value {
         }
     }
     let mut embed = json!({
-        "title": cut(&discord(&parts.first_line), 256),
+        "title": fitted(&parts.first_line, 256, discord),
         "color": parts.mood.colour(),
         "timestamp": since.rfc3339(),
         "fields": fields,
@@ -75,7 +77,7 @@ pub fn discord_message(parts: &Parts, since: Timestamp) -> Value {
         embed["url"] = json!(url);
     }
     // The content is what a telephone shows; nobody is mentioned, whatever a text says.
-    json!({"content": cut(&discord(&parts.first_line), 400), "embeds": [embed], "allowed_mentions": {"parse": []}})
+    json!({"content": fitted(&parts.first_line, 400, discord), "embeds": [embed], "allowed_mentions": {"parse": []}})
 }
 
 /// For a workflow of Microsoft Teams that takes webhook requests: an adaptive card in a message

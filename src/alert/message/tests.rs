@@ -124,7 +124,7 @@ fn what_others_wrote_is_text_in_every_form() {
     assert!(slack.contains("&lt;!channel&gt;") && !slack.contains("<!channel>"), "{slack}");
     let discord = card::discord_message(&parts, full().since);
     assert_eq!(discord["allowed_mentions"]["parse"], serde_json::json!([]));
-    assert!(discord["content"].as_str().is_some_and(|text| text.contains(r"\@everyone") && text.contains(r"\[x\]\(")), "{discord}");
+    assert!(discord["content"].as_str().is_some_and(|text| text.contains(r"\@everyone") && text.contains(r"\[x\](")), "{discord}");
     assert_eq!(discord["embeds"][0]["url"], serde_json::Value::Null);
     let teams = card::teams_message(&parts);
     let card = &teams["attachments"][0]["content"];

@@ -27,6 +27,18 @@ pub fn cut(text: &str, most: usize) -> String {
     format!("{}{CUT}", kept.trim_end())
 }
 
+/// Escaped, and at most `most` units with its escapes; the cut is never inside one.
+pub fn fitted(text: &str, most: usize, escape: fn(&str) -> String) -> String {
+    let mut room = most;
+    loop {
+        let escaped = escape(&cut(text, room));
+        if units(&escaped) <= most || room == 0 {
+            return escaped;
+        }
+        room = room * 9 / 10;
+    }
+}
+
 /// The length as most media count it.
 pub fn units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
@@ -57,7 +69,7 @@ pub fn slack(text: &str) -> String {
 pub fn discord(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
-        if matches!(letter, '\\' | '*' | '_' | '~' | '`' | '|' | '>' | '[' | ']' | '(' | ')' | '#' | '<' | '@' | ':') {
+        if matches!(letter, '\\' | '*' | '_' | '~' | '`' | '|' | '>' | '[' | ']' | '#' | '<' | '@') {
             escaped.push('\\');
         }
         escaped.push(letter);
@@ -80,6 +92,13 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_is_never_inside_an_escape() {
+        let escaped = fitted(&"<".repeat(100), 150, slack);
+        assert!(units(&escaped) <= 150 && escaped.ends_with("&lt; … (cut)"), "{escaped}");
+        assert_eq!(fitted("<", 4, slack), "&lt;");
+    }
+
+    #[test]
     fn a_line_break_ends_nothing() {
         assert_eq!(clean("down\r\nBcc: everyone\u{202e}txt "), "down  Bcc: everyone txt");
     }
@@ -89,6 +108,6 @@ mod tests {
         let nasty = r#"<b onclick='x'>"&" *_`[x](y)` <!channel> @everyone"#;
         assert_eq!(html(nasty), "&lt;b onclick=&#39;x&#39;&gt;&quot;&amp;&quot; *_`[x](y)` &lt;!channel&gt; @everyone");
         assert_eq!(slack("<!channel> & co"), "&lt;!channel&gt; &amp; co");
-        assert_eq!(discord("*x* @everyone [a](b)"), r"\*x\* \@everyone \[a\]\(b\)");
+        assert_eq!(discord("*x* @everyone [a](b)"), r"\*x\* \@everyone \[a\](b)");
     }
 }

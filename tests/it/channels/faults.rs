@@ -11,8 +11,11 @@ use tokio::net::TcpListener;
 use super::{SECRET, channel, http_kinds, message, sender, sender_with};
 use crate::target::{Delays, Reply, Target, self_signed};
 
+/// To the body of a request.
+type Answer = fn(&str) -> Reply;
+
 /// What each kind makes of an answer.
-async fn failures(reply: fn(&str) -> Reply) -> Vec<(&'static str, DeliveryFailure)> {
+async fn failures(reply: Answer) -> Vec<(&'static str, DeliveryFailure)> {
     let target = Target::plain(move |asked| reply(&asked.body)).await;
     let mut found = Vec::new();
     for (kind, config, _) in http_kinds(&target.url("http", "127.0.0.1")) {
@@ -34,7 +37,7 @@ async fn what_the_status_says_decides_whether_it_is_tried_again() {
 
 #[tokio::test]
 async fn a_far_side_that_asks_for_patience_gets_it() {
-    let cases: [(fn(&str) -> Reply, Duration); 5] = [
+    let cases: [(Answer, Duration); 5] = [
         (|_| Reply::text(429, "slow down").with("retry-after", "7"), Duration::from_secs(7)),
         (|_| Reply::text(503, "").with("retry-after", "Sun, 22 Nov 2026 10:12:30 GMT"), Duration::from_secs(30)),
         (
@@ -53,7 +56,7 @@ async fn a_far_side_that_asks_for_patience_gets_it() {
 
 #[tokio::test]
 async fn a_service_that_says_yes_and_means_no_is_not_believed() {
-    let lies: [fn(&str) -> Reply; 3] = [
+    let lies: [Answer; 3] = [
         |_| Reply::text(200, r#"{"ok": false, "error": "channel_is_archived"}"#),
         |_| Reply::text(200, "<html>Log in to the hotel's network</html>"),
         |_| Reply::text(200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429"),
