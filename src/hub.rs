@@ -275,9 +275,14 @@ impl Hub {
         })?;
         let refresh = {
             let assigner = assigner.clone();
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), records.issues.clone(), clock.clone(), move || {
-                assigner.assign()
-            })
+            refresh::start(
+                &records.store.database,
+                records.services.clone(),
+                records.users.clone(),
+                records.issues.clone(),
+                clock.clone(),
+                move || assigner.assign(),
+            )
         };
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
         let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());

@@ -16,8 +16,31 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 const DEEPEST: usize = 40;
 
 const TAGS: [&str; 25] = [
-    "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong", "table",
-    "tbody", "td", "th", "thead", "tr", "ul",
+    "a",
+    "blockquote",
+    "br",
+    "code",
+    "del",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "strong",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "tr",
+    "ul",
 ];
 
 pub fn render(markdown: &str) -> String {
@@ -181,7 +204,9 @@ mod tests {
     #[test]
     fn a_text_made_to_be_slow_is_not() {
         let clock = Clock::real();
-        for text in [">".repeat(60_000), "- ".repeat(30_000), "[".repeat(60_000), "*a ".repeat(20_000), "`".repeat(60_000), "<".repeat(60_000)] {
+        for text in
+            [">".repeat(60_000), "- ".repeat(30_000), "[".repeat(60_000), "*a ".repeat(20_000), "`".repeat(60_000), "<".repeat(60_000)]
+        {
             let began = clock.steady();
             let shown = render(&text);
             assert!(!shown.is_empty());

@@ -230,11 +230,8 @@ impl Issues {
         let statements = "SELECT record::id(id) AS number, description FROM $ids;
             SELECT *, record::id(id)[1] AS number, record::id(id)[0] AS issue OMIT id FROM issue_comment:[$first]..[$behind];
             SELECT *, record::id(id)[1] AS number, record::id(id)[0] AS issue OMIT id FROM issue_change:[$first]..[$behind]";
-        let values = vec![
-            ("ids", array(ids.iter().map(|id| row_id(*id)))),
-            ("first", int(first.0 as i64)),
-            ("behind", int(last.0 as i64 + 1)),
-        ];
+        let values =
+            vec![("ids", array(ids.iter().map(|id| row_id(*id)))), ("first", int(first.0 as i64)), ("behind", int(last.0 as i64 + 1))];
         let mut answer = self.database.query(statements, values).await?;
         let mut whole: BTreeMap<IssueId, WholeIssue> = BTreeMap::new();
         for row in rows_of(&mut answer, 0)? {

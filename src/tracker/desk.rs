@@ -17,7 +17,9 @@ use crate::clock::Clock;
 use crate::config::mistake::Mistake;
 use crate::model::finding::FindingId;
 use crate::model::incident::IncidentId;
-use crate::model::issue::{Comment, CommentEdit, FieldChange, Issue, IssueChange, IssueId, IssueStatus, IssueType, LinkedService, Priority};
+use crate::model::issue::{
+    Comment, CommentEdit, FieldChange, Issue, IssueChange, IssueId, IssueStatus, IssueType, LinkedService, Priority,
+};
 use crate::model::time::Timestamp;
 use crate::store::audit::Change;
 use crate::store::codec::hex;
@@ -240,14 +242,10 @@ impl Tracker {
         let turn = self.issues.turn().await;
         let before = self.read(id, None)?;
         let now = self.clock.now();
-        let comment = Comment {
-            number: before.comments + 1,
-            author: author.who.clone(),
-            body: body.to_owned(),
-            created_at: now,
-            edits: Vec::new(),
-        };
-        let issue = Issue { comments: comment.number, revision: before.revision + 1, updated_at: later(&before, now), ..Issue::clone(&before) };
+        let comment =
+            Comment { number: before.comments + 1, author: author.who.clone(), body: body.to_owned(), created_at: now, edits: Vec::new() };
+        let issue =
+            Issue { comments: comment.number, revision: before.revision + 1, updated_at: later(&before, now), ..Issue::clone(&before) };
         let automatic = !guards.is_empty();
         let write = Write {
             issue,
@@ -267,14 +265,7 @@ impl Tracker {
     }
 
     /// Puts another text in the place of a comment's; what it said before is kept. Its author may, and `admin`s.
-    pub async fn edit_comment(
-        &self,
-        id: IssueId,
-        number: u32,
-        body: &str,
-        admin: bool,
-        author: &Author,
-    ) -> Result<Comment, TrackerError> {
+    pub async fn edit_comment(&self, id: IssueId, number: u32, body: &str, admin: bool, author: &Author) -> Result<Comment, TrackerError> {
         body_mistake(body).map_or(Ok(()), |mistake| Err(TrackerError::Invalid(vec![mistake])))?;
         let turn = self.issues.turn().await;
         let before = self.read(id, None)?;

@@ -154,9 +154,7 @@ fn pump(events: &Sender<Arc<Event>>, opener: ActorRef<OpenerMsg>) -> Task {
     Task::spawn(async move {
         loop {
             let wanted = match events.recv().await.as_deref() {
-                Ok(Event::Incident(event)) => {
-                    Wanted { incidents: [IncidentId(event.id.as_str().into())].into(), ..Wanted::default() }
-                }
+                Ok(Event::Incident(event)) => Wanted { incidents: [IncidentId(event.id.as_str().into())].into(), ..Wanted::default() },
                 Ok(Event::Finding(event)) if event.what == "opened" => Wanted { findings: true, ..Wanted::default() },
                 Ok(_) => continue,
                 Err(RecvError::Lagged(_)) => Wanted { all: true, ..Wanted::default() },

@@ -92,7 +92,10 @@ async fn an_issue_is_reported_changed_and_talked_about_and_its_history_says_who_
     let history = desk.get(&format!("/{id}/history")).await;
     assert_eq!(history["count"], 3);
     let told = &history["results"][1];
-    assert_eq!((&told["who"], &told["why"], &told["at"]), (&json!("operator"), &json!("it costs orders"), &json!("2026-11-22T08:01:00.000Z")));
+    assert_eq!(
+        (&told["who"], &told["why"], &told["at"]),
+        (&json!("operator"), &json!("it costs orders"), &json!("2026-11-22T08:01:00.000Z"))
+    );
     let mut changes: Vec<String> = told["changes"]
         .as_array()
         .expect("a list")
@@ -238,7 +241,9 @@ async fn what_is_wrong_is_refused_by_its_field_and_changes_nothing() {
     }
     let issue = desk.get(&format!("/{id}")).await;
     assert_eq!((&issue["title"], &issue["revision"], &issue["comments"]), (&json!("good"), &json!(1), &json!(0)));
-    for query in ["status=done", "priority=low,urgent", "open=maybe", "ordering=colour", "created_since=monday", "service=x", "page=0", "colour=red"] {
+    for query in
+        ["status=done", "priority=low,urgent", "open=maybe", "ordering=colour", "created_since=monday", "service=x", "page=0", "colour=red"]
+    {
         desk.world.get(&format!("{ISSUES}?{query}"), Some(&desk.operator)).await.problem(400);
     }
     desk.world.get(&format!("{ISSUES}/statistics?days=0"), Some(&desk.operator)).await.problem(400);
@@ -265,11 +270,16 @@ async fn nothing_that_is_written_runs_where_it_is_shown() {
 async fn issues_are_found_by_filters_words_and_order() {
     let desk = Desk::open().await;
     let shop = desk.world.service(&desk.operator, json!({"name": "shop", "base_url": "https://shop.example"})).await;
-    let one = desk.report_as(json!({"title": "Zebra", "issue_type": "bug", "priority": "low", "labels": ["a", "b"], "service": shop})).await;
+    let one =
+        desk.report_as(json!({"title": "Zebra", "issue_type": "bug", "priority": "low", "labels": ["a", "b"], "service": shop})).await;
     desk.world.clock.advance(Duration::from_secs(3_600)).await;
-    let two = desk.report_as(json!({"title": "apple", "issue_type": "feature", "priority": "critical", "labels": ["a"], "assignee": "viewer"})).await;
+    let two = desk
+        .report_as(json!({"title": "apple", "issue_type": "feature", "priority": "critical", "labels": ["a"], "assignee": "viewer"}))
+        .await;
     desk.world.clock.advance(Duration::from_secs(3_600)).await;
-    let three = desk.report_as(json!({"title": "Mango", "issue_type": "support", "reporter": "Jane of Acme", "description": "The ÜBERSICHT is empty"})).await;
+    let three = desk
+        .report_as(json!({"title": "Mango", "issue_type": "support", "reporter": "Jane of Acme", "description": "The ÜBERSICHT is empty"}))
+        .await;
     desk.step(one, "wont_do").await.expect(200);
     desk.post(&format!("/{two}/comments"), json!({"body": "see the Overview"})).await.expect(201);
 
@@ -316,7 +326,9 @@ async fn who_is_assigned_or_mentioned_is_told_once_and_listeners_hear_of_every_c
     let desk = Desk::open().await;
     let mut events = desk.world.events.subscribe();
     let id = desk
-        .report_as(json!({"title": "for you", "issue_type": "support", "assignee": "viewer", "description": "@admin `@viewer` @operator @nobody"}))
+        .report_as(
+            json!({"title": "for you", "issue_type": "support", "assignee": "viewer", "description": "@admin `@viewer` @operator @nobody"}),
+        )
         .await;
     assert_eq!(
         desk.told(),
@@ -331,7 +343,7 @@ async fn who_is_assigned_or_mentioned_is_told_once_and_listeners_hear_of_every_c
     assert_eq!(desk.told(), [("admin".to_owned(), format!("operator mentioned you in comment 1 of issue {id}: for you"))]);
     desk.patch(&format!("/{id}/comments/1"), json!({"body": "what do you say then, @admin?"})).await.expect(200);
     desk.patch(&format!("/{id}"), json!({"assignee": "operator", "reason": "I do it"})).await.expect(200);
-    assert_eq!(desk.told(), [], "nobody is told twice, or of what they did themselves");
+    assert!(desk.told().is_empty(), "nobody is told twice, or of what they did themselves");
     desk.step(id, "triaged").await.expect(200);
     let mut heard = Vec::new();
     while let Ok(event) = events.try_recv() {
@@ -403,7 +415,11 @@ async fn figures_tell_how_the_work_goes() {
 async fn what_is_exported_is_imported_as_it_was() {
     let here = Desk::open().await;
     let shop = here.world.service(&here.operator, json!({"name": "shop", "base_url": "https://shop.example"})).await;
-    let one = here.report_as(json!({"title": "one", "issue_type": "bug", "description": "a\nb", "labels": ["x"], "service": shop, "assignee": "viewer"})).await;
+    let one = here
+        .report_as(
+            json!({"title": "one", "issue_type": "bug", "description": "a\nb", "labels": ["x"], "service": shop, "assignee": "viewer"}),
+        )
+        .await;
     let two = here.report("two").await;
     here.post(&format!("/{one}/comments"), json!({"body": "said"})).await.expect(201);
     here.patch(&format!("/{one}/comments/1"), json!({"body": "said better"})).await.expect(200);

@@ -42,7 +42,9 @@ async fn every_line_about_issues_works() {
     let login: String = block("api").split_inclusive("\n\n").take(2).collect();
     assert!(login.contains("api() {"), "{login}");
     let script = format!("{login}{}", block("issues")).replace("127.0.0.1:8000", &format!("127.0.0.1:{}", binary.port));
-    for endpoint in ["/issues\" -d", "/issues?", "/issues/$ISSUE\"", "/status\" -d", "/comments\" -d", "/statistics?", "/history", "/export", "/import"] {
+    for endpoint in
+        ["/issues\" -d", "/issues?", "/issues/$ISSUE\"", "/status\" -d", "/comments\" -d", "/statistics?", "/history", "/export", "/import"]
+    {
         assert!(script.contains(endpoint), "the block lost {endpoint}");
     }
     let output = Command::new("bash")
@@ -54,7 +56,9 @@ async fn every_line_about_issues_works() {
         .unwrap();
     let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{wrong}\n{}", binary.console());
-    for expected in ["\"status\":\"closed\"", "<code>pool_max</code>", "\"median_s\"", "\"why\":\"it is every night now\"", "\"unchanged\":1"] {
+    for expected in
+        ["\"status\":\"closed\"", "<code>pool_max</code>", "\"median_s\"", "\"why\":\"it is every night now\"", "\"unchanged\":1"]
+    {
         assert!(said.contains(expected), "no {expected} in {said}");
     }
 }

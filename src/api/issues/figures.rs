@@ -77,12 +77,7 @@ impl From<Tally> for TallyView {
 impl From<Spans> for SpansView {
     fn from(spans: Spans) -> SpansView {
         let seconds = |span: Option<Duration>| span.map(|span| span.as_secs_f64());
-        SpansView {
-            count: spans.count,
-            median_s: seconds(spans.median),
-            p95_s: seconds(spans.p95),
-            longest_s: seconds(spans.longest),
-        }
+        SpansView { count: spans.count, median_s: seconds(spans.median), p95_s: seconds(spans.p95), longest_s: seconds(spans.longest) }
     }
 }
 

@@ -192,11 +192,8 @@ impl TryFrom<HeadRow> for Issue {
 
 impl CommentRow {
     pub fn of(comment: &Comment) -> Value {
-        let edits: Vec<EditRow> = comment
-            .edits
-            .iter()
-            .map(|edit| EditRow { at: edit.at.0, who: edit.who.clone(), before: edit.before.clone() })
-            .collect();
+        let edits: Vec<EditRow> =
+            comment.edits.iter().map(|edit| EditRow { at: edit.at.0, who: edit.who.clone(), before: edit.before.clone() }).collect();
         let row = NewCommentRow {
             author: comment.author.clone(),
             body: comment.body.clone(),

@@ -72,7 +72,8 @@ pub fn labels(given: &[String]) -> Result<Vec<String>, Mistake> {
     let mut labels = BTreeSet::new();
     for (index, label) in given.iter().enumerate() {
         let label = label.trim();
-        let fits = (1..=LONGEST_LABEL).contains(&label.chars().count()) && !label.chars().any(|letter| letter.is_control() || letter == ',');
+        let fits =
+            (1..=LONGEST_LABEL).contains(&label.chars().count()) && !label.chars().any(|letter| letter.is_control() || letter == ',');
         if !fits {
             return Err(Mistake::new(format!("labels[{index}]"), format!("must have 1 to {LONGEST_LABEL} characters and no comma")));
         }

@@ -107,7 +107,8 @@ impl Rounds {
         let prefix = format!("quarantine/{node}/");
         for (topic, _) in self.tracker.issues.latest_below(&prefix) {
             if !held(&topic[prefix.len()..]) {
-                self.ongoing(None, &topic, "It is not in quarantine any more: its service was edited or the node started anew.", looked).await?;
+                self.ongoing(None, &topic, "It is not in quarantine any more: its service was edited or the node started anew.", looked)
+                    .await?;
             }
         }
         Ok(())

@@ -235,7 +235,12 @@ async fn each_role_may_what_the_table_says_and_the_table_has_every_route() {
     }
     for (method, path, least) in ROLES {
         // Neither number nor name is anyone's and the filter is unknown, so whoever is let in changes nothing.
-        let path = path.replace("<id>", "4711").replace("<username>", "nobody").replace("<region>", "nowhere").replace("<name>", "nobody").replace("<number>", "1")
+        let path = path
+            .replace("<id>", "4711")
+            .replace("<username>", "nobody")
+            .replace("<region>", "nowhere")
+            .replace("<name>", "nobody")
+            .replace("<number>", "1")
             + "?colour=red";
         let body = (!matches!(method, Method::Get | Method::Delete)).then(|| json!({"nonsense": 1}));
         let status = world.send(*method, &path, None, body.clone()).await.status;

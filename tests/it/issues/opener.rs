@@ -75,7 +75,8 @@ async fn an_incident_opens_one_issue_which_tells_how_it_goes_on_over_restarts() 
     seen(&mut world, &clock, shop, true).await;
     clock.advance(Duration::from_secs(60)).await;
     seen(&mut world, &clock, shop, false).await;
-    let incident = world.until("the incident", |found| found.len() == 1 && found[0]["first_line"] == "connect refused in 3 of 3 regions").await;
+    let incident =
+        world.until("the incident", |found| found.len() == 1 && found[0]["first_line"] == "connect refused in 3 of 3 regions").await;
     let incident = incident[0]["id"].as_str().unwrap().to_owned();
     // A blip opens none: it has to last a minute.
     for _ in 0..5 {
@@ -133,7 +134,8 @@ async fn an_incident_opens_one_issue_which_tells_how_it_goes_on_over_restarts() 
 
     // Once it is closed the next one is another's.
     world.log_in().await;
-    let (status, answer) = world.ask(Method::Patch, &format!("{ISSUES}/{id}/status"), Some(json!({"status": "wont_do", "reason": "a test"}))).await;
+    let (status, answer) =
+        world.ask(Method::Patch, &format!("{ISSUES}/{id}/status"), Some(json!({"status": "wont_do", "reason": "a test"}))).await;
     assert_eq!(status, Status::Ok, "{answer}");
     clock.advance(Duration::from_secs(600)).await;
     seen(&mut world, &clock, shop, false).await;
@@ -208,7 +210,8 @@ async fn a_node_that_is_lost_or_blind_for_long_is_one_issue_until_it_is_back() {
     let seat = members.join(arrival());
     until(&world, &clock, "back again", |found| found[0]["comments"] == 3).await;
 
-    let status = |blind: Option<&str>, quarantined: u64| NodeStatus { blind: blind.map(str::to_owned), quarantined, ..NodeStatus::default() };
+    let status =
+        |blind: Option<&str>, quarantined: u64| NodeStatus { blind: blind.map(str::to_owned), quarantined, ..NodeStatus::default() };
     members.heard_status(&node, seat.session, status(Some("no witness answers"), 0));
     looks(&world, &clock).await;
     clock.advance(Duration::from_secs(300)).await;
@@ -299,7 +302,12 @@ async fn the_same_finding_time_and_again_is_one_issue() {
     let (rounds, findings) = (rounds(&desk), desk.world.findings.clone());
     let day = |day: u32| at("2026-11-22T07:00:00Z").minus(Duration::from_secs(u64::from(day) * 86_400));
     // Two of a kind within the week, one long past, one of another kind, one that a person called none.
-    let old = [finding(1, day(20), Shape::Spike), finding(2, day(5), Shape::Spike), finding(3, day(3), Shape::LevelUp), finding(4, day(2), Shape::Dip)];
+    let old = [
+        finding(1, day(20), Shape::Spike),
+        finding(2, day(5), Shape::Spike),
+        finding(3, day(3), Shape::LevelUp),
+        finding(4, day(2), Shape::Dip),
+    ];
     findings.save(&old).await.unwrap();
     findings.save(&[finding(5, day(1), Shape::Spike)]).await.unwrap();
     findings.feedback(&FindingId("finding-5".into()), false, None, &crate::api_world::author()).await.unwrap();

@@ -32,7 +32,9 @@ async fn the_tracker_is_worked_from_the_terminal() {
     let listed = issue(&["list"]);
     assert!(listed.contains("triaged") && listed.contains("admin") && listed.contains("Disk full"), "{listed}");
     let shown = issue(&["show", "1"]);
-    for expected in ["on **db-1**", "looking at it", "status reported → triaged (it is real)", "assignee - → admin (on call)", "labels    disk"] {
+    for expected in
+        ["on **db-1**", "looking at it", "status reported → triaged (it is real)", "assignee - → admin (on call)", "labels    disk"]
+    {
         assert!(shown.contains(expected), "no {expected} in {shown}");
     }
     let figures: Value = serde_json::from_str(&issue(&["stats", "--json"])).unwrap();
@@ -58,7 +60,8 @@ async fn the_tracker_is_worked_from_the_terminal() {
 async fn one_cause_has_one_issue_however_often_the_hub_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    let service = json!([{"name": "gone", "base_url": format!("http://127.0.0.1:{}", free_port()), "interval_s": 1, "retries": 0, "timeout_s": 1}]);
+    let service =
+        json!([{"name": "gone", "base_url": format!("http://127.0.0.1:{}", free_port()), "interval_s": 1, "retries": 0, "timeout_s": 1}]);
     std::fs::write(folder.path().join("services.json"), service.to_string()).unwrap();
     let settings = [("PROBEMESH_TRACKER__OPEN_AFTER_S", "0")];
     for round in 0..4u64 {

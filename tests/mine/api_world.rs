@@ -1,0 +1,1 @@
+../it/api_world.rs

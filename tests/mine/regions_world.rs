@@ -1,0 +1,1 @@
+../it/regions_world.rs
