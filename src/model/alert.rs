@@ -81,16 +81,8 @@ pub struct Cause {
 pub enum CauseMove {
     /// It holds; raised again with another headline or severity it is the same cause, worse or better known.
     Raised(Cause),
-    Acknowledged {
-        key: String,
-        by: String,
-        note: String,
-        at: Timestamp,
-    },
-    Cleared {
-        key: String,
-        at: Timestamp,
-    },
+    Acknowledged { key: String, by: String, note: String, at: Timestamp },
+    Cleared { key: String, at: Timestamp },
 }
 
 /// Why this is told now.

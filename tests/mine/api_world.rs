@@ -1,1 +1,0 @@
-../it/api_world.rs

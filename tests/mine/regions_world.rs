@@ -1,1 +1,0 @@
-../it/regions_world.rs

@@ -1,1 +1,0 @@
-../it/target.rs
