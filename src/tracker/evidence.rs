@@ -13,9 +13,10 @@ use crate::model::time::Timestamp;
 use crate::tracker::desk::checks::LONGEST_TITLE;
 
 /// Characters of one message.
-const LONGEST_MESSAGE: usize = 300;
-const MOST_ROWS: usize = 50;
-const MOST_ENTRIES: usize = 30;
+const LONGEST_MESSAGE: usize = 200;
+/// With these bounds no text is longer than one may be.
+const MOST_ROWS: usize = 20;
+const MOST_ENTRIES: usize = 20;
 
 /// A title that fits, on one line.
 pub fn title(text: &str) -> String {

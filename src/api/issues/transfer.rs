@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::api::auth::{Admin, Viewer};
 use crate::api::body::LongBody;
 use crate::api::error::{ApiError, Problem};
-use crate::api::issues::{FILTERS, fitting};
+use crate::api::issues::list::{FILTERS, fitting};
 use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::tracker::copies::{FORMAT, Imported, IssueCopy, VERSION, slices};

@@ -68,11 +68,11 @@ pub struct CommentView {
     created_at: String,
     edited_at: Option<String>,
     /// What it said before, the oldest first.
-    edits: Vec<EditView>,
+    edits: Vec<CommentEditView>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct EditView {
+pub struct CommentEditView {
     at: String,
     who: String,
     /// What it said until then.
@@ -81,16 +81,16 @@ pub struct EditView {
 
 /// One change of an issue.
 #[derive(Serialize, ToSchema)]
-pub struct ChangeView {
+pub struct IssueChangeView {
     id: u32,
     at: String,
     who: String,
     why: String,
-    changes: Vec<FieldView>,
+    changes: Vec<ChangedFieldView>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct FieldView {
+pub struct ChangedFieldView {
     field: String,
     from: Option<String>,
     to: Option<String>,
@@ -148,20 +148,22 @@ impl From<&Comment> for CommentView {
             body_html: render(&comment.body),
             created_at: comment.created_at.rfc3339(),
             edited_at: comment.edits.last().map(|edit| edit.at.rfc3339()),
-            edits: edits.map(|edit| EditView { at: edit.at.rfc3339(), who: edit.who.clone(), before: edit.before.clone() }).collect(),
+            edits: edits
+                .map(|edit| CommentEditView { at: edit.at.rfc3339(), who: edit.who.clone(), before: edit.before.clone() })
+                .collect(),
         }
     }
 }
 
-impl From<&IssueChange> for ChangeView {
-    fn from(change: &IssueChange) -> ChangeView {
+impl From<&IssueChange> for IssueChangeView {
+    fn from(change: &IssueChange) -> IssueChangeView {
         let fields = change.fields.iter();
-        ChangeView {
+        IssueChangeView {
             id: change.number,
             at: change.at.rfc3339(),
             who: change.who.clone(),
             why: change.why.clone(),
-            changes: fields.map(|one| FieldView { field: one.field.clone(), from: one.from.clone(), to: one.to.clone() }).collect(),
+            changes: fields.map(|one| ChangedFieldView { field: one.field.clone(), from: one.from.clone(), to: one.to.clone() }).collect(),
         }
     }
 }
