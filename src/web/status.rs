@@ -96,8 +96,15 @@ fn line(t: Text, state: &ApiState, service: &ServiceState, now: Timestamp) -> Li
     let keys = ["range.day", "range.week", "range.month", "range.quarter"];
     let known = state.uptimes.get(service.id);
     let uptime = |(key, place): (&'static str, usize)| {
-        let window = known.as_ref().and_then(|known| known.windows.get(place))?;
-        Some((t.s(key), format!("{} ({})", percent(window.ratio?), t.one("overview.coverage", percent(window.coverage)))))
+        // The last 24 hours are the board's own, which knows of the last check.
+        let (ratio, coverage) = match place {
+            0 => (service.uptime.ratio?, service.uptime.coverage),
+            _ => {
+                let window = known.as_ref().and_then(|known| known.windows.get(place))?;
+                (window.ratio?, window.coverage)
+            }
+        };
+        Some((t.s(key), format!("{} ({})", percent(ratio), t.one("overview.coverage", percent(coverage)))))
     };
     Line {
         name: service.name.to_string(),

@@ -223,11 +223,8 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
             let incidents = by_service.get(&service.id).map_or(&[][..], Vec::as_slice);
             let states = states(&cells, incidents, first);
             let label = strip_label(t, &states);
-            let uptime = state.uptimes.get(service.id).and_then(|known| known.windows.first().copied());
-            let (ratio, coverage) = match uptime {
-                Some(known) if known.ratio.is_some() => (known.ratio, known.coverage),
-                _ => (service.uptime.ratio, service.uptime.coverage),
-            };
+            // The board's own, which knows of the last check; those of longer windows are worked out once an hour.
+            let (ratio, coverage) = (service.uptime.ratio, service.uptime.coverage);
             // Two half hours to a point.
             let line: Vec<Option<f64>> = cells
                 .chunks(2)
