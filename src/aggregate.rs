@@ -11,6 +11,8 @@ pub mod endpoint;
 #[cfg(feature = "hub")]
 pub mod incident;
 #[cfg(feature = "hub")]
+pub mod ledger;
+#[cfg(feature = "hub")]
 pub mod rollup;
 #[cfg(all(test, feature = "hub"))]
 pub(crate) mod sample;

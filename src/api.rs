@@ -7,19 +7,24 @@
 //! their way out, passwords and tokens are in no log.
 
 pub mod access;
+pub mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod channels;
 pub mod checks;
 pub mod cluster;
 pub mod digests;
 pub mod error;
 pub mod events;
+pub mod fields;
 pub mod findings;
 pub mod health;
 pub mod incidents;
+pub mod issues;
 pub mod joining;
 pub mod local;
+pub mod markdown;
 pub mod mask;
 pub mod metrics;
 pub mod openapi;
@@ -29,12 +34,15 @@ pub mod regions;
 pub mod results;
 pub mod rollups;
 pub mod services;
+pub mod slos;
 pub mod state;
 pub mod statistics;
 pub mod summary;
+pub mod system;
 pub mod throttle;
 pub mod tokens;
 pub mod users;
+pub mod windows;
 
 use rocket::{Build, Rocket, routes};
 
@@ -72,18 +80,70 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 performance::analysis,
                 performance::bottlenecks_of,
                 performance::recommendations,
+                system::health,
+                system::collect,
                 incidents::list,
                 incidents::read,
                 incidents::acknowledge,
                 incidents::note,
+                alerts::rules::list,
+                alerts::rules::create,
+                alerts::rules::read,
+                alerts::rules::replace,
+                alerts::rules::patch,
+                alerts::rules::delete,
+                alerts::deliveries::list,
+                alerts::deliveries::read,
+                alerts::deliveries::retry,
+                alerts::causes::list,
+                alerts::causes::read,
+                alerts::causes::acknowledge,
+                alerts::drill::start,
+                alerts::drill::read,
+                alerts::drill::recover,
                 digests::list,
                 digests::latest,
                 digests::read,
                 digests::run,
+                windows::list,
+                windows::create,
+                windows::read,
+                windows::patch,
+                windows::delete,
+                windows::start,
+                windows::end,
+                slos::list,
+                slos::create,
+                slos::read,
+                slos::replace,
+                slos::patch,
+                slos::delete,
+                slos::report_of,
                 findings::list,
                 findings::habits,
                 findings::read,
                 findings::feedback,
+                channels::kinds,
+                channels::list,
+                channels::create,
+                channels::read,
+                channels::replace,
+                channels::patch,
+                channels::delete,
+                channels::test,
+                channels::test_unsaved,
+                issues::list,
+                issues::create,
+                issues::read,
+                issues::edit,
+                issues::step,
+                issues::comments,
+                issues::comment,
+                issues::edit_comment,
+                issues::history,
+                issues::figures::read,
+                issues::transfer::export,
+                issues::transfer::import,
                 cluster::read,
                 regions::regions,
                 regions::nodes,

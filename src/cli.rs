@@ -12,13 +12,20 @@ pub mod analyze;
 #[cfg(feature = "hub")]
 pub mod bench_detector;
 #[cfg(feature = "hub")]
+pub mod channel;
+#[cfg(feature = "hub")]
 pub mod check;
 #[cfg(feature = "hub")]
 pub mod check_view;
 #[cfg(feature = "hub")]
 pub mod demo;
 #[cfg(feature = "hub")]
+pub mod drill;
+#[cfg(feature = "hub")]
 pub mod inspect;
+pub mod issue;
+#[cfg(feature = "hub")]
+pub mod monitor;
 #[cfg(feature = "hub")]
 pub mod node;
 #[cfg(feature = "hub")]
@@ -72,15 +79,30 @@ enum Command {
         #[command(subcommand)]
         command: user::UserCommand,
     },
+    /// The ways people are told, and a test of one
+    #[cfg(feature = "hub")]
+    Channel {
+        #[command(subcommand)]
+        command: channel::ChannelCommand,
+    },
     /// Shows what it finds: local services with injected trouble, watched for some minutes; nothing to set up
     #[cfg(feature = "hub")]
     Demo(demo::DemoArgs),
+    /// Does an alert arrive, and how fast: a made-up failure of a service, told for real and marked DRILL
+    #[cfg(feature = "hub")]
+    Drill(drill::DrillArgs),
     /// The live actors: restarts, backoff, last errors, queues
     #[cfg(feature = "hub")]
     Inspect {
         #[arg(long)]
         json: bool,
     },
+    /// The monitor's own health: store, cluster, actors, process, API, dependencies, and where they are heading
+    #[cfg(feature = "hub")]
+    Monitor(monitor::MonitorArgs),
+    /// The issue tracker of the running hub
+    #[cfg(feature = "hub")]
+    Issue(issue::IssueArgs),
     /// The anomaly detector over files of samples, as it runs in production; or its false alarms and cost
     #[cfg(feature = "hub")]
     BenchDetector(bench_detector::BenchDetectorArgs),
@@ -143,8 +165,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Seed { file, update, json }) => seed::run(file, update, json),
         Some(Command::User { command }) => user::run(command),
+        Some(Command::Channel { command }) => channel::run(&command),
         Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Drill(args)) => drill::run(&args),
         Some(Command::Inspect { json }) => inspect::run(json),
+        Some(Command::Monitor(args)) => monitor::run(&args),
+        Some(Command::Issue(args)) => issue::run(args),
         Some(Command::BenchDetector(args)) => bench_detector::run(&args),
         Some(Command::RegionToken(args)) => region_token::run(args),
         Some(Command::Node { command }) => node::run(command),

@@ -7,7 +7,10 @@
 //!
 //! **Invariant**: nothing else in the program reads the environment. A `Config` never changes; a reload makes another.
 
+pub mod alerts;
 pub mod analysis;
+pub mod channels;
+pub mod dependencies;
 pub mod digest;
 pub mod file;
 pub mod load;
@@ -18,19 +21,24 @@ pub mod nearest;
 pub mod reader;
 pub mod reload;
 pub mod rocket_keys;
+pub mod rule;
 pub mod sections;
 pub mod service;
 pub mod services_file;
 pub mod sources;
+pub mod system;
+pub mod tracker;
 pub mod watching;
 
 use figment::Figment;
 
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AnalysisSettings, ApiSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings, StoreSettings,
+    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings,
+    StoreSettings, TrackerSettings,
 };
 use crate::config::sources::Sources;
+use crate::config::system::SystemSettings;
 
 /// Everything a process runs by. Made once; never changed.
 #[derive(Clone, Debug)]
@@ -42,6 +50,10 @@ pub struct Config {
     pub mesh: MeshSettings,
     pub analysis: AnalysisSettings,
     pub digest: DigestSettings,
+    pub alerts: AlertSettings,
+    pub channels: ChannelSettings,
+    pub tracker: TrackerSettings,
+    pub system: SystemSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

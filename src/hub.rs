@@ -5,6 +5,7 @@
 //! store before the store is closed.
 
 pub mod aggregator;
+pub mod alerts;
 pub mod assign;
 pub mod doorman;
 pub mod endpoints;
@@ -21,8 +22,11 @@ pub mod sealer;
 pub mod serve;
 pub mod sight;
 pub mod strips;
+pub mod system;
+pub mod tracker;
 pub mod tree;
 pub mod trying;
+pub mod upkeep;
 pub mod verdicts;
 pub mod waiting;
 pub mod wiring;
@@ -55,13 +59,16 @@ use crate::digest::digester::{DigesterArgs, ORDERS};
 use crate::digest::gather::Sources;
 use crate::digest::writing::Desk;
 use crate::hub::aggregator::AggregatorArgs;
+use crate::hub::alerts::{AlertStatus, Alerting, Parts};
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::HeartbeatArgs;
 use crate::hub::ingest::{IngestStatus, Intake};
 use crate::hub::membership::{Arrival, Membership, Seat};
 use crate::hub::mesh::{Mesh, Papers, Stages};
 use crate::hub::records::Records;
+use crate::hub::tracker::Tracking;
 use crate::hub::tree::Tree;
+use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
 use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
@@ -97,6 +104,10 @@ pub struct Hub {
     keeper: ActorRef<KeeperMsg>,
     analyst: Option<ActorRef<KeeperMsg>>,
     digests: ActorRef<KeeperMsg>,
+    alerts: ActorRef<KeeperMsg>,
+    upkeep: ActorRef<KeeperMsg>,
+    tracking: Tracking,
+    system: ActorRef<KeeperMsg>,
     pub membership: Arc<Membership>,
     deliveries: mpsc::Sender<Delivery>,
     pub mesh: Option<Mesh>,
@@ -125,11 +136,13 @@ impl Hub {
         let authority = authority(&config, &clock)?.map(Arc::new);
         let token_issuer = records.token_issuer(&config, authority.as_deref());
         seed(&config, &records.services).await?;
+        upkeep::seed(&records.slos, &records.services).await?;
 
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
+        let alerting = Alerting::new(&config, &records, &clock)?;
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
         let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
@@ -147,6 +160,9 @@ impl Hub {
 
         let strips = Arc::new(Strips::default());
         let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone(), config.analysis.span)));
+        let uptimes = Arc::new(Uptimes::default());
+        uptimes.nudge(records.services.list().iter().map(|service| service.id));
+        let upkeep = Upkeep::new(&records, &config, board.clone(), uptimes.clone(), events.clone(), &clock);
         let intake = Arc::new(Intake {
             store: records.store.clone(),
             board: board.clone(),
@@ -155,6 +171,7 @@ impl Hub {
             metrics: metrics.clone(),
             verdicts: verdicts.clone(),
             gatherer: gatherer.clone(),
+            meter: upkeep.slos.meter.clone(),
             strips: strips.clone(),
             status: IngestStatus::default(),
         });
@@ -173,17 +190,23 @@ impl Hub {
             heartbeat: config.hub.heartbeat.url.as_ref().map(|_| Arc::default()),
             digests: Arc::default(),
             digester: Arc::default(),
+            alerts: AlertStatus::default(),
+            upkeep: UpkeepStatus::default(),
+            system: Arc::default(),
+            system_monitor: Arc::default(),
             region: Arc::default(),
+            tracker: Arc::default(),
+            opener: Arc::default(),
         };
-        let uptimes = Arc::new(Uptimes::default());
-        uptimes.nudge(records.services.list().iter().map(|service| service.id));
         let aggregator = AggregatorArgs {
             store: records.store.clone(),
             incidents: records.incidents.clone(),
             verdicts: verdicts.clone(),
             changes: Arc::new(tokio::sync::Mutex::new(changes)),
             uptimes: uptimes.clone(),
+            windows: upkeep.windows.clone(),
             events: events.clone(),
+            inbox: alerting.inbox.clone(),
             recheck: ask_others(membership.clone()),
             clock: clock.clone(),
             status: tree.aggregator.clone(),
@@ -233,6 +256,8 @@ impl Hub {
             None => None,
         };
 
+        let upkeeper = upkeep::start(&upkeep, alerting.inbox.moves.clone(), &config, &clock, &tree.upkeep).await?;
+        let Upkeep { windows, slos } = upkeep;
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
             desk: Arc::new(Desk::new(
@@ -253,6 +278,20 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
+        let covering = windows.clone();
+        let parts = Parts {
+            in_maintenance: Arc::new(move |service, at| covering.covers(service, at).is_some()),
+            board: board.clone(),
+            membership: membership.clone(),
+            events: events.clone(),
+            metrics: metrics.clone(),
+            status: tree.alerts.clone(),
+        };
+        let alerts = alerting.start(&config, &records, parts).await?;
+        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
+        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), alerting.inbox.moves.clone())?;
+        let system = system::start(&config, desk.clone(), &tree).await?;
+
         let mesh = match (config.mesh.listen, authority) {
             (Some(listen), Some(authority)) => {
                 let papers = Papers { authority, nodes: records.nodes.clone(), join_secret: config.mesh.join_secret.clone() };
@@ -265,41 +304,57 @@ impl Hub {
             let _ = tree.desk.set(mesh.desk.clone());
         }
 
+        let tracking = tracker::start(&records, &config, &windows, &events, &tree, &clock).await?;
+
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {
             keeper.stop(None);
             digests.stop(None);
+            alerts.stop(None);
+            tracking.keeper.stop(None);
+            system.stop(None);
+            upkeeper.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
-        let refresh = {
-            let assigner = assigner.clone();
-            refresh::start(&records.store.database, records.services.clone(), records.users.clone(), clock.clone(), move || {
-                assigner.assign()
-            })
-        };
-        let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
-        let (viewed, asked, revoked) = (tree.clone(), membership.clone(), membership.clone());
+        let (assigning, turning, budgets) = (assigner.clone(), windows.clone(), slos.clone());
+        let refresh = refresh::start(&records, &clock, move || {
+            assigning.assign();
+            turning.turn();
+            budgets.turn();
+        });
+        let (viewed, asked, revoked, turned) = (tree.clone(), membership.clone(), membership.clone(), windows.clone());
         let state = ApiState {
             sessions: Arc::new(Sessions::new(records.store.database.clone(), clock.clone(), config.api.refresh_lifetime)),
             store: records.store.clone(),
             services: records.services.clone(),
             incidents: records.incidents,
+            alerts: records.alerts,
+            inbox: alerting.inbox,
+            exits: alerting.exits,
             digests: records.digests,
             digest_orders,
             digest_hours: config.digest.hours,
             findings: records.findings,
+            tracker: tracking.tracker.clone(),
             habits,
             uptimes,
+            windows,
+            slos,
             users: records.users.clone(),
             web_sessions: records.web_sessions,
             audit: records.audit,
+            channels: records.channels,
+            sender: alerting.sender,
             secrets: records.secrets,
             board: board.clone(),
             strips: strips.clone(),
             clock: clock.clone(),
             settings: config.api.clone(),
             default_schedule: config.hub.schedule.clone(),
-            services_changed: Arc::new(move || assigner.assign()),
+            services_changed: Arc::new(move || {
+                assigner.assign();
+                turned.turn();
+            }),
             membership: membership.clone(),
             check_now: Arc::new(move |service| asked.check_now(service, None)),
             try_check: trying::checker(&config, &clock)?,
@@ -310,6 +365,7 @@ impl Hub {
             events: events.clone(),
             metrics,
             endpoints: endpoints.clone(),
+            system: desk,
             nodes: records.nodes,
             token_issuer,
             node_revoked: Arc::new(move |node| revoked.remove(node, "the node was revoked")),
@@ -328,6 +384,10 @@ impl Hub {
             keeper,
             analyst,
             digests,
+            alerts,
+            upkeep: upkeeper,
+            tracking,
+            system,
             membership,
             deliveries,
             mesh,
@@ -374,7 +434,12 @@ impl Hub {
         if let Some(mesh) = self.mesh {
             mesh.stop(limit.mul_f64(0.05)).await;
         }
+        self.tree.alerts.close(limit.mul_f64(0.1)).await;
+        let _ = self.alerts.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         let _ = self.digests.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.upkeep.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.tracking.keeper.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
+        let _ = self.system.stop_and_wait(None, Some(limit.mul_f64(0.02))).await;
         if let Some(analyst) = self.analyst {
             let _ = analyst.stop_and_wait(None, Some(limit.mul_f64(0.05))).await;
         }
@@ -395,7 +460,7 @@ async fn seed(config: &Config, services: &Services) -> anyhow::Result<()> {
         info!(file = %path.display(), "no services file, starting without services");
         return Ok(());
     }
-    match read_services(path, &config.hub.schedule) {
+    match read_services(path, &config.hub.schedule, true) {
         Ok(documents) => {
             let seeded = services.seed(documents, false).await?;
             info!(file = %path.display(), created = seeded.created.len(), "services seeded");

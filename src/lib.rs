@@ -23,7 +23,12 @@
 //! | [`store`] | the only SurrealQL: journal, blocks, rollups, details, incidents, services, users |
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`analysis`] | rollups → findings; what performance costs and why |
+//! | [`alert`] | what people are told, and by which channels |
+//! | [`maintenance`] | windows in which nobody is told and nothing counts |
+//! | [`slo`] | objectives: attained, error budget, how fast it burns |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
+//! | [`tracker`] | issues: what people and the program report, and how it is worked off |
+//! | [`system`] | the monitor's own health: figures, dependencies, thresholds that are told of |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`web`] | the pages people look at, one file a page |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
@@ -66,7 +71,18 @@ pub mod aggregate;
 pub mod analysis;
 
 #[cfg(feature = "hub")]
+pub mod maintenance;
+
+#[cfg(feature = "hub")]
+pub mod slo;
+
+#[cfg(feature = "hub")]
 pub mod digest;
+
+#[cfg(feature = "hub")]
+pub mod alert;
+pub mod system;
+pub mod tracker;
 
 #[cfg(feature = "hub")]
 pub mod api;

@@ -13,10 +13,12 @@ pub mod expect;
 pub mod http;
 pub mod network;
 pub mod oauth;
+pub mod protocol;
 pub mod recorder;
 pub mod redact;
 pub mod request;
 pub mod resolve;
+pub mod talk;
 pub mod tls;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::probe::expect::Verdict;
 use crate::probe::http::{Outcome, attempt};
 use crate::probe::network::BlockedNetworks;
 use crate::probe::oauth::TokenBook;
+use crate::probe::protocol::Dialer;
 use crate::probe::resolve::{Lookup, SystemLookup};
 use crate::probe::tls::TlsGround;
 
@@ -64,6 +67,7 @@ pub enum ProbeError {
 /// All that checks share: clients, resolver, tokens, certificates. Cheap to share by `Arc`.
 pub struct Probes {
     clients: ClientBook,
+    dialer: Dialer,
     tokens: TokenBook,
     clock: Clock,
     user_agent: HeaderValue,
@@ -79,15 +83,21 @@ impl Probes {
 
     /// The same with a resolver of the caller's.
     pub fn with_lookup(settings: &ProbeSettings, clock: Clock, lookup: Arc<dyn Lookup>) -> Result<Probes, ProbeError> {
-        let blocked = BlockedNetworks::parse(&settings.blocked_networks).map_err(ProbeError::Network)?;
-        let ground = TlsGround::new().map_err(ProbeError::Tls)?;
+        let blocked = Arc::new(BlockedNetworks::parse(&settings.blocked_networks).map_err(ProbeError::Network)?);
+        let ground = Arc::new(TlsGround::new().map_err(ProbeError::Tls)?);
         Ok(Probes {
+            dialer: Dialer::new(lookup.clone(), ground.clone(), blocked.clone()),
             clients: ClientBook::new(ground, lookup, blocked, clock.clone()),
             tokens: TokenBook::new(clock.clone()),
             clock,
             user_agent: HeaderValue::try_from(&settings.user_agent).map_err(|_| ProbeError::UserAgent)?,
             check_header: settings.check_header,
         })
+    }
+
+    /// For conversations that are no checks.
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
     }
 
     /// Never fails: what goes wrong is in the result. `Kind::Panic` panics, in debug builds.
@@ -111,7 +121,10 @@ impl Probes {
         let mut number: u8 = 1;
         let last = loop {
             let offset = self.clock.steady().saturating_sub(began);
-            let mut outcome = attempt(self, service, &order, number, verbose).await;
+            let mut outcome = match service.kind {
+                Kind::Http | Kind::Panic => attempt(self, service, &order, number, verbose).await,
+                Kind::Tcp | Kind::Redis | Kind::MongoDb => talk::attempt(self, service, verbose).await,
+            };
             if outcome.failure.is_some() || number > 1 {
                 attempts.push(entry(&outcome, offset));
             }

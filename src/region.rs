@@ -28,7 +28,7 @@ use crate::probe::Probes;
 use crate::region::courier::{Courier, CourierArgs, CourierMsg, CourierStatus};
 use crate::region::outbox::{Outbox, OutboxArgs, OutboxMsg};
 use crate::region::outbox_file::{Depth, OutboxFile};
-use crate::region::shared::{Shared, quantile};
+use crate::region::shared::Shared;
 use crate::region::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg, SupervisorStatus};
 use crate::region::witness::{Witness, WitnessArgs, WitnessStatus};
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
@@ -168,7 +168,7 @@ impl RegionView {
             outbox_oldest_us: depth.oldest.map(|oldest| oldest.0),
             dropped: counts.dropped.load(Relaxed),
             refused: counts.refused.load(Relaxed),
-            lag_p99_ms: quantile(&counts.lag.read().0, 0.99),
+            lag_p99_ms: counts.lag.lately(shared.clock.steady()).1,
             outbox_error: counts.outbox_error.lock().expect("no holder panics").clone(),
             blind: shared.sight.borrow().clone(),
             rss_bytes: rss_bytes(),

@@ -26,6 +26,7 @@ pub mod details;
 pub mod directory;
 pub mod hours;
 pub mod journal;
+pub mod ledgers;
 pub mod query;
 pub mod results;
 pub mod retention;
@@ -39,18 +40,24 @@ pub mod tail;
 pub mod uptimes;
 pub mod values;
 
+pub mod alerts;
 pub mod analyst;
 pub mod audit;
+pub mod channels;
 pub mod digests;
 pub mod endpoints;
 pub mod findings;
 pub mod incidents;
+pub mod issues;
 pub mod nodes;
 pub mod secrets;
 pub mod services;
 pub mod sessions;
+pub mod slos;
+pub mod system;
 pub mod users;
 pub mod web_sessions;
+pub mod windows;
 
 /// Everything that is stored, opened and ready.
 #[derive(Debug)]

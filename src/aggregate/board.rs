@@ -18,6 +18,7 @@ use crate::model::check::{Certificate, CheckResult};
 use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::service::Service;
 use crate::model::time::{Timestamp, micros};
+use crate::model::window::WindowId;
 
 /// Microseconds of an hour.
 pub const HOUR: i64 = 3_600_000_000;
@@ -43,6 +44,8 @@ struct Known {
     silent: Silent,
     /// Regions that were ever heard.
     regions: BTreeSet<RegionName>,
+    /// Services in a maintenance window now.
+    maintenance: BTreeMap<ServiceId, WindowId>,
 }
 
 type Silent = BTreeMap<RegionName, Silence>;
@@ -55,7 +58,11 @@ pub struct ServiceState {
     pub enabled: bool,
     pub group: Option<String>,
     pub tags: Vec<String>,
+    /// `Maintenance` while it is in a window.
     pub verdict: Verdict,
+    /// What results alone say, in a window as ever.
+    pub beneath: Verdict,
+    pub maintenance: Option<WindowId>,
     /// The latest change of any region's status.
     pub since: Option<Timestamp>,
     /// The newest result of any region.
@@ -76,6 +83,16 @@ pub struct RegionState {
     pub silence: Option<Silence>,
     /// The certificate of the newest check that passed.
     pub good_certificate: Option<Arc<Certificate>>,
+}
+
+/// A service that entered or left maintenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaintenanceChange {
+    pub service: ServiceId,
+    pub name: Arc<str>,
+    pub begins: bool,
+    /// What results alone say.
+    pub beneath: Verdict,
 }
 
 /// Each check vouches for one gap of the schedule; what no check vouches for is unknown, neither up nor down.
@@ -146,14 +163,14 @@ impl Board {
     /// Finds the verdicts that time has changed: nothing was heard of a region for too long. Called about once a second.
     pub fn expire(&self, now: Timestamp) -> Vec<VerdictChange> {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent, regions } = &mut *known;
+        let Known { services, silent, regions, .. } = &mut *known;
         let entries = services.iter_mut();
         entries.filter_map(|(id, entry)| entry.change(*id, None, silent, regions, now)).collect()
     }
 
     fn take(&self, results: &[CheckResult], now: Timestamp, counted: bool) -> Folded {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent, regions } = &mut *known;
+        let Known { services, silent, regions, .. } = &mut *known;
         let mut folded = Folded::default();
         for result in results {
             let Some(entry) = services.get_mut(&result.service) else { continue };
@@ -202,7 +219,7 @@ impl Board {
     /// Brings back what the store knows of one region's past: its last results, oldest first, and its counts of the last hours.
     pub fn restore(&self, recent: &[CheckResult], hours: &[Hour], now: Timestamp) {
         let mut known = self.0.write().expect("no holder panics");
-        let Known { services, silent, regions } = &mut *known;
+        let Known { services, silent, regions, .. } = &mut *known;
         let Some(newest) = recent.last() else { return };
         regions.insert(newest.region.clone());
         let Some(entry) = services.get_mut(&newest.service) else { return };
@@ -226,12 +243,35 @@ impl Board {
     /// Every service, by id.
     pub fn summary(&self, now: Timestamp) -> Vec<ServiceState> {
         let known = self.0.read().expect("no holder panics");
-        known.services.iter().map(|(id, entry)| entry.state(*id, &known.silent, now)).collect()
+        known.services.iter().map(|(id, entry)| known.maintained(entry.state(*id, &known.silent, now))).collect()
     }
 
     pub fn service(&self, id: ServiceId, now: Timestamp) -> Option<ServiceState> {
         let known = self.0.read().expect("no holder panics");
-        known.services.get(&id).map(|entry| entry.state(id, &known.silent, now))
+        known.services.get(&id).map(|entry| known.maintained(entry.state(id, &known.silent, now)))
+    }
+
+    /// Says which services are in maintenance now, and gives those for which that is new, with how they stand beneath.
+    pub fn set_maintenance(&self, services: BTreeMap<ServiceId, WindowId>, now: Timestamp) -> Vec<MaintenanceChange> {
+        let mut known = self.0.write().expect("no holder panics");
+        let before = std::mem::replace(&mut known.maintenance, services);
+        let after = &known.maintenance;
+        let moved = before.keys().chain(after.keys()).filter(|id| before.contains_key(id) != after.contains_key(id));
+        let changes = moved.filter_map(|id| {
+            let entry = known.services.get(id).filter(|entry| entry.enabled)?;
+            Some(MaintenanceChange {
+                service: *id,
+                name: entry.name.clone(),
+                begins: after.contains_key(id),
+                beneath: entry.verdict_at(&known.silent, now),
+            })
+        });
+        changes.collect()
+    }
+
+    /// The window a service is in now.
+    pub fn maintenance(&self, id: ServiceId) -> Option<WindowId> {
+        self.0.read().expect("no holder panics").maintenance.get(&id).copied()
     }
 
     /// Who checked a service last in a region, and which round of its schedule that was.
@@ -269,6 +309,15 @@ impl Board {
         // Since its regions turned, not since someone asked.
         change.at = change.regions.iter().map(|state| state.since).max().map_or(now, |since| since.min(now));
         Some(change)
+    }
+}
+
+impl Known {
+    fn maintained(&self, state: ServiceState) -> ServiceState {
+        match self.maintenance.get(&state.id).filter(|_| state.enabled) {
+            Some(window) => ServiceState { verdict: Verdict::Maintenance, maintenance: Some(*window), ..state },
+            None => state,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::aggregate::change::{RegionChange, VerdictChange};
 use crate::aggregate::verdict::{RegionStatus, Verdict};
 use crate::model::incident::{EntryKind, Incident, IncidentId, Severity, Sighting, TimelineEntry};
 use crate::model::time::{Timestamp, micros};
+use crate::model::window::WindowId;
 use crate::store::query::ResultId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Step {
     pub kind: StepKind,
     pub incident: Incident,
     pub entries: Vec<TimelineEntry>,
+    /// The window its service is in now: nobody is to be told. Whoever takes the step fills it in.
+    pub maintenance: Option<WindowId>,
 }
 
 /// What a change of verdict does to a service whose open incident, if any, is `open`. `known` says whether an incident of
@@ -48,6 +51,8 @@ pub fn step(open: Option<&Incident>, change: &VerdictChange, known: impl Fn(&Inc
         (None, _) => None,
         (Some(open), Verdict::Up) => Some(closed(open, change.at, "up again")),
         (Some(open), Verdict::Disabled) => Some(closed(open, change.at, "the service was disabled")),
+        // Changes tell what results say, which maintenance never is.
+        (Some(_), Verdict::Maintenance) => None,
         // Told before: it is what opened it.
         (Some(open), _) if change.at < open.opened_at || change.at == open.opened_at && rank(change.to) <= rank_of(open) => None,
         (Some(open), Verdict::Down) => Some(worse(open, change)),
@@ -88,7 +93,7 @@ pub fn closed(open: &Incident, at: Timestamp, why: &str) -> Step {
     let lasted = span(at.since(open.opened_at));
     let incident = Incident { closed_at: Some(at), ..open.clone() };
     let entry = TimelineEntry { at, kind: EntryKind::Closed, text: format!("{why} after {lasted}"), who: None };
-    Step { kind: StepKind::Closed, incident, entries: vec![entry] }
+    Step { kind: StepKind::Closed, incident, entries: vec![entry], maintenance: None }
 }
 
 fn opened(change: &VerdictChange, severity: Severity, known: impl Fn(&IncidentId) -> bool) -> Option<Step> {
@@ -109,7 +114,7 @@ fn opened(change: &VerdictChange, severity: Severity, known: impl Fn(&IncidentId
     };
     tell_where(&mut incident, &change.regions);
     let entry = TimelineEntry { at: change.at, kind: EntryKind::Opened, text: incident.first_line.clone(), who: None };
-    Some(Step { kind: StepKind::Opened, incident, entries: vec![entry] })
+    Some(Step { kind: StepKind::Opened, incident, entries: vec![entry], maintenance: None })
 }
 
 fn worse(open: &Incident, change: &VerdictChange) -> Step {
@@ -119,8 +124,9 @@ fn worse(open: &Incident, change: &VerdictChange) -> Step {
     updated(incident, change.at, EntryKind::Down, text)
 }
 
-fn updated(incident: Incident, at: Timestamp, kind: EntryKind, text: String) -> Step {
-    Step { kind: StepKind::Updated, incident, entries: vec![TimelineEntry { at, kind, text, who: None }] }
+/// One that goes on, with something new to tell.
+pub fn updated(incident: Incident, at: Timestamp, kind: EntryKind, text: String) -> Step {
+    Step { kind: StepKind::Updated, incident, entries: vec![TimelineEntry { at, kind, text, who: None }], maintenance: None }
 }
 
 fn tell_where(incident: &mut Incident, regions: &[RegionState]) {

@@ -86,6 +86,12 @@ impl Times {
         self.down += other.down;
     }
 
+    /// Leaves a part of it out.
+    pub fn take(&mut self, part: Times) {
+        self.up = (self.up - part.up).max(0);
+        self.down = (self.down - part.down).max(0);
+    }
+
     /// Up-time over known time; `None` where nothing is known.
     pub fn ratio(&self) -> Option<f64> {
         let known = self.up + self.down;

@@ -84,6 +84,12 @@ impl Sketch {
         found.map(|(bucket, _)| value(*bucket))
     }
 
+    /// How many values are not above a span; within [`ACCURACY`] of it either way counts.
+    pub fn count_within(&self, span: Duration) -> u64 {
+        let limit = bucket(micros(span).max(0) as u64);
+        self.bins.iter().take_while(|(bucket, _)| *bucket <= limit).map(|(_, count)| count).sum()
+    }
+
     pub fn bins(&self) -> &[(u16, u64)] {
         &self.bins
     }
@@ -130,6 +136,15 @@ mod tests {
         }
         assert_eq!(sketch.mean_us(), Some(values.iter().sum::<u64>() as f64 / 5000.0));
         assert_eq!(Sketch::default().quantile_us(0.5), None);
+    }
+
+    #[test]
+    fn values_within_a_span_are_counted() {
+        let mut sketch = Sketch::default();
+        (1..=100u64).for_each(|ms| sketch.add(Duration::from_millis(ms * 10)));
+        for (ms, count) in [(0, 0), (5, 0), (10, 1), (505, 50), (1000, 100), (60_000, 100)] {
+            assert_eq!(sketch.count_within(Duration::from_millis(ms)), count, "{ms}");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Verdict {
     Down,
     Unknown,
     Disabled,
+    /// Said in the place of any other while the service is in a maintenance window.
+    Maintenance,
 }
 
 impl Verdict {
@@ -44,6 +46,7 @@ impl Verdict {
             Verdict::Down => "down",
             Verdict::Unknown => "unknown",
             Verdict::Disabled => "disabled",
+            Verdict::Maintenance => "maintenance",
         }
     }
 }

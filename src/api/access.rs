@@ -16,9 +16,16 @@ use crate::clock::Clock;
 use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
-/// Routes whose answer waits for a check of what is watched.
-const WAITING: [&str; 4] =
-    ["/api/monitor/services/<id>/check", "/api/monitor/checks/run", "/api/monitor/checks/try", "/services/<id>/check?<part>"];
+/// Routes whose answer waits for a check of what is watched or depended on, or for whoever takes a message.
+const WAITING: [&str; 7] = [
+    "/api/monitor/services/<id>/check",
+    "/api/monitor/checks/run",
+    "/api/monitor/checks/try",
+    "/services/<id>/check?<part>",
+    "/api/v1/maintenance/metrics/collect",
+    "/api/v1/alerts/channels/<id>/test",
+    "/api/v1/alerts/channels/test",
+];
 /// Routes asked for by machines, again and again: worth a line only when they fail. Open pages ask for their parts.
 const OFTEN: [&str; 9] = [
     "/healthz",
@@ -92,7 +99,10 @@ impl Fairing for Access {
             true => PAGES,
             false => "default-src 'none'; frame-ancestors 'none'",
         };
-        response.set_header(Header::new("Content-Security-Policy", policy));
+        // A page may say its own.
+        if !response.headers().contains("Content-Security-Policy") {
+            response.set_header(Header::new("Content-Security-Policy", policy));
+        }
         response.set_header(Header::new("X-Frame-Options", "DENY"));
         response.set_header(Header::new("Cross-Origin-Opener-Policy", "same-origin"));
         response.set_header(Header::new("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"));

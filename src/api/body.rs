@@ -5,7 +5,7 @@ use rocket::http::Status;
 use rocket::request::Request;
 use rocket::tokio::io::AsyncReadExt;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::auth::managed;
 use crate::api::error::ApiError;
@@ -17,6 +17,11 @@ const READ_ON: u64 = 64 << 20;
 
 /// A body that is JSON; whether it is the right JSON is for the handler.
 pub struct JsonBody(pub Value);
+
+/// The same, for what is taken over from elsewhere: at most [`LONG`] bytes, or as much as any body, if that is more.
+pub struct LongBody(pub Value);
+
+const LONG: u64 = 32 << 20;
 
 impl JsonBody {
     /// Reads the body as one of the API's own requests.
@@ -30,12 +35,35 @@ fn named(error: &serde_json::Error) -> String {
     error.to_string().split('`').nth(1).unwrap_or_default().to_owned()
 }
 
+/// Changes fields of an object by JSON Merge Patch, RFC 7396.
+pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                target.shift_remove(&name);
+            }
+            Value::Object(inner) => {
+                let slot = target.entry(name).or_insert(Value::Null);
+                if !slot.is_object() {
+                    *slot = Value::Object(Map::new());
+                }
+                if let Value::Object(slot) = slot {
+                    merge(slot, inner);
+                }
+            }
+            value => {
+                target.insert(name, value);
+            }
+        }
+    }
+}
+
 #[rocket::async_trait]
 impl<'r> FromData<'r> for JsonBody {
     type Error = ApiError;
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, JsonBody> {
-        match read(request, data).await {
+        match read(request, data, limit(request)).await {
             Ok(value) => Outcome::Success(JsonBody(value)),
             Err(error) => {
                 error.clone().leave(request);
@@ -45,8 +73,26 @@ impl<'r> FromData<'r> for JsonBody {
     }
 }
 
-async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Value, ApiError> {
-    let limit = managed::<ApiState>(request).settings.max_body_bytes;
+#[rocket::async_trait]
+impl<'r> FromData<'r> for LongBody {
+    type Error = ApiError;
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, LongBody> {
+        match read(request, data, limit(request).max(LONG)).await {
+            Ok(value) => Outcome::Success(LongBody(value)),
+            Err(error) => {
+                error.clone().leave(request);
+                Outcome::Error((error.status(), error))
+            }
+        }
+    }
+}
+
+fn limit(request: &Request<'_>) -> u64 {
+    managed::<ApiState>(request).settings.max_body_bytes
+}
+
+async fn read(request: &Request<'_>, data: Data<'_>, limit: u64) -> Result<Value, ApiError> {
     let mut stream = data.open(READ_ON.into());
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 16 << 10];

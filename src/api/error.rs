@@ -13,10 +13,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config::mistake::Mistake;
+use crate::store::alerts::rules::RulesError;
+use crate::store::channels::ChannelsError;
 use crate::store::connection::StoreError;
 use crate::store::nodes::NodesError;
 use crate::store::services::ServicesError;
+use crate::store::slos::SlosError;
 use crate::store::users::UsersError;
+use crate::store::windows::WindowsError;
+use crate::tracker::desk::TrackerError;
 use crate::web::errors::{error_page, login_first, wants_page};
 
 /// The one error of the API.
@@ -25,7 +30,15 @@ pub struct ApiError {
     status: Status,
     detail: String,
     errors: Vec<FieldError>,
+    /// Seldom there: an error is small, since every answer may be one.
+    more: Option<Box<More>>,
     headers: Vec<(&'static str, String)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
+    warnings: Vec<FieldError>,
+    allowed: Vec<String>,
 }
 
 /// What is wrong with one field.
@@ -50,11 +63,17 @@ pub struct Problem {
     /// Field by field, where the input is at fault; all mistakes at once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// What speaks against input that is not wrong; said to be wanted all the same, it is taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FieldError>,
+    /// What may be given instead, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
 }
 
 impl ApiError {
     pub fn new(status: Status, detail: impl Into<String>) -> ApiError {
-        ApiError { status, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        ApiError { status, detail: detail.into(), errors: Vec::new(), more: None, headers: Vec::new() }
     }
 
     pub fn bad_request(detail: impl Into<String>) -> ApiError {
@@ -88,6 +107,15 @@ impl ApiError {
         ApiError { errors, ..ApiError::new(Status::UnprocessableEntity, detail) }
     }
 
+    /// Input that is not wrong, and yet something speaks against it.
+    pub fn doubtful(doubts: Vec<Mistake>) -> ApiError {
+        let warnings: Vec<FieldError> = doubts.into_iter().map(|doubt| FieldError { field: doubt.path, message: doubt.message }).collect();
+        let told: Vec<String> = warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.message)).collect();
+        let detail = format!("{}; nothing was stored; send \"save_anyway\": true to store it all the same", told.join("; "));
+        let more = Some(Box::new(More { warnings, allowed: Vec::new() }));
+        ApiError { more, ..ApiError::new(Status::UnprocessableEntity, detail) }
+    }
+
     pub fn invalid_field(field: &str, message: impl Into<String>) -> ApiError {
         ApiError::invalid(vec![Mistake::new(field, message)])
     }
@@ -98,6 +126,18 @@ impl ApiError {
 
     pub fn unavailable(detail: impl Into<String>) -> ApiError {
         ApiError::new(Status::ServiceUnavailable, detail).with_header("Retry-After", "5")
+    }
+
+    /// Names what may be given instead.
+    pub fn allowing(mut self, allowed: impl IntoIterator<Item = &'static str>) -> ApiError {
+        self.more.get_or_insert_default().allowed = allowed.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// One field is at fault, whatever the status.
+    pub fn at(mut self, field: &str) -> ApiError {
+        self.errors = vec![FieldError { field: field.to_owned(), message: self.detail.clone() }];
+        self
     }
 
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> ApiError {
@@ -155,6 +195,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
         if wants_page(request) {
             return self.page(request);
         }
+        let More { warnings, allowed } = self.more.map(|more| *more).unwrap_or_default();
         let problem = Problem {
             kind: "about:blank",
             title: self.status.reason().unwrap_or("Error"),
@@ -162,6 +203,8 @@ impl<'r> Responder<'r, 'static> for ApiError {
             detail: self.detail,
             instance: request.uri().path().to_string(),
             errors: self.errors,
+            warnings,
+            allowed,
         };
         let body = serde_json::to_string(&problem).expect("plain text always encodes");
         let mut response = Response::build();
@@ -195,8 +238,33 @@ impl From<ServicesError> for ApiError {
             ServicesError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
             ServicesError::Unknown { .. } => ApiError::not_found(error.to_string()),
             ServicesError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            ServicesError::DependedOn { .. } => {
+                ApiError::new(Status::Conflict, format!("{error}; with ?force=true they no longer depend on it"))
+            }
+            ServicesError::Dependencies { mistakes } => ApiError::invalid(mistakes),
             ServicesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
             ServicesError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SlosError> for ApiError {
+    fn from(error: SlosError) -> ApiError {
+        match error {
+            SlosError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            SlosError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            SlosError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            SlosError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WindowsError> for ApiError {
+    fn from(error: WindowsError) -> ApiError {
+        match error {
+            WindowsError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            WindowsError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            WindowsError::Store(error) => error.into(),
         }
     }
 }
@@ -213,6 +281,29 @@ impl From<UsersError> for ApiError {
     }
 }
 
+impl From<RulesError> for ApiError {
+    fn from(error: RulesError) -> ApiError {
+        match error {
+            RulesError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            RulesError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            RulesError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            RulesError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChannelsError> for ApiError {
+    fn from(error: ChannelsError) -> ApiError {
+        match error {
+            ChannelsError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            ChannelsError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            ChannelsError::Changed { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            ChannelsError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
+            ChannelsError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<NodesError> for ApiError {
     fn from(error: NodesError) -> ApiError {
         match error {
@@ -220,6 +311,23 @@ impl From<NodesError> for ApiError {
             NodesError::Store(error) => error.into(),
             NodesError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
             other => ApiError::new(Status::Conflict, other.to_string()),
+        }
+    }
+}
+
+impl From<TrackerError> for ApiError {
+    fn from(error: TrackerError) -> ApiError {
+        let detail = error.to_string();
+        match error {
+            TrackerError::Unknown { .. } | TrackerError::NoComment { .. } => ApiError::not_found(detail),
+            TrackerError::Changed { .. } | TrackerError::Told => ApiError::new(Status::Conflict, detail),
+            TrackerError::Step { allowed, .. } => {
+                ApiError::new(Status::Conflict, detail).at("status").allowing(allowed.iter().map(|status| status.name()))
+            }
+            TrackerError::NoAssignee(_) => ApiError::new(Status::UnprocessableEntity, detail).at("assignee"),
+            TrackerError::NotTheAuthor => ApiError::new(Status::Forbidden, detail),
+            TrackerError::Invalid(mistakes) => ApiError::invalid(mistakes),
+            TrackerError::Store(error) => error.into(),
         }
     }
 }

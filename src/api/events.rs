@@ -1,4 +1,4 @@
-//! Results, verdicts, incidents, findings and nodes as they happen, as server-sent events.
+//! Results, verdicts, incidents, findings, nodes and deliveries as they happen, as server-sent events.
 
 use std::sync::Arc;
 
@@ -9,8 +9,10 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::ToSchema;
 
+use crate::aggregate::board::MaintenanceChange;
 use crate::aggregate::change::VerdictChange;
 use crate::aggregate::incident::Step;
+use crate::aggregate::verdict::Verdict;
 use crate::api::auth::Viewer;
 use crate::api::error::{ApiError, Problem};
 use crate::api::query::Query;
@@ -19,8 +21,13 @@ use crate::api::state::ApiState;
 use crate::hub::membership::NodeChange;
 use crate::model::check::CheckResult;
 use crate::model::finding::Finding;
+use crate::model::held::DeliveryState;
 use crate::model::id::ServiceId;
 use crate::model::incident::Incident;
+use crate::model::issue::Issue;
+use crate::model::time::Timestamp;
+use crate::model::window::{Window, WindowId};
+use crate::store::alerts::deliveries::Figures;
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
@@ -43,6 +50,9 @@ pub enum Event {
     Incident(IncidentEvent),
     Node(NodeEvent),
     Finding(FindingEvent),
+    Delivery(DeliveryEvent),
+    Window(WindowEvent),
+    Issue(IssueEvent),
 }
 
 /// A check was stored.
@@ -81,6 +91,8 @@ pub struct IncidentEvent {
     pub first_line: String,
     pub opened_at: String,
     pub closed_at: Option<String>,
+    /// The maintenance window the service is in now: nobody is told.
+    pub maintenance: Option<u32>,
 }
 
 /// A node came, was lost, turned blind or sees again. What that makes unknown of services is not told one by one.
@@ -113,6 +125,46 @@ pub struct FindingEvent {
     pub ended: Option<String>,
 }
 
+/// An alert was delivered, given up, or folded into a later one of the same cause.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct DeliveryEvent {
+    pub id: String,
+    /// `delivered`, `dead` or `folded`
+    pub state: &'static str,
+    pub cause: String,
+    pub service_id: Option<u32>,
+    pub channel: String,
+    /// `raised`, `repeated`, `escalated`, `acknowledged` or `recovered`
+    pub telling: &'static str,
+    pub attempts: u32,
+    pub error: Option<String>,
+    pub at: String,
+}
+
+/// A maintenance window begins or ends.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct WindowEvent {
+    pub id: u32,
+    /// `begins` or `ends`
+    pub what: &'static str,
+    pub title: String,
+    pub at: String,
+}
+
+/// An issue was made, changed or commented on.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct IssueEvent {
+    pub id: u64,
+    /// `created`, `changed` or `commented`
+    pub what: &'static str,
+    pub title: String,
+    pub status: &'static str,
+    pub priority: &'static str,
+    pub assignee: Option<String>,
+    pub service_id: Option<u32>,
+    pub at: String,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
@@ -121,10 +173,14 @@ impl Event {
             Event::Incident(_) => "incident",
             Event::Node(_) => "node",
             Event::Finding(_) => "finding",
+            Event::Delivery(_) => "delivery",
+            Event::Window(_) => "window",
+            Event::Issue(_) => "issue",
         }
     }
 
-    pub fn incident(what: &'static str, incident: &Incident) -> Event {
+    /// `maintenance` is the window its service is in now.
+    pub fn incident(what: &'static str, incident: &Incident, maintenance: Option<WindowId>) -> Event {
         Event::Incident(IncidentEvent {
             id: incident.id.to_string(),
             what,
@@ -134,7 +190,19 @@ impl Event {
             first_line: incident.first_line.clone(),
             opened_at: incident.opened_at.rfc3339(),
             closed_at: incident.closed_at.map(|at| at.rfc3339()),
+            maintenance: maintenance.map(|window| window.0),
         })
+    }
+
+    pub fn window(what: &'static str, window: &Window, at: Timestamp) -> Event {
+        Event::Window(WindowEvent { id: window.id.0, what, title: window.title.clone(), at: at.rfc3339() })
+    }
+
+    /// A service enters maintenance or leaves it.
+    pub fn maintenance(change: &MaintenanceChange, at: Timestamp) -> Event {
+        let (beneath, maintenance) = (change.beneath.name(), Verdict::Maintenance.name());
+        let (from, to) = if change.begins { (beneath, maintenance) } else { (maintenance, beneath) };
+        Event::Verdict(VerdictEvent { service_id: change.service.0, service_name: change.name.to_string(), from, to, at: at.rfc3339() })
     }
 
     pub fn finding(what: &'static str, finding: &Finding) -> Event {
@@ -153,6 +221,33 @@ impl Event {
         })
     }
 
+    pub fn delivery(figures: &Figures, channel: &str, state: DeliveryState, error: Option<&str>, at: Timestamp) -> Event {
+        Event::Delivery(DeliveryEvent {
+            id: figures.id.to_string(),
+            state: state.name(),
+            cause: figures.cause.to_string(),
+            service_id: figures.service.map(|service| service.0),
+            channel: channel.to_owned(),
+            telling: figures.telling.name(),
+            attempts: figures.attempts,
+            error: error.map(str::to_owned),
+            at: at.rfc3339(),
+        })
+    }
+
+    pub fn issue(what: &'static str, issue: &Issue) -> Event {
+        Event::Issue(IssueEvent {
+            id: issue.id.0,
+            what,
+            title: issue.title.clone(),
+            status: issue.status.name(),
+            priority: issue.priority.name(),
+            assignee: issue.assignee.clone(),
+            service_id: issue.service.as_ref().map(|service| service.id.0),
+            at: issue.updated_at.rfc3339(),
+        })
+    }
+
     /// `None`: it is about no service alone.
     fn service(&self) -> Option<ServiceId> {
         match self {
@@ -160,7 +255,9 @@ impl Event {
             Event::Verdict(event) => Some(ServiceId(event.service_id)),
             Event::Incident(event) => Some(ServiceId(event.service_id)),
             Event::Finding(event) => event.service_id.map(ServiceId),
-            Event::Node(_) => None,
+            Event::Delivery(event) => event.service_id.map(ServiceId),
+            Event::Issue(event) => event.service_id.map(ServiceId),
+            Event::Node(_) | Event::Window(_) => None,
         }
     }
 }
@@ -182,7 +279,7 @@ impl From<&CheckResult> for Event {
 
 impl From<&Step> for Event {
     fn from(step: &Step) -> Event {
-        Event::incident(step.kind.name(), &step.incident)
+        Event::incident(step.kind.name(), &step.incident, step.maintenance)
     }
 }
 
@@ -210,11 +307,11 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results, changes of verdict, incidents, findings and nodes as they happen.
+/// Results, changes of verdict, incidents, findings, nodes, deliveries, maintenance windows and issues as they happen.
 ///
-/// Server-sent events named `result`, `verdict`, `incident`, `finding` and `node`. When a node is lost or blind, or is back, that one event
-/// stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a count, when this client was too slow to be told all.
-/// The stream ends when the token does.
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node`, `delivery`, `window` and `issue`. When a node is lost or blind, or is
+/// back, that one event stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a
+/// count, when this client was too slow to be told all. The stream ends when the token does.
 #[utoipa::path(
     tag = "events",
     params(("service" = Option<u32>, Query, description = "Events of this service alone")),

@@ -83,5 +83,6 @@ impl<'r> FromRequest<'r> for Scraper {
 pub fn metrics(_scraper: Scraper, state: &State<ApiState>) -> (ContentType, String) {
     let now = state.clock.now();
     let kind = ContentType::new("application", "openmetrics-text").with_params([("version", "1.0.0"), ("charset", "utf-8")]);
-    (kind, state.metrics.encode(&state.board.summary(now), now))
+    let queues: Vec<_> = state.exits.list().into_iter().map(|exit| (exit.name, state.alerts.deliveries.queue(exit.id))).collect();
+    (kind, state.metrics.encode(&state.board.summary(now), &queues, now))
 }

@@ -8,6 +8,7 @@ use rocket::{State, get, post};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::alert::sources::incidents::{id_of, key_of};
 use crate::api::auth::{Operator, Viewer};
 use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Problem};
@@ -46,6 +47,10 @@ pub struct IncidentView {
     first_line: String,
     acknowledged_by: Option<String>,
     acknowledged_at: Option<String>,
+    /// The incident it follows from, by what the services depend on; it is not told alone.
+    consequence_of: Option<String>,
+    /// The maintenance window it opened in, as windows are now; null where it opened in none.
+    maintenance: Option<u32>,
 }
 
 /// One incident with all that is known of it.
@@ -55,6 +60,8 @@ pub struct IncidentDetail {
     incident: IncidentView,
     /// What each region saw when it was at its worst.
     regions: Vec<SightingView>,
+    /// The incidents that follow from it, the oldest first.
+    consequences: Vec<String>,
     /// Oldest first.
     timeline: Vec<EntryView>,
     /// What was odd of this service at about that time, newest first.
@@ -83,7 +90,7 @@ pub struct SightingView {
 #[derive(Serialize, ToSchema)]
 pub struct EntryView {
     at: String,
-    /// `opened`, `down`, `degraded`, `unknown`, `region`, `acknowledged`, `note` or `closed`
+    /// `opened`, `down`, `degraded`, `unknown`, `region`, `acknowledged`, `note`, `maintenance` or `closed`
     kind: &'static str,
     text: String,
     /// The user who did it; null where nobody did.
@@ -131,7 +138,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
     let skip = usize::try_from(page - 1).unwrap_or(usize::MAX).saturating_mul(size);
     let (count, found) = state.incidents.page(&filter, skip, size).await?;
     let now = state.clock.now();
-    Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, now)).collect())))
+    Ok(Json(query.numbered(count, page, size, found.iter().map(|stored| IncidentView::new(stored, state, now)).collect())))
 }
 
 /// One incident: its timeline, and what each region saw.
@@ -163,7 +170,8 @@ pub async fn acknowledge(operator: Operator, state: &State<ApiState>, id: &str) 
     let id = IncidentId(id.into());
     let stored = find(state, &id).await?;
     if state.incidents.acknowledge(&id, &operator.0.author()).await? {
-        let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
+        state.inbox.acknowledged(&id, &operator.0.username, state.clock.now());
+        told(state, &stored);
     }
     detail(state, &id).await.map(Json)
 }
@@ -190,8 +198,14 @@ pub async fn note(operator: Operator, state: &State<ApiState>, id: &str, body: J
     let id = IncidentId(id.into());
     let stored = find(state, &id).await?;
     state.incidents.note(&id, text, &operator.0.author()).await?;
-    let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
+    told(state, &stored);
     detail(state, &id).await.map(Json)
+}
+
+/// Tells those who look that an incident is not what it was.
+pub fn told(state: &ApiState, stored: &StoredIncident) {
+    let maintenance = state.windows.covers(stored.incident.service, state.clock.now());
+    let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident, maintenance)));
 }
 
 async fn find(state: &ApiState, id: &IncidentId) -> Result<StoredIncident, ApiError> {
@@ -222,7 +236,8 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
     };
     let findings = state.findings.list(&near).await?.findings;
     Ok(IncidentDetail {
-        incident: IncidentView::new(&stored, now),
+        incident: IncidentView::new(&stored, state, now),
+        consequences: state.alerts.causes.consequences(&key_of(id)).iter().filter_map(|key| id_of(key)).map(|id| id.to_string()).collect(),
         regions,
         timeline: timeline.into_iter().map(EntryView::from).collect(),
         findings: findings.iter().map(|finding| FindingView::new(finding, state)).collect(),
@@ -230,7 +245,7 @@ async fn detail(state: &ApiState, id: &IncidentId) -> Result<IncidentDetail, Api
 }
 
 impl IncidentView {
-    fn new(stored: &StoredIncident, now: Timestamp) -> IncidentView {
+    fn new(stored: &StoredIncident, state: &ApiState, now: Timestamp) -> IncidentView {
         let StoredIncident { incident, acknowledged } = stored;
         IncidentView {
             id: incident.id.to_string(),
@@ -244,6 +259,8 @@ impl IncidentView {
             first_line: incident.first_line.clone(),
             acknowledged_by: acknowledged.as_ref().map(|by| by.by.clone()),
             acknowledged_at: acknowledged.as_ref().map(|by| by.at.rfc3339()),
+            consequence_of: state.alerts.causes.consequence_of(&key_of(&incident.id)).and_then(|key| id_of(&key)).map(|id| id.to_string()),
+            maintenance: state.windows.covers(incident.service, incident.opened_at).map(|window| window.0),
         }
     }
 }

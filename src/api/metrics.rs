@@ -5,7 +5,10 @@
 //!
 //! **Invariant.** Labels have few values: regions, reasons and routes, and services only in gauges.
 
+pub mod system;
+
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -21,6 +24,8 @@ use crate::aggregate::verdict::{RegionStatus, Verdict};
 use crate::model::check::CheckResult;
 use crate::model::finding::Signal;
 use crate::model::time::Timestamp;
+use crate::store::alerts::deliveries::Queue;
+use crate::system::desk::Report;
 
 /// All counters. Shared by `Arc`; every method may be called from anywhere.
 #[derive(Debug)]
@@ -40,8 +45,12 @@ pub struct Metrics {
     findings: Family<SignalLabels, Counter>,
     findings_open: Gauge,
     analyst_busy: Counter<f64, AtomicU64>,
+    alert_outcomes: Family<AlertLabels, Counter>,
+    alert_duplicates: Family<ChannelLabels, Counter>,
     requests: Family<RouteLabels, Counter>,
     request_durations: Family<RouteOnly, Histogram, fn() -> Histogram>,
+    /// The last look at the monitor itself.
+    looked: Mutex<Option<Arc<Report>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +74,17 @@ struct NodeLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SignalLabels {
     signal: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertLabels {
+    channel: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabels {
+    channel: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -118,8 +138,11 @@ impl Metrics {
             findings: Family::default(),
             findings_open: Gauge::default(),
             analyst_busy: Counter::default(),
+            alert_outcomes: Family::default(),
+            alert_duplicates: Family::default(),
             requests: Family::default(),
             request_durations: Family::new_with_constructor(request_histogram),
+            looked: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -141,6 +164,12 @@ impl Metrics {
         registry.register("findings", "Anomalies found", self.findings.clone());
         registry.register("findings_open", "Anomalies that go on", self.findings_open.clone());
         registry.register_with_unit("analyst_busy", "Time the analyst spent judging samples", Unit::Seconds, self.analyst_busy.clone());
+        registry.register("alert_deliveries", "Attempts to deliver alerts and what came of them", self.alert_outcomes.clone());
+        registry.register(
+            "alert_possible_duplicates",
+            "Alerts sent again without knowing whether the attempt before got through",
+            self.alert_duplicates.clone(),
+        );
         registry.register("api_requests", "Requests answered", self.requests.clone());
         registry.register_with_unit("api_request_duration", "Time to the answer's head", Unit::Seconds, self.request_durations.clone());
     }
@@ -203,21 +232,57 @@ impl Metrics {
         self.analyst_busy.inc_by(took.as_secs_f64());
     }
 
+    /// Counts what became of an attempt to deliver an alert: `failed` and to be tried again, or its last state.
+    pub fn alert_outcome(&self, channel: &str, outcome: &'static str) {
+        self.alert_outcomes.get_or_create(&AlertLabels { channel: channel.to_owned(), outcome }).inc();
+    }
+
+    /// Counts an alert that may come twice.
+    pub fn possible_duplicate(&self, channel: &str) {
+        self.alert_duplicates.get_or_create(&ChannelLabels { channel: channel.to_owned() }).inc();
+    }
+
     /// Counts an answered request.
     pub fn request(&self, route: &str, status: u16, took: Duration) {
         self.requests.get_or_create(&RouteLabels { route: route.to_owned(), status: status.into() }).inc();
         self.request_durations.get_or_create(&RouteOnly { route: route.to_owned() }).observe(took.as_secs_f64());
     }
 
-    /// All figures as text, with the gauges of the services as they are now.
-    pub fn encode(&self, services: &[ServiceState], now: Timestamp) -> String {
+    /// Takes in how the monitor itself is.
+    pub fn looked(&self, report: Arc<Report>) {
+        *self.looked.lock().expect("no holder panics") = Some(report);
+    }
+
+    /// All figures as text, with the gauges of the services and of the queues of channels, by name, as they are now.
+    pub fn encode(&self, services: &[ServiceState], queues: &[(String, Queue)], now: Timestamp) -> String {
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &service_gauges(services, now)))
+            .and_then(|()| encode_registry(&mut text, &queue_gauges(queues, now)))
+            .and_then(|()| match self.looked.lock().expect("no holder panics").as_deref() {
+                Some(report) => encode_registry(&mut text, &system::gauges(report)),
+                None => Ok(()),
+            })
             .and_then(|()| encode_eof(&mut text));
         written.expect("text grows without end");
         text
     }
+}
+
+fn queue_gauges(queues: &[(String, Queue)], now: Timestamp) -> Registry {
+    let (open, dead) = (Family::<ChannelLabels, Gauge>::default(), Family::<ChannelLabels, Gauge>::default());
+    let oldest = Family::<ChannelLabels, Level>::default();
+    for (channel, queue) in queues {
+        let labels = ChannelLabels { channel: channel.clone() };
+        open.get_or_create(&labels).set(queue.open as i64);
+        dead.get_or_create(&labels).set(queue.dead as i64);
+        oldest.get_or_create(&labels).set(queue.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
+    }
+    let mut registry = Registry::with_prefix("probemesh");
+    registry.register("alert_queue", "Alerts that wait to be delivered", open);
+    registry.register("alert_dead", "Alerts that were given up and are kept for a person to send again", dead);
+    registry.register_with_unit("alert_oldest_pending", "Age of the alert that waits longest", Unit::Seconds, oldest);
+    registry
 }
 
 fn service_gauges(services: &[ServiceState], now: Timestamp) -> Registry {
@@ -225,14 +290,16 @@ fn service_gauges(services: &[ServiceState], now: Timestamp) -> Registry {
     let latency = Family::<ServiceLabels, Level>::default();
     let certificate = Family::<ServiceLabels, Level>::default();
     let verdict = Family::<VerdictLabels, Gauge>::default();
+    let maintenance = Family::<VerdictLabels, Gauge>::default();
     for service in services {
         let level = match service.verdict {
             Verdict::Up => 3,
             Verdict::Degraded => 2,
             Verdict::Down => 1,
-            Verdict::Unknown | Verdict::Disabled => 0,
+            Verdict::Unknown | Verdict::Disabled | Verdict::Maintenance => 0,
         };
         verdict.get_or_create(&VerdictLabels { service: service.name.to_string() }).set(level);
+        maintenance.get_or_create(&VerdictLabels { service: service.name.to_string() }).set(i64::from(service.maintenance.is_some()));
         for region in &service.regions {
             let labels = ServiceLabels { service: service.name.to_string(), region: region.region.to_string() };
             // Of a region not heard of there is nothing to say; a missing series is not an up one.
@@ -250,6 +317,7 @@ fn service_gauges(services: &[ServiceState], now: Timestamp) -> Registry {
     registry.register("up", "1 where a region sees a service up, 0 where it sees it down", up);
     registry.register_with_unit("latency", "The latest check's last attempt", Unit::Seconds, latency);
     registry.register("certificate_expiry_days", "Days until the certificate shown last expires", certificate);
-    registry.register("verdict", "3 up, 2 degraded, 1 down, 0 unknown or disabled", verdict);
+    registry.register("verdict", "3 up, 2 degraded, 1 down, 0 unknown, disabled or in maintenance", verdict);
+    registry.register("maintenance", "1 where a service is in a maintenance window", maintenance);
     registry
 }

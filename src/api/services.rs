@@ -6,7 +6,7 @@ use rocket::{State, delete, get, patch, post, put};
 use serde_json::{Map, Value, json};
 
 use crate::api::auth::{Operator, Viewer};
-use crate::api::body::JsonBody;
+use crate::api::body::{JsonBody, merge};
 use crate::api::error::{ApiError, Problem};
 use crate::api::mask::{masked, unmask};
 use crate::api::openapi::ServiceBody;
@@ -17,7 +17,9 @@ use crate::api::summary::uptimes;
 use crate::config::mistake::Mistake;
 use crate::config::service::ServiceDocument;
 use crate::model::id::ServiceId;
+use crate::store::connection::StoreError;
 use crate::store::services::{Author, StoredService};
+use crate::store::uptimes::{Known, reach};
 
 /// Fields the hub gives. They may come back unchanged in a request.
 const GIVEN: [&str; 5] = ["id", "revision", "created_at", "updated_at", "uptime"];
@@ -93,13 +95,19 @@ pub async fn create(operator: Operator, state: &State<ApiState>, body: JsonBody)
 #[get("/api/monitor/services/<id>")]
 pub async fn read(_viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<Json<Value>, ApiError> {
     let service = find(state, id)?;
-    let rule = rule(state, service.id);
     // A store that is away takes nothing from what is known without it.
-    let fresh = state.uptimes.refresh(&state.store.results, service.id, rule, state.clock.now()).await;
+    let fresh = fresh_uptimes(state, service.id).await;
     let known = fresh.ok().or_else(|| state.uptimes.get(service.id));
     let mut view = view(&service);
     view["uptime"] = json!(known.as_ref().map(uptimes));
     Ok(Json(view))
+}
+
+/// Up-time and coverage worked out now, without maintenance.
+pub async fn fresh_uptimes(state: &ApiState, service: ServiceId) -> Result<Known, StoreError> {
+    let now = state.clock.now();
+    let excluded = state.windows.excluded(service, reach(now));
+    state.uptimes.refresh(&state.store.results, service, rule(state, service), &excluded, now).await
 }
 
 /// Replaces a service: fields left out go back to their defaults.
@@ -154,25 +162,28 @@ pub async fn patch(operator: Operator, state: &State<ApiState>, id: &str, body: 
     params(
         ("id" = u32, Path, description = "The service's number"),
         ("purge" = Option<bool>, Query, description = "Remove its results too"),
+        ("force" = Option<bool>, Query, description = "Even if others depend on it; they no longer do then"),
     ),
     responses(
         (status = 204, description = "It is gone; its number is never given again"),
         (status = 403, description = "Takes role operator", body = Problem),
         (status = 404, description = "There is none of this number", body = Problem),
+        (status = 409, description = "Others depend on it, and are named", body = Problem),
     )
 )]
 #[delete("/api/monitor/services/<id>")]
 pub async fn delete(operator: Operator, query: Query, state: &State<ApiState>, id: &str) -> Result<NoContent, ApiError> {
-    query.allow(&["purge"])?;
+    query.allow(&["purge", "force"])?;
+    let force = query.boolean("force")?.unwrap_or(false);
     let purge = query.boolean("purge")?.unwrap_or(false);
     let service = find(state, id)?;
-    remove(state, &service, purge, &operator.0.author()).await?;
+    remove(state, &service, force, purge, &operator.0.author()).await?;
     Ok(NoContent)
 }
 
-/// Ends a service, and with `purge` all that was measured of it.
-pub async fn remove(state: &ApiState, service: &StoredService, purge: bool, author: &Author) -> Result<(), ApiError> {
-    state.services.delete(service.id, author).await?;
+/// Ends a service, with `force` though others depend on it, and with `purge` all that was measured of it.
+pub async fn remove(state: &ApiState, service: &StoredService, force: bool, purge: bool, author: &Author) -> Result<(), ApiError> {
+    state.services.delete(service.id, force, author).await?;
     (state.services_changed)();
     if purge {
         state.store.results.purge_service(service.id).await?;
@@ -229,6 +240,7 @@ pub fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) 
         let further: Vec<Mistake> = mistakes.into_iter().filter(unread).collect();
         wrong.extend(further);
     }
+    wrong.extend(state.services.dependency_mistakes(&document, kept.map(|kept| kept.id)));
     let name = document.name.as_deref().unwrap_or_default().trim();
     if let Some(other) = state.services.find_by_name(name).filter(|other| kept.is_none_or(|kept| kept.id != other.id)) {
         wrong.push(Mistake::new("name", format!("{name:?} is taken by service {}", other.id)));
@@ -275,29 +287,6 @@ pub fn plain(document: &ServiceDocument) -> Map<String, Value> {
         Ok(Value::Object(fields)) => fields,
         // A document is a struct with text keys, so it always is an object.
         _ => Map::new(),
-    }
-}
-
-/// RFC 7396.
-fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
-    for (name, value) in patch {
-        match value {
-            Value::Null => {
-                target.shift_remove(&name);
-            }
-            Value::Object(inner) => {
-                let slot = target.entry(name).or_insert(Value::Null);
-                if !slot.is_object() {
-                    *slot = Value::Object(Map::new());
-                }
-                if let Value::Object(slot) = slot {
-                    merge(slot, inner);
-                }
-            }
-            value => {
-                target.insert(name, value);
-            }
-        }
     }
 }
 

@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 
 use crate::aggregate::board::Board;
 use crate::aggregate::strip::Strips;
+use crate::alert::channel::sender::Sender;
+use crate::alert::exit::Exits;
+use crate::alert::inbox::Inbox;
 use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
@@ -18,12 +21,16 @@ use crate::clock::Clock;
 use crate::config::sections::ApiSettings;
 use crate::digest::digester::Order;
 use crate::hub::membership::Membership;
+use crate::maintenance::windows::Windows;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::{Schedule, Service};
+use crate::slo::desk::SloDesk;
 use crate::store::Store;
+use crate::store::alerts::Alerts;
 use crate::store::audit::Audit;
+use crate::store::channels::Channels;
 use crate::store::digests::Digests;
 use crate::store::endpoints::EndpointHours;
 use crate::store::findings::Findings;
@@ -35,6 +42,8 @@ use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::store::web_sessions::WebSessions;
+use crate::system::desk::Desk;
+use crate::tracker::desk::Tracker;
 use crate::wire::link::Asked;
 
 pub type TryCheck = Arc<dyn Fn(Service) -> BoxFuture<'static, CheckResult> + Send + Sync>;
@@ -44,6 +53,11 @@ pub struct ApiState {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub incidents: Arc<Incidents>,
+    pub alerts: Arc<Alerts>,
+    /// Where causes of alerts are said.
+    pub inbox: Inbox,
+    /// The channels alerts go through.
+    pub exits: Arc<dyn Exits>,
     pub digests: Arc<Digests>,
     /// Takes orders for digests.
     pub digest_orders: mpsc::Sender<Order>,
@@ -52,12 +66,18 @@ pub struct ApiState {
     pub findings: Arc<Findings>,
     /// What the analyst knows of each service in each region.
     pub habits: Arc<Habits>,
+    pub tracker: Arc<Tracker>,
     pub uptimes: Arc<Uptimes>,
+    pub windows: Arc<Windows>,
+    pub slos: Arc<SloDesk>,
     pub users: Arc<Users>,
     pub sessions: Arc<Sessions>,
     /// Who is logged in to the pages.
     pub web_sessions: Arc<WebSessions>,
     pub audit: Arc<Audit>,
+    pub channels: Arc<Channels>,
+    /// Sends through them.
+    pub sender: Arc<Sender>,
     pub secrets: Arc<Secrets>,
     pub board: Arc<Board>,
     /// The last 24 hours of every service.
@@ -79,6 +99,8 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// How this API itself fares.
     pub endpoints: Arc<EndpointHours>,
+    /// The monitor's own health.
+    pub system: Arc<Desk>,
     pub nodes: Arc<Nodes>,
     /// `None`: this hub takes no nodes.
     pub token_issuer: Option<TokenIssuer>,

@@ -37,8 +37,10 @@ pub struct ServiceSummary {
     enabled: bool,
     group: Option<String>,
     tags: Vec<String>,
-    /// `up`, `degraded`, `down`, `unknown` or `disabled`.
+    /// `up`, `degraded`, `down`, `unknown`, `disabled` or `maintenance`.
     verdict: &'static str,
+    /// The maintenance window it is in now.
+    maintenance: Option<MaintenanceSummary>,
     /// The latest change of any region's status.
     since: Option<String>,
     regions: Vec<RegionSummary>,
@@ -67,6 +69,17 @@ pub struct RegionSummary {
     message: Option<String>,
 }
 
+/// A maintenance window a service is in: it is checked, and nobody is told.
+#[derive(Serialize, ToSchema)]
+pub struct MaintenanceSummary {
+    window_id: u32,
+    title: String,
+    /// When it leaves maintenance, whichever window keeps it there.
+    until: Option<String>,
+    /// What its results say: `up`, `degraded`, `down` or `unknown`.
+    beneath: &'static str,
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct UptimeSummary {
     /// Up-time over known time, 0 to 1; null where nothing is known.
@@ -74,6 +87,8 @@ pub struct UptimeSummary {
     /// Known time over the window, 0 to 1: what nobody measured is neither up nor down.
     coverage: f64,
     window_hours: f64,
+    /// Of the window, seconds in maintenance: neither known nor unknown. With any, all figures here are those of `uptimes`.
+    maintenance_s: f64,
 }
 
 /// Up-time and coverage of one window that ends now.
@@ -83,6 +98,8 @@ pub struct UptimeView {
     ratio: Option<f64>,
     /// Known time over the window, 0 to 1: what nobody measured is neither up nor down.
     coverage: f64,
+    /// Of the window, seconds in maintenance: left out of both.
+    maintenance_s: f64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -112,9 +129,20 @@ pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Js
     let now = state.clock.now();
     let board = state.board.summary(now);
     let services = board.iter().map(|known| {
-        let uptimes = state.uptimes.get(known.id).map(|known| uptimes(&known));
+        let worked_out = state.uptimes.get(known.id);
+        let day = worked_out.as_ref().and_then(|known| known.windows.first()).filter(|day| !day.maintenance.is_zero());
+        let uptimes = worked_out.as_ref().map(uptimes);
         let latest_digest = state.digests.latest(Some(known.id)).map(|digest| ServiceDigest::from(&*digest));
-        ServiceSummary { uptimes, latest_digest, ..ServiceSummary::from(known) }
+        let plain = ServiceSummary::from(known);
+        // Counts of whole hours cannot leave maintenance out.
+        let uptime = day.map_or(plain.uptime, UptimeSummary::from);
+        let maintenance = known.maintenance.and_then(|id| state.windows.store.get(id)).map(|window| MaintenanceSummary {
+            window_id: window.id.0,
+            title: window.title.clone(),
+            until: state.windows.span_at(known.id, now).map(|span| span.until.rfc3339()),
+            beneath: known.beneath.name(),
+        });
+        ServiceSummary { uptimes, latest_digest, uptime, maintenance, ..plain }
     });
     let global_digest = state.digests.latest(None).map(|digest| GlobalDigest::from(&*digest));
     Ok(Json(Summary { services: services.collect(), global_digest, generated_at: now.rfc3339() }))
@@ -122,7 +150,11 @@ pub fn read(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Js
 
 /// By the names of the windows.
 pub fn uptimes(known: &Known) -> BTreeMap<&'static str, UptimeView> {
-    let view = |uptime: &WindowUptime| UptimeView { ratio: uptime.ratio, coverage: uptime.coverage };
+    let view = |uptime: &WindowUptime| UptimeView {
+        ratio: uptime.ratio,
+        coverage: uptime.coverage,
+        maintenance_s: uptime.maintenance.as_secs_f64(),
+    };
     WINDOWS.iter().zip(&known.windows).map(|((name, _), uptime)| (*name, view(uptime))).collect()
 }
 
@@ -150,14 +182,27 @@ impl From<&ServiceState> for ServiceSummary {
             group: state.group.clone(),
             tags: state.tags.clone(),
             verdict: state.verdict.name(),
+            maintenance: None,
             since: state.since.map(|since| since.rfc3339()),
             regions: state.regions.iter().map(RegionSummary::from).collect(),
             uptime: UptimeSummary {
                 ratio: state.uptime.ratio,
                 coverage: state.uptime.coverage,
                 window_hours: state.uptime.window.as_secs_f64() / 3600.0,
+                maintenance_s: 0.0,
             },
             uptimes: None,
+        }
+    }
+}
+
+impl From<&WindowUptime> for UptimeSummary {
+    fn from(uptime: &WindowUptime) -> UptimeSummary {
+        UptimeSummary {
+            ratio: uptime.ratio,
+            coverage: uptime.coverage,
+            window_hours: uptime.window.as_secs_f64() / 3600.0,
+            maintenance_s: uptime.maintenance.as_secs_f64(),
         }
     }
 }

@@ -199,7 +199,7 @@ async fn stored(config: &Config) -> anyhow::Result<Vec<Service>> {
         let wrong = |mistakes: Vec<crate::config::mistake::Mistake>| {
             anyhow::anyhow!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         };
-        let documents = read_services(&config.hub.services_json, &config.hub.schedule).map_err(wrong)?;
+        let documents = read_services(&config.hub.services_json, &config.hub.schedule, true).map_err(wrong)?;
         documents.into_iter().enumerate().map(|(index, document)| (ServiceId(index as u32 + 1), document)).collect()
     };
     Ok(documents.iter().filter_map(|(id, document)| document.check(*id, &config.hub.schedule).ok()).collect())

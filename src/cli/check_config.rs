@@ -46,7 +46,7 @@ pub fn check(sources: &Sources) -> Vec<Mistake> {
         config.map_or_else(|| parse_cron("*/5 * * * *", None, None).map_err(|mistake| vec![mistake]), |config| Ok(config.hub.schedule));
     // A file nobody asked for by name need not exist.
     let wanted = services != sources.resolve("services.json") || given.is_some() || services.exists();
-    if wanted && let Err(wrong) = schedule.and_then(|schedule| read_services(&services, &schedule)) {
+    if wanted && let Err(wrong) = schedule.and_then(|schedule| read_services(&services, &schedule, true)) {
         mistakes.extend(wrong);
     }
     for file in region_files(&sources.resolve("regions")) {

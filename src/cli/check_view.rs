@@ -56,7 +56,8 @@ impl Page {
     fn head(&mut self, service: &Service, result: &CheckResult) {
         let name = self.paint.bold(&cut(&service.name, LINE));
         self.line(&name);
-        let request = cut(&format!("{} {}", service.method, address(&service.target)), LINE - 2);
+        let verb = if service.kind.is_http() { service.method.as_str() } else { service.kind.name() };
+        let request = cut(&format!("{verb} {}", address(&service.target)), LINE - 2);
         self.line(&format!("  {request}"));
         let mut facts: Vec<String> = Vec::new();
         facts.extend(result.address.map(|address| address.to_string()));
@@ -372,13 +373,14 @@ fn cut(text: &str, width: usize) -> String {
     }
 }
 
-fn clean(text: &str) -> String {
+/// Without what could move the cursor.
+pub fn clean(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// Whether colours are wanted, and how they are written.
 #[derive(Clone, Copy)]
-struct Paint(bool);
+pub struct Paint(pub bool);
 
 impl Paint {
     fn code(self, code: u8, text: &str) -> String {
@@ -390,20 +392,24 @@ impl Paint {
         painted
     }
 
-    fn bold(self, text: &str) -> String {
+    pub fn bold(self, text: &str) -> String {
         self.code(1, text)
     }
 
-    fn dim(self, text: &str) -> String {
+    pub fn dim(self, text: &str) -> String {
         self.code(2, text)
     }
 
-    fn red(self, text: &str) -> String {
+    pub fn red(self, text: &str) -> String {
         self.code(31, text)
     }
 
-    fn green(self, text: &str) -> String {
+    pub fn green(self, text: &str) -> String {
         self.code(32, text)
+    }
+
+    pub fn yellow(self, text: &str) -> String {
+        self.code(33, text)
     }
 
     fn phase(self, phase: Phase, text: &str) -> String {

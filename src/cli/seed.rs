@@ -12,7 +12,7 @@ use crate::config::services_file::read_services;
 pub fn run(file: Option<PathBuf>, update: bool, as_json: bool) -> anyhow::Result<ExitCode> {
     let config = load_config()?;
     let path = file.unwrap_or_else(|| config.hub.services_json.clone());
-    let documents = match read_services(&path, &config.hub.schedule) {
+    let documents = match read_services(&path, &config.hub.schedule, false) {
         Ok(documents) => documents,
         Err(mistakes) => {
             for mistake in mistakes {

@@ -59,10 +59,14 @@ impl TomlFile {
         self.document.as_table().iter().map(|(key, item)| (key, item.is_table_like())).collect()
     }
 
-    /// The keys of the table at the top named `name`.
-    pub fn keys_of(&self, name: &str) -> Vec<String> {
-        let table = self.document.as_table().get(name).and_then(Item::as_table_like);
-        table.map_or_else(Vec::new, |table| table.iter().map(|(key, _)| key.to_owned()).collect())
+    /// The keys of the table at a path.
+    pub fn keys_of(&self, path: &str) -> Vec<String> {
+        let mut table: &dyn TableLike = self.document.as_table();
+        for name in path.split('.') {
+            let Some(inner) = table.get(name).and_then(Item::as_table_like) else { return Vec::new() };
+            table = inner;
+        }
+        table.iter().map(|(key, _)| key.to_owned()).collect()
     }
 
     /// The span of the key at a path such as `probe.blocked_networks[0]`, or of the innermost that exists on the way to it.

@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::config::Config;
+use crate::config::alerts::alerts;
 use crate::config::analysis::analysis;
+use crate::config::channels::channels;
 use crate::config::digest::digest;
 use crate::config::file::TomlFile;
 use crate::config::mesh::mesh;
@@ -21,11 +23,29 @@ use crate::config::rocket_keys;
 use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
 use crate::config::service::parse_cron;
 use crate::config::sources::{Role, Sources, Variables};
+use crate::config::system::system;
+use crate::config::tracker::tracker;
 use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 11] = ["hub", "region", "probe", "store", "api", "analysis", "digest", "log", "restart", "mesh", "witness"];
+const HUB_TABLES: [&str; 15] = [
+    "hub",
+    "region",
+    "probe",
+    "store",
+    "api",
+    "analysis",
+    "digest",
+    "alerts",
+    "tracker",
+    "system",
+    "dependencies",
+    "log",
+    "restart",
+    "mesh",
+    "witness",
+];
 const REGION_TABLES: [&str; 7] = ["region", "probe", "restart", "log", "mesh", "witness", "hub_lost"];
 
 pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
@@ -47,11 +67,15 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let api = api(&mut reader);
     let analysis = analysis(&mut reader);
     let digest = digest(&mut reader, sources);
+    let alerts = alerts(&mut reader);
+    let channels = channels(&mut reader);
+    let tracker = tracker(&mut reader);
+    let system = system(&mut reader, sources);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)
@@ -299,7 +323,8 @@ fn check_name(reader: &mut Reader, path: &str, name: &str) {
     }
 }
 
-fn is_network(text: &str) -> bool {
+/// Whether a text is a network in CIDR form.
+pub fn is_network(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
     match (address.parse::<IpAddr>(), length.parse::<u8>()) {
         (Ok(IpAddr::V4(_)), Ok(length)) => length <= 32,

@@ -18,12 +18,15 @@ use crate::config::mistake::Mistake;
 use crate::config::nearest::{nearest, suggestion};
 use crate::config::sources::{Sources, Variables};
 
+/// The section whose tables have names of their own.
+const NAMED: &str = "dependencies";
+
 pub struct Reader<'a> {
     sources: &'a Sources,
     file: Option<&'a TomlFile>,
     variables: &'a Variables,
     merged: Figment,
-    asked: BTreeSet<&'static str>,
+    asked: BTreeSet<String>,
     mistakes: Vec<Mistake>,
 }
 
@@ -72,7 +75,7 @@ impl<'a> Reader<'a> {
         Reader { sources, file, variables, merged, asked: BTreeSet::new(), mistakes: Vec::new() }
     }
 
-    pub fn whole(&mut self, path: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+    pub fn whole(&mut self, path: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let Some(value) = self.value(path) else { return default };
         let Some(number) = whole_number(&value) else {
             self.wrong(path, format!("must be a whole number, not {}", written(&value)));
@@ -88,17 +91,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A span, written as a number of `unit`; the range is in that unit too.
-    pub fn span(&mut self, path: &'static str, unit: Unit, default: f64, range: RangeInclusive<f64>) -> Duration {
+    pub fn span(&mut self, path: &str, unit: Unit, default: f64, range: RangeInclusive<f64>) -> Duration {
         let name = unit_name(path.rsplit('_').next().unwrap_or_default());
         Duration::from_secs_f64(self.number_of(path, name, default, range) * unit.seconds())
     }
 
     /// A number that counts nothing.
-    pub fn number(&mut self, path: &'static str, default: f64, range: RangeInclusive<f64>) -> f64 {
+    pub fn number(&mut self, path: &str, default: f64, range: RangeInclusive<f64>) -> f64 {
         self.number_of(path, "", default, range)
     }
 
-    fn number_of(&mut self, path: &'static str, unit: &str, default: f64, range: RangeInclusive<f64>) -> f64 {
+    fn number_of(&mut self, path: &str, unit: &str, default: f64, range: RangeInclusive<f64>) -> f64 {
         let Some(value) = self.value(path) else { return default };
         match value.to_f64().or_else(|| whole_number(&value).map(|number| number as f64)) {
             Some(number) if range.contains(&number) => number,
@@ -113,7 +116,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn flag(&mut self, path: &'static str, default: bool) -> bool {
+    pub fn flag(&mut self, path: &str, default: bool) -> bool {
         let Some(value) = self.value(path) else { return default };
         value.to_bool().unwrap_or_else(|| {
             self.wrong(path, format!("must be true or false, not {}", written(&value)));
@@ -121,7 +124,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub fn text(&mut self, path: &'static str) -> Option<String> {
+    pub fn text(&mut self, path: &str) -> Option<String> {
         let value = self.value(path)?;
         // A password of digits is a text all the same.
         if let Some(variable) = self.variables.get(path) {
@@ -137,7 +140,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn path(&mut self, path: &'static str) -> Option<PathBuf> {
+    pub fn path(&mut self, path: &str) -> Option<PathBuf> {
         let text = self.text(path)?;
         if text.is_empty() {
             self.wrong(path, "must not be empty");
@@ -147,7 +150,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list of texts; a variable may also part them by commas.
-    pub fn list(&mut self, path: &'static str) -> Vec<String> {
+    pub fn list(&mut self, path: &str) -> Vec<String> {
         match self.value(path) {
             None => Vec::new(),
             Some(Value::Array(_, entries)) => {
@@ -184,10 +187,11 @@ impl<'a> Reader<'a> {
 
     /// All mistakes, those of unknown keys among them. Call it when everything has been asked for.
     pub fn finish(mut self, tables: &[&str]) -> Vec<Mistake> {
+        let tables: Vec<String> = tables.iter().flat_map(|table| self.with_keys(table)).collect();
         let unknown: Vec<(String, String)> = self
             .file
             .iter()
-            .flat_map(|file| tables.iter().flat_map(|table| file.keys_of(table).into_iter().map(move |key| (table.to_string(), key))))
+            .flat_map(|file| tables.iter().flat_map(|table| file.keys_of(table).into_iter().map(move |key| (table.clone(), key))))
             .filter(|(table, key)| !self.asked.contains(format!("{table}.{key}").as_str()))
             .collect();
         for (table, key) in unknown {
@@ -204,19 +208,40 @@ impl<'a> Reader<'a> {
         self.mistakes
     }
 
+    /// The names of the tables below `path`, of a section in which each has a name its writer chose.
+    pub fn tables_below(&mut self, path: &str) -> Vec<String> {
+        let Some(Value::Dict(_, named)) = self.merged.find_value(path).ok() else { return Vec::new() };
+        let mut names = Vec::with_capacity(named.len());
+        for (name, value) in named {
+            match value {
+                Value::Dict(..) => names.push(name),
+                _ => self.wrong(&format!("{path}.{name}"), "must be a table"),
+            }
+        }
+        names
+    }
+
+    /// A table as it stands in the file, or those below it where they have names of their own.
+    fn with_keys(&self, table: &str) -> Vec<String> {
+        match (table == NAMED, self.file) {
+            (true, Some(file)) => file.keys_of(table).into_iter().map(|name| format!("{table}.{name}")).collect(),
+            _ => vec![table.to_owned()],
+        }
+    }
+
     /// The path that was probably meant: a key like it in its section, or the same key in a section like it.
-    fn meant(&self, path: &str) -> Option<&'static str> {
+    fn meant(&self, path: &str) -> Option<&str> {
         let (section, key) = path.split_once('.')?;
         let siblings = self.asked.iter().filter_map(|path| path.strip_prefix(section)?.strip_prefix('.'));
         let (section, key) = match nearest(key, siblings) {
             Some(key) => (section, key),
             None => (nearest(section, self.asked.iter().filter_map(|path| path.split('.').next()))?, key),
         };
-        self.asked.get(format!("{section}.{key}").as_str()).copied()
+        self.asked.get(format!("{section}.{key}").as_str()).map(String::as_str)
     }
 
-    fn value(&mut self, path: &'static str) -> Option<Value> {
-        self.asked.insert(path);
+    fn value(&mut self, path: &str) -> Option<Value> {
+        self.asked.insert(path.to_owned());
         self.merged.find_value(path).ok()
     }
 }

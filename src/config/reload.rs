@@ -17,10 +17,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
-    AnalysisSettings, ApiSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings, HubSettings, LogSettings,
-    MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, WitnessSettings,
+    AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, ForestSettings, HeartbeatSettings, HubLostSettings,
+    HubSettings, LogSettings, MeshSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings, TrackerSettings,
+    WitnessSettings,
 };
 use crate::config::sources::Sources;
+use crate::config::system::{SystemSettings, Thresholds};
 
 const PERIOD: Duration = Duration::from_secs(2);
 
@@ -131,7 +133,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -277,6 +279,61 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("digest.retain_days", retain),
         fixed("digest.prompt_file", (prompt_file, prompt_file_named)),
         fixed("digest.model", model),
+    ]);
+    let AlertSettings { hold, settle, attempt_timeout, retry_initial, retry_max, give_up, retain } = alerts;
+    values.extend([
+        fixed("alerts.hold_s", hold),
+        fixed("alerts.settle_s", settle),
+        fixed("alerts.attempt_timeout_s", attempt_timeout),
+        fixed("alerts.retry_initial_s", retry_initial),
+        fixed("alerts.retry_max_s", retry_max),
+        fixed("alerts.give_up_hours", give_up),
+        fixed("alerts.retain_days", retain),
+    ]);
+    let ChannelSettings { send_timeout, allow_commands, blocked_networks } = channels;
+    values.extend([
+        fixed("alerts.send_timeout_s", send_timeout),
+        fixed("alerts.allow_commands", allow_commands),
+        fixed("alerts.blocked_networks", blocked_networks),
+    ]);
+    let TrackerSettings { open_issues, open_for_severity, open_after, node_after, repeated_findings, repeated_within } = tracker;
+    values.extend([
+        fixed("tracker.open_issues", open_issues),
+        fixed("tracker.open_for_severity", open_for_severity),
+        fixed("tracker.open_after_s", open_after),
+        fixed("tracker.node_after_s", node_after),
+        fixed("tracker.repeated_findings", repeated_findings),
+        fixed("tracker.repeated_days", repeated_within),
+    ]);
+    let SystemSettings { interval, hold, retain_samples, retain_hours, thresholds, dependencies } = system;
+    let Thresholds {
+        disk_days,
+        disk_free_percent,
+        lag_p99,
+        outbox_age,
+        store_write,
+        descriptors_percent,
+        quarantined,
+        node_certificate_days,
+        authority_days,
+        api_p95,
+    } = thresholds;
+    values.extend([
+        fixed("system.interval_s", interval),
+        fixed("system.hold_s", hold),
+        fixed("system.retain_samples_days", retain_samples),
+        fixed("system.retain_hours_days", retain_hours),
+        fixed("system.min_disk_days", disk_days),
+        fixed("system.min_disk_free_percent", disk_free_percent),
+        fixed("system.max_lag_p99_ms", lag_p99),
+        fixed("system.max_outbox_age_s", outbox_age),
+        fixed("system.max_store_write_ms", store_write),
+        fixed("system.max_descriptors_percent", descriptors_percent),
+        fixed("system.alert_quarantined", quarantined),
+        fixed("system.min_node_certificate_days", node_certificate_days),
+        fixed("system.min_authority_days", authority_days),
+        fixed("system.max_api_p95_ms", api_p95),
+        fixed("dependencies", dependencies),
     ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([

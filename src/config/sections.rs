@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::model::id::{NodeName, RegionName};
+use crate::model::incident::Severity;
 use crate::model::service::Schedule;
 
 /// What a region's process runs by.
@@ -132,6 +133,17 @@ pub struct ApiSettings {
     pub public_url: Option<String>,
 }
 
+/// How channels send.
+#[derive(Clone, Debug)]
+pub struct ChannelSettings {
+    /// For one attempt.
+    pub send_timeout: Duration,
+    /// Whether a channel may run a program on this machine.
+    pub allow_commands: bool,
+    /// Networks in CIDR form no channel may reach.
+    pub blocked_networks: Vec<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub dir: PathBuf,
@@ -157,6 +169,23 @@ pub struct HubSettings {
     /// The first start gives `admin` this password; a random one if not set.
     pub admin_password: Option<String>,
     pub heartbeat: HeartbeatSettings,
+}
+
+/// How alerts are held together and delivered.
+#[derive(Clone, Debug)]
+pub struct AlertSettings {
+    /// A service with others above or below it is not told of before: they may be the cause, or follow.
+    pub hold: Duration,
+    /// What followed from a failure that is over has so long to get well before it is told as its own.
+    pub settle: Duration,
+    /// For one attempt.
+    pub attempt_timeout: Duration,
+    /// Waits double from the first to the longest, and are drawn from half of that to all of it.
+    pub retry_initial: Duration,
+    pub retry_max: Duration,
+    /// After so long a delivery is given up.
+    pub give_up: Duration,
+    pub retain: Duration,
 }
 
 /// When digests are written, of what, and by whom.
@@ -219,6 +248,23 @@ impl std::fmt::Debug for ModelSettings {
         let key: u64 = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         write!(out, "{:?}", (key as u16, base_url, model, timeout, retries, daily_tokens, max_output_tokens))
     }
+}
+
+/// Which issues the program opens by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackerSettings {
+    /// Whether it opens any.
+    pub open_issues: bool,
+    /// For incidents of this severity or a worse one; `None`: for none.
+    pub open_for_severity: Option<Severity>,
+    /// An incident that is over sooner opens none.
+    pub open_after: Duration,
+    /// So long a node is lost or blind before that is an issue.
+    pub node_after: Duration,
+    /// So many findings of one kind and service; 0: never.
+    pub repeated_findings: u32,
+    /// …within so long.
+    pub repeated_within: Duration,
 }
 
 /// How hub and nodes find each other and keep in touch.

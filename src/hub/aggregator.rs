@@ -14,19 +14,22 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, info, warn};
 
 use crate::aggregate::change::{FirstFailure, Folded, RegionChange, VerdictChange};
-use crate::aggregate::incident::{Step, StepKind, closed, region_step, step};
+use crate::aggregate::incident::{Step, StepKind, closed, region_step, step, updated};
 use crate::aggregate::verdict::Verdict;
+use crate::alert::inbox::Inbox;
 use crate::api::events::Event;
 use crate::clock::Clock;
 use crate::hub::replay::missed;
 use crate::hub::verdicts::Verdicts;
+use crate::maintenance::windows::Windows;
 use crate::model::id::{RegionName, ServiceId};
-use crate::model::incident::{Incident, IncidentId};
+use crate::model::incident::{EntryKind, Incident, IncidentId, TimelineEntry};
+use crate::model::span::Span;
 use crate::model::time::Timestamp;
 use crate::store::Store;
 use crate::store::connection::StoreError;
 use crate::store::incidents::Incidents;
-use crate::store::uptimes::Uptimes;
+use crate::store::uptimes::{Uptimes, reach};
 use crate::supervise::Task;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -54,7 +57,10 @@ pub struct AggregatorArgs {
     pub verdicts: Arc<Verdicts>,
     pub changes: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Folded>>>,
     pub uptimes: Arc<Uptimes>,
+    pub windows: Arc<Windows>,
     pub events: broadcast::Sender<Arc<Event>>,
+    /// Where incidents are told as causes of alerts.
+    pub inbox: Inbox,
     pub recheck: Recheck,
     pub clock: Clock,
     pub status: Arc<Mutex<AggregatorStatus>>,
@@ -74,6 +80,8 @@ pub struct AggregatorStatus {
 pub struct AggregatorState {
     args: AggregatorArgs,
     open: BTreeMap<ServiceId, Incident>,
+    /// Services with an open incident that are in maintenance, and since when and until when.
+    maintained: BTreeMap<ServiceId, Span>,
     /// Changes that came before the past was known.
     waiting: Option<Vec<Folded>>,
     /// In order; the first one is being written.
@@ -107,6 +115,7 @@ impl Actor for Aggregator {
         Ok(AggregatorState {
             args,
             open: BTreeMap::new(),
+            maintained: BTreeMap::new(),
             waiting: Some(Vec::new()),
             unsaved: VecDeque::new(),
             rechecked: HashMap::new(),
@@ -152,6 +161,9 @@ impl AggregatorState {
         for change in &folded.verdicts {
             self.turn(change);
         }
+        if !folded.verdicts.is_empty() {
+            self.args.inbox.nudge.notify_one();
+        }
         for change in &folded.regions {
             self.turn_region(change);
         }
@@ -171,7 +183,16 @@ impl AggregatorState {
         self.args.incidents.contains(id) || self.unsaved.iter().any(|step| step.incident.id == *id)
     }
 
-    fn apply(&mut self, step: Step) {
+    fn apply(&mut self, mut step: Step) {
+        let (service, now) = (step.incident.service, self.args.clock.now());
+        step.maintenance = self.args.windows.covers(service, now);
+        if step.kind == StepKind::Opened
+            && let Some(window) = self.args.windows.covers(service, step.incident.opened_at)
+        {
+            let title = self.args.windows.store.get(window).map_or_else(String::new, |window| format!(": {}", window.title));
+            let text = format!("opened in maintenance window {window}{title}");
+            step.entries.push(TimelineEntry { at: step.incident.opened_at, kind: EntryKind::Maintenance, text, who: None });
+        }
         match step.kind {
             StepKind::Closed => self.open.remove(&step.incident.service),
             StepKind::Opened | StepKind::Updated => self.open.insert(step.incident.service, step.incident.clone()),
@@ -238,6 +259,7 @@ impl AggregatorState {
         self.args.status.lock().expect("no holder panics").last_error = None;
         if let Some(step) = self.unsaved.pop_front() {
             tell(&step);
+            self.args.inbox.step(&step);
             let _ = self.args.events.send(Arc::new(Event::from(&step)));
         }
     }
@@ -247,14 +269,31 @@ impl AggregatorState {
         let now = self.args.clock.now();
         let ended: Vec<Step> = self.open.values().filter_map(|incident| self.without_service(incident, now)).collect();
         ended.into_iter().for_each(|step| self.apply(step));
+        self.leave_maintenance(now);
         self._tick = tick_after(&self.args.clock, myself.clone());
+    }
+
+    /// Tells of incidents that outlast a maintenance window.
+    fn leave_maintenance(&mut self, now: Timestamp) {
+        let windows = self.args.windows.clone();
+        let now_in = |incident: &Incident| windows.covers(incident.service, now).and_then(|_| windows.span_at(incident.service, now));
+        let current: BTreeMap<ServiceId, Span> =
+            self.open.iter().filter_map(|(service, incident)| Some((*service, now_in(incident)?))).collect();
+        let before = std::mem::replace(&mut self.maintained, current);
+        for (service, span) in before {
+            let Some(incident) = self.open.get(&service).filter(|_| !self.maintained.contains_key(&service)) else { continue };
+            // One that was cut short or taken back ended now.
+            let at = if span.until <= now { span.until } else { now };
+            let text = format!("maintenance has ended, it goes on: {}", incident.first_line);
+            self.apply(updated(incident.clone(), at.max(incident.opened_at), EntryKind::Maintenance, text));
+        }
     }
 
     /// An incident ends with what it is about.
     fn without_service(&self, incident: &Incident, now: Timestamp) -> Option<Step> {
         match self.args.verdicts.board.service(incident.service, now) {
             None => Some(closed(incident, now, "the service was deleted")),
-            Some(state) if state.verdict == Verdict::Disabled => Some(closed(incident, now, "the service was disabled")),
+            Some(state) if state.beneath == Verdict::Disabled => Some(closed(incident, now, "the service was disabled")),
             Some(_) => None,
         }
     }
@@ -277,10 +316,13 @@ impl AggregatorState {
 }
 
 fn tell(step: &Step) {
-    let Step { kind, incident, entries } = step;
+    let Step { kind, incident, entries, .. } = step;
     let (id, name, line) = (&*incident.id.0, &*incident.name, incident.first_line.as_str());
     let (service, severity) = (incident.service.0, incident.severity.name());
     match kind {
+        StepKind::Opened if step.maintenance.is_some() => {
+            info!(incident = id, service, name, severity, line, "incident opened in maintenance");
+        }
         StepKind::Opened => warn!(incident = id, service, name, severity, line, "incident opened"),
         StepKind::Updated => {
             let entry = entries.last().map(|entry| entry.text.as_str());
@@ -313,14 +355,15 @@ fn tick_after(clock: &Clock, aggregator: ActorRef<AggregatorMsg>) -> Task {
 /// Works the up-times out that are out of date, one after the other, so that none holds anything up.
 fn keep_uptimes(args: &AggregatorArgs) -> Task {
     let (uptimes, results) = (args.uptimes.clone(), args.store.results.clone());
-    let (board, clock) = (args.verdicts.board.clone(), args.clock.clone());
+    let (board, windows, clock) = (args.verdicts.board.clone(), args.windows.clone(), args.clock.clone());
     Task::spawn(async move {
         loop {
             clock.sleep(TICK).await;
             while let Some(service) = uptimes.next() {
                 let now = clock.now();
                 let Some(rule) = board.rule(service, now) else { continue };
-                if let Err(err) = uptimes.refresh(&results, service, rule, now).await {
+                let excluded = windows.excluded(service, reach(now));
+                if let Err(err) = uptimes.refresh(&results, service, rule, &excluded, now).await {
                     debug!(service = service.0, cause = %err, "uptime cannot be read, it is tried again");
                     uptimes.nudge([service]);
                     break;

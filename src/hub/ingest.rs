@@ -19,6 +19,7 @@ use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::hub::verdicts::Verdicts;
 use crate::model::check::CheckResult;
+use crate::slo::meter::Meter;
 use crate::store::Store;
 use crate::store::connection::StoreError;
 use crate::store::journal::{Appended, Refusal};
@@ -43,6 +44,8 @@ pub struct Intake {
     pub verdicts: Arc<Verdicts>,
     /// `None`: nobody looks for anomalies.
     pub gatherer: Option<Arc<Gatherer>>,
+    /// Of the objectives.
+    pub meter: Arc<Meter>,
     pub strips: Arc<Strips>,
     pub status: IngestStatus,
 }
@@ -137,6 +140,7 @@ impl Intake {
                 self.strips.add(&results);
                 self.tell(&results);
                 self.verdicts.fold(&results);
+                self.meter.add(&results);
                 if let Some(gatherer) = &self.gatherer {
                     gatherer.add(&results);
                 }

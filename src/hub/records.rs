@@ -10,29 +10,39 @@ use crate::config::Config;
 use crate::mesh::authority::Authority;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
+use crate::store::alerts::Alerts;
 use crate::store::analyst::AnalystStates;
 use crate::store::audit::Audit;
+use crate::store::channels::Channels;
 use crate::store::digests::Digests;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
+use crate::store::issues::Issues;
 use crate::store::nodes::Nodes;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
+use crate::store::slos::Slos;
 use crate::store::users::Users;
 use crate::store::web_sessions::WebSessions;
+use crate::store::windows::WindowStore;
 
 pub struct Records {
     pub store: Arc<Store>,
     pub secrets: Arc<Secrets>,
     pub audit: Arc<Audit>,
+    pub channels: Arc<Channels>,
     pub users: Arc<Users>,
     pub web_sessions: Arc<WebSessions>,
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
     pub digests: Arc<Digests>,
+    pub alerts: Arc<Alerts>,
     pub findings: Arc<Findings>,
     pub analyst_states: AnalystStates,
+    pub windows: Arc<WindowStore>,
+    pub slos: Arc<Slos>,
+    pub issues: Arc<Issues>,
 }
 
 impl Records {
@@ -45,23 +55,33 @@ impl Records {
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let web_sessions = WebSessions::open(store.database.clone(), clock.clone(), config.api.refresh_lifetime).await?;
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
+        let channels = Arc::new(Channels::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let incidents = Arc::new(Incidents::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let findings = Arc::new(Findings::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let analyst_states = AnalystStates::new(store.database.clone());
         let digests = Arc::new(Digests::open(store.database.clone()).await?);
+        let alerts = Arc::new(Alerts::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let windows = Arc::new(WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await?);
+        let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await?);
         Ok(Records {
             store,
             secrets,
             audit,
+            channels,
             users,
             web_sessions: Arc::new(web_sessions),
             services,
             nodes,
             incidents,
+            digests,
+            alerts,
             findings,
             analyst_states,
-            digests,
+            windows,
+            slos,
+            issues,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Copies of what the store holds, read again after the store was in doubt.
 //!
-//! Services and users are in memory too. A change whose answer was lost may have been made, or be made a little later: whenever
-//! the store says that this is possible, all are read again, at once and when every call of then must have ended.
+//! Services, users, channels, issues, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be
+//! made a little later: whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,25 +9,41 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use crate::clock::Clock;
-use crate::store::connection::Database;
+use crate::hub::records::Records;
+use crate::store::channels::Channels;
+use crate::store::issues::Issues;
 use crate::store::services::Services;
+use crate::store::slos::Slos;
 use crate::store::users::Users;
+use crate::store::windows::WindowStore;
 use crate::supervise::Task;
 
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longer than any call takes at the server.
 const LATE: Duration = Duration::from_secs(15);
 
-/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when services are not what
-/// they were.
-pub fn start(
-    database: &Database,
+struct Copies {
     services: Arc<Services>,
     users: Arc<Users>,
-    clock: Clock,
-    changed: impl Fn() + Send + Sync + 'static,
-) -> Option<Task> {
-    let mut doubts = database.doubts()?;
+    channels: Arc<Channels>,
+    issues: Arc<Issues>,
+    windows: Arc<WindowStore>,
+    slos: Arc<Slos>,
+}
+
+/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when services, windows or
+/// objectives are not what they were.
+pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync + 'static) -> Option<Task> {
+    let mut doubts = records.store.database.doubts()?;
+    let copies = Copies {
+        services: records.services.clone(),
+        users: records.users.clone(),
+        channels: records.channels.clone(),
+        issues: records.issues.clone(),
+        windows: records.windows.clone(),
+        slos: records.slos.clone(),
+    };
+    let clock = clock.clone();
     Some(Task::spawn(async move {
         while doubts.changed().await.is_ok() {
             for late in [false, true] {
@@ -35,14 +51,14 @@ pub fn start(
                     clock.sleep(LATE).await;
                 }
                 loop {
-                    match refresh(&services, &users).await {
+                    match copies.refresh().await {
                         Ok(true) => {
-                            info!("services are not what they were before the store was away");
+                            info!("services, windows or objectives are not what they were before the store was away");
                             changed();
                         }
                         Ok(false) => {}
                         Err(err) => {
-                            debug!("services and users cannot be read again yet: {err:#}");
+                            debug!("what is in memory cannot be read again yet: {err:#}");
                             clock.sleep(PAUSE).await;
                             continue;
                         }
@@ -54,7 +70,13 @@ pub fn start(
     }))
 }
 
-async fn refresh(services: &Services, users: &Users) -> anyhow::Result<bool> {
-    users.refresh().await?;
-    Ok(services.refresh().await?)
+impl Copies {
+    async fn refresh(&self) -> anyhow::Result<bool> {
+        self.users.refresh().await?;
+        self.channels.refresh().await?;
+        self.issues.refresh().await?;
+        let services = self.services.refresh().await?;
+        let windows = self.windows.refresh().await?;
+        Ok(self.slos.refresh().await? || services || windows)
+    }
 }

@@ -30,7 +30,7 @@ pub async fn missed(results: &Results, incidents: &Incidents, board: &Board, now
         };
         // A service has one at most; should there be more, only the newest goes on.
         steps.extend(older.iter().map(|incident| closed(incident, now, "another one opened")));
-        let worth_a_look = newest.is_some() || matches!(state.verdict, Verdict::Down | Verdict::Degraded);
+        let worth_a_look = newest.is_some() || matches!(state.beneath, Verdict::Down | Verdict::Degraded);
         if worth_a_look && state.enabled {
             steps.extend(of_service(results, incidents, board, &state, newest, now).await?);
         } else if let Some(incident) = newest {
@@ -99,5 +99,5 @@ async fn of_service(
 }
 
 fn still(incident: &Incident) -> Step {
-    Step { kind: StepKind::Updated, incident: incident.clone(), entries: Vec::new() }
+    Step { kind: StepKind::Updated, incident: incident.clone(), entries: Vec::new(), maintenance: None }
 }

@@ -12,17 +12,21 @@ use crate::api::state::{ActorView, ClusterView, NodeView};
 use crate::clock::Clock;
 use crate::digest::digester::DigesterStatus;
 use crate::hub::aggregator::AggregatorStatus;
+use crate::hub::alerts::AlertStatus;
 use crate::hub::heartbeat::HeartbeatStatus;
 use crate::hub::ingest::Intake;
 use crate::hub::member::Desk;
 use crate::hub::membership::{Membership, NodeInfo};
 use crate::hub::sealer::SealerStatus;
+use crate::hub::upkeep::UpkeepStatus;
 use crate::model::id::NodeName;
 use crate::model::time::Timestamp;
 use crate::region::RegionView;
 use crate::region::shared::quantile;
 use crate::region::supervisor::{ProberLife, ProberStatus};
 use crate::supervise::GroupStatus;
+use crate::system::monitor::SystemMonitorStatus;
+use crate::tracker::opener::OpenerStatus;
 
 /// All that can be seen; cheap to clone.
 #[derive(Clone)]
@@ -45,7 +49,17 @@ pub struct Tree {
     /// Of whoever writes digests.
     pub digests: Arc<Mutex<GroupStatus>>,
     pub digester: Arc<Mutex<DigesterStatus>>,
+    /// Of who plans and delivers alerts.
+    pub alerts: AlertStatus,
+    /// Of maintenance windows and objectives.
+    pub upkeep: UpkeepStatus,
+    /// Of whoever looks at the monitor itself.
+    pub system: Arc<Mutex<GroupStatus>>,
+    pub system_monitor: Arc<Mutex<SystemMonitorStatus>>,
     pub membership: Arc<Membership>,
+    /// Of whoever opens issues.
+    pub tracker: Arc<Mutex<GroupStatus>>,
+    pub opener: Arc<Mutex<OpenerStatus>>,
     /// Set once the region of this process has started.
     pub region: Arc<Mutex<Option<RegionView>>>,
 }
@@ -115,6 +129,15 @@ impl Tree {
         let digests = self.digests.lock().expect("no holder panics").clone();
         let digester = digester_actor(&self.digester.lock().expect("no holder panics"));
         actors.push(group_actor(&digests, now, vec![digester]));
+        actors.push(group_actor(&self.alerts.group.lock().expect("no holder panics").clone(), now, self.alerts.actors()));
+        let upkeep = self.upkeep.group.lock().expect("no holder panics").clone();
+        actors.push(group_actor(&upkeep, now, self.upkeep.actors()));
+        let tracker = self.tracker.lock().expect("no holder panics").clone();
+        let opener = opener_actor(&self.opener.lock().expect("no holder panics"));
+        actors.push(group_actor(&tracker, now, vec![opener]));
+        let system = self.system.lock().expect("no holder panics").clone();
+        let monitor = system_monitor_actor(&self.system_monitor.lock().expect("no holder panics"));
+        actors.push(group_actor(&system, now, vec![monitor]));
         let mesh = self.mesh.lock().expect("no holder panics").clone();
         if !mesh.name.is_empty() {
             actors.push(group_actor(&mesh, now, mesh.members.iter().map(|name| self.mesh_actor(name)).collect()));
@@ -187,6 +210,35 @@ fn digester_actor(status: &DigesterStatus) -> ActorView {
             ("written", json!(status.written)),
             ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
             ("next", json!(status.next.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
+fn opener_actor(status: &OpenerStatus) -> ActorView {
+    ActorView {
+        name: "opener".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("opened", json!(status.opened)),
+            ("commented", json!(status.commented)),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
+        ]),
+        ..ActorView::default()
+    }
+}
+
+fn system_monitor_actor(status: &SystemMonitorStatus) -> ActorView {
+    ActorView {
+        name: "system_monitor".to_owned(),
+        state: if status.last_error.is_some() { "failing" } else { "running" }.to_owned(),
+        last_error: status.last_error.clone(),
+        figures: figures([
+            ("looks", json!(status.looks)),
+            ("health", json!(status.health.map(crate::model::system::Health::name))),
+            ("dependencies", json!(status.dependencies)),
+            ("last_run", json!(status.last_run.map(Timestamp::rfc3339))),
         ]),
         ..ActorView::default()
     }
@@ -389,6 +441,6 @@ fn prober_actor(prober: &ProberStatus, now: Timestamp) -> ActorView {
     }
 }
 
-fn figures<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
+pub(super) fn figures<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

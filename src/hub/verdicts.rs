@@ -71,6 +71,12 @@ impl Verdicts {
     }
 
     fn announce(&self, change: &VerdictChange) {
+        // What is shown of it is that it is in maintenance, and stays so.
+        if let Some(window) = self.board.maintenance(change.service) {
+            let (from, to) = (change.from.name(), change.to.name());
+            info!(service = change.service.0, name = &*change.name, from, to, window = window.0, "verdict changed in maintenance");
+            return;
+        }
         tell(change);
         let _ = self.events.send(Arc::new(Event::from(change)));
     }

@@ -66,6 +66,8 @@ pub struct Authority {
     certificate_pem: String,
     cookie: String,
     server: Arc<ServerConfig>,
+    /// Of the hub's own certificate.
+    hub_until: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -93,8 +95,9 @@ impl Authority {
         let cookie = cookie(&key);
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| broken(error.to_string()))?;
         let server = Arc::new(server_config(folder, &issuer, &certificate, now)?);
+        let hub_until = read_pair(&folder.join("hub.pem"))?.and_then(|(hub, _)| until(&hub));
         let certificate_pem = pem("CERTIFICATE", &certificate);
-        Ok(Authority { issuer, certificate, certificate_pem, cookie, server })
+        Ok(Authority { issuer, certificate, certificate_pem, cookie, server, hub_until })
     }
 
     /// TLS 1.3 with the hub's certificate. Who dials shows a certificate of this authority or none; what one without may do
@@ -132,6 +135,12 @@ impl Authority {
         fingerprint(&self.certificate)
     }
 
+    /// When the authority and the hub's own certificate end.
+    pub fn ends(&self) -> Vec<(&'static str, Timestamp)> {
+        let ends = [("authority", until(&self.certificate)), ("hub", self.hub_until)];
+        ends.into_iter().filter_map(|(name, until)| Some((name, until?))).collect()
+    }
+
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
@@ -140,6 +149,11 @@ impl Authority {
     pub fn cookie(&self) -> &str {
         &self.cookie
     }
+}
+
+fn until(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let seconds = crate::probe::certificate::not_after(certificate)?;
+    Some(Timestamp(i64::try_from(seconds).ok()?.saturating_mul(1_000_000)))
 }
 
 /// SHA-256 of a certificate.

@@ -83,11 +83,13 @@ pub enum EntryKind {
     Region,
     Acknowledged,
     Note,
+    /// It opened in a maintenance window, or outlasted one.
+    Maintenance,
     Closed,
 }
 
 impl EntryKind {
-    pub const ALL: [EntryKind; 8] = [
+    pub const ALL: [EntryKind; 9] = [
         EntryKind::Opened,
         EntryKind::Down,
         EntryKind::Degraded,
@@ -95,6 +97,7 @@ impl EntryKind {
         EntryKind::Region,
         EntryKind::Acknowledged,
         EntryKind::Note,
+        EntryKind::Maintenance,
         EntryKind::Closed,
     ];
 
@@ -107,6 +110,7 @@ impl EntryKind {
             EntryKind::Region => "region",
             EntryKind::Acknowledged => "acknowledged",
             EntryKind::Note => "note",
+            EntryKind::Maintenance => "maintenance",
             EntryKind::Closed => "closed",
         }
     }

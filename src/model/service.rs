@@ -56,8 +56,29 @@ pub struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Http,
+    /// A connection that stands, and nothing said.
+    Tcp,
+    Redis,
+    MongoDb,
     /// Panics at every check: a fire drill for supervision, in debug builds alone.
     Panic,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Http => "http",
+            Kind::Tcp => "tcp",
+            Kind::Redis => "redis",
+            Kind::MongoDb => "mongodb",
+            Kind::Panic => "panic",
+        }
+    }
+
+    /// Whether it asks by HTTP, with all that belongs to that.
+    pub fn is_http(self) -> bool {
+        matches!(self, Kind::Http | Kind::Panic)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +157,7 @@ pub struct Backoff {
 
 #[derive(Clone, Debug, Default)]
 pub struct Expectations {
-    /// Accepted status codes, inclusive ranges; never empty after checking.
+    /// Accepted status codes, inclusive ranges; empty only where the kind of check has none.
     pub status: Vec<(u16, u16)>,
     pub body_contains: Vec<String>,
     pub body_not_contains: Vec<String>,

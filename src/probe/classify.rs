@@ -108,7 +108,7 @@ fn day(at: Timestamp) -> String {
     at.rfc3339().split('T').next().unwrap_or_default().to_owned()
 }
 
-fn tls_message(err: &rustls::Error) -> String {
+pub fn tls_message(err: &rustls::Error) -> String {
     match err {
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => "the server asks for a client certificate".to_owned(),
         rustls::Error::AlertReceived(

@@ -42,7 +42,7 @@ struct Entry {
 }
 
 pub struct ClientBook {
-    ground: TlsGround,
+    ground: Arc<TlsGround>,
     names: Arc<Names>,
     blocked: Arc<BlockedNetworks>,
     clock: Clock,
@@ -50,8 +50,7 @@ pub struct ClientBook {
 }
 
 impl ClientBook {
-    pub fn new(ground: TlsGround, lookup: Arc<dyn Lookup>, blocked: BlockedNetworks, clock: Clock) -> ClientBook {
-        let blocked = Arc::new(blocked);
+    pub fn new(ground: Arc<TlsGround>, lookup: Arc<dyn Lookup>, blocked: Arc<BlockedNetworks>, clock: Clock) -> ClientBook {
         let names = Arc::new(Names { lookup, blocked: blocked.clone() });
         ClientBook { ground, names, blocked, clock, clients: Mutex::default() }
     }

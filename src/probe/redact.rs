@@ -28,17 +28,7 @@ impl Secrets {
     /// `token` is one that was fetched for it.
     pub fn of(service: &Service, token: Option<&str>) -> Secrets {
         let mut found: Vec<Vec<u8>> = Vec::new();
-        let mut add = |value: &[u8]| {
-            if value.is_empty() {
-                return;
-            }
-            found.push(value.to_vec());
-            // As an answer would repeat it inside JSON, or inside a form or an address.
-            let text = String::from_utf8_lossy(value);
-            let quoted = serde_json::Value::from(&*text).to_string();
-            found.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
-            found.push(url::form_urlencoded::byte_serialize(value).collect::<String>().into_bytes());
-        };
+        let mut add = |value: &[u8]| found.extend(forms(value));
         match &service.auth {
             Some(Auth::Basic { username, password }) => {
                 add(password.as_bytes());
@@ -68,6 +58,15 @@ impl Secrets {
             }
         }
         add(token.unwrap_or_default().as_bytes());
+        Secrets::sorted(found)
+    }
+
+    /// Those of a list, in each form an answer would repeat them in.
+    pub fn listed<'a>(values: impl IntoIterator<Item = &'a str>) -> Secrets {
+        Secrets::sorted(values.into_iter().flat_map(|value| forms(value.as_bytes())).collect())
+    }
+
+    fn sorted(mut found: Vec<Vec<u8>>) -> Secrets {
         found.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         found.dedup();
         Secrets(found)
@@ -99,6 +98,16 @@ impl Secrets {
         }
         shown
     }
+}
+
+/// A secret as it is, and as an answer would repeat it inside JSON, or inside a form or an address.
+fn forms(value: &[u8]) -> Vec<Vec<u8>> {
+    if value.is_empty() {
+        return Vec::new();
+    }
+    let quoted = serde_json::Value::from(&*String::from_utf8_lossy(value)).to_string();
+    let encoded = url::form_urlencoded::byte_serialize(value).collect::<String>();
+    vec![value.to_vec(), quoted.as_bytes()[1..quoted.len() - 1].to_vec(), encoded.into_bytes()]
 }
 
 /// The head and the first bytes of an answer, as they came.

@@ -129,7 +129,21 @@ impl Shared {
 pub struct Lag {
     bins: [AtomicU64; Lag::BOUNDS.len() + 1],
     sum_us: AtomicU64,
+    window: Mutex<Window>,
 }
+
+/// A minute or so of lags.
+#[derive(Debug, Default)]
+struct Window {
+    /// Steady time of its beginning, and the bins of then.
+    from: Duration,
+    bins: Vec<u64>,
+    /// What the one before came to.
+    last: Option<(Option<f64>, Option<f64>)>,
+}
+
+/// A window is as long at least.
+const WINDOW: Duration = Duration::from_secs(60);
 
 impl Lag {
     /// Upper bounds of the bins, milliseconds.
@@ -141,6 +155,20 @@ impl Lag {
         let bin = Lag::BOUNDS.iter().position(|bound| ms <= *bound).unwrap_or(Lag::BOUNDS.len());
         self.bins[bin].fetch_add(1, Ordering::Relaxed);
         self.sum_us.fetch_add(lag.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Median and p99 of the last whole window, in milliseconds; while there is none, since the start.
+    pub fn lately(&self, now: Duration) -> (Option<f64>, Option<f64>) {
+        let (bins, _) = self.read();
+        let both = |bins: &[u64]| (quantile(bins, 0.5), quantile(bins, 0.99));
+        let mut window = self.window.lock().expect("no holder panics");
+        if now.saturating_sub(window.from) >= WINDOW {
+            let fresh: Vec<u64> = bins.iter().enumerate().map(|(at, count)| count - window.bins.get(at).unwrap_or(&0)).collect();
+            let last = both(&fresh);
+            *window = Window { from: now, bins, last: Some(last) };
+            return last;
+        }
+        window.last.unwrap_or_else(|| both(&bins))
     }
 
     /// Checks in each bin, and the sum of all lags in milliseconds.
@@ -167,6 +195,19 @@ pub fn quantile(bins: &[u64], share: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_minute_is_over_when_it_is_over() {
+        let lag = Lag::default();
+        let at = Duration::from_secs;
+        lag.count(Duration::from_secs(2));
+        assert_eq!(lag.lately(at(1)), (Some(5000.0), Some(5000.0)));
+        assert_eq!(lag.lately(at(60)), (Some(5000.0), Some(5000.0)));
+        (0..50).for_each(|_| lag.count(Duration::from_micros(400)));
+        assert_eq!(lag.lately(at(61)), (Some(5000.0), Some(5000.0)), "the window is not over");
+        assert_eq!(lag.lately(at(120)), (Some(0.5), Some(0.5)));
+        assert_eq!(lag.lately(at(180)), (None, None), "nothing was checked");
+    }
 
     #[test]
     fn a_quantile_is_the_bound_of_its_bin() {

@@ -150,6 +150,15 @@ impl Database {
         Err(StoreError::Conflict)
     }
 
+    /// The version of the engine, as it tells itself.
+    pub async fn version(&self) -> Result<String, StoreError> {
+        let engine = self.engine.read().expect("no holder panics").clone().ok_or(StoreError::Closed)?;
+        match engine {
+            Engine::Embedded(embedded) => embedded.version().await,
+            Engine::Remote(remote) => remote.version().await,
+        }
+    }
+
     /// Closes the database and waits for it: the write-ahead log is flushed and the lock on the folder given back. Calls
     /// from here on fail with `Closed`; closing twice is nothing.
     pub async fn shutdown(&self) -> Result<(), StoreError> {

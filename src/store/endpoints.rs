@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::aggregate::endpoint::{Endpoint, EndpointKind, EndpointRollup, Endpoints, merge_into};
 use crate::aggregate::rollup::{HOUR, floor};
+use crate::aggregate::sketch::Sketch;
 use crate::clock::Clock;
 use crate::model::time::Timestamp;
 use crate::store::columns::{Damage, Reader, Writer};
@@ -30,6 +31,18 @@ pub struct EndpointHours {
     counted: Mutex<BTreeMap<i64, Endpoints>>,
     /// Hours that were written by this process and may still grow, whole. Held while they are read or written.
     open: tokio::sync::Mutex<BTreeMap<i64, OpenHour>>,
+    recent: Mutex<(Duration, Recent)>,
+}
+
+/// All endpoints over the last while.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recent {
+    /// `None`: since the start, whenever that was.
+    pub span: Option<Duration>,
+    pub requests: u64,
+    pub failed: u64,
+    /// Of the answers this program works out itself.
+    pub latency: Sketch,
 }
 
 #[derive(Debug, Default)]
@@ -40,14 +53,35 @@ struct OpenHour {
 
 impl EndpointHours {
     pub fn new(database: Arc<Database>, clock: Clock) -> EndpointHours {
-        EndpointHours { database, clock, counted: Mutex::default(), open: tokio::sync::Mutex::default() }
+        EndpointHours { database, clock, counted: Mutex::default(), open: tokio::sync::Mutex::default(), recent: Mutex::default() }
     }
 
     /// Counts an answered request.
     pub fn note(&self, endpoint: Endpoint, status: u16, took: Duration) {
         let hour = floor(self.clock.now(), HOUR);
+        {
+            let mut recent = self.recent.lock().expect("no holder panics");
+            recent.1.requests += 1;
+            recent.1.failed += u64::from(status >= 500);
+            if endpoint.kind == EndpointKind::Answer {
+                recent.1.latency.add(took);
+            }
+        }
         let mut counted = self.counted.lock().expect("no holder panics");
         counted.entry(hour).or_default().entry(endpoint).or_default().add(status, took);
+    }
+
+    /// What was counted since it was begun anew, which is now, if that is so long ago.
+    pub fn recent(&self, least: Duration) -> Recent {
+        let now = self.clock.steady();
+        let mut recent = self.recent.lock().expect("no holder panics");
+        let (since, counted) = &mut *recent;
+        let span = now.saturating_sub(*since);
+        let answer = Recent { span: counted.span.map(|_| span), ..counted.clone() };
+        if counted.span.is_none() || span >= least {
+            *recent = (now, Recent { span: Some(Duration::ZERO), ..Recent::default() });
+        }
+        answer
     }
 
     /// Writes what was counted, and forgets what is past its time.

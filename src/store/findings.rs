@@ -71,6 +71,17 @@ pub struct FindingPage {
     pub findings: Vec<Finding>,
 }
 
+/// What is known of a finding without a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BriefFinding {
+    pub id: FindingId,
+    pub since: Timestamp,
+    /// `None`: many at once.
+    pub service: Option<ServiceId>,
+    pub signal: Signal,
+    pub shape: Shape,
+}
+
 #[derive(Debug)]
 pub struct Findings {
     database: Arc<Database>,
@@ -139,6 +150,21 @@ impl Findings {
         };
         let page: Vec<FindingId> = fitting.iter().skip(query.skip).take(query.size).cloned().collect();
         Ok(FindingPage { count: fitting.len() as u64, findings: self.read(&page).await? })
+    }
+
+    /// Those that fit, oldest first, whatever the page; no query is made.
+    pub fn brief(&self, query: &FindingQuery) -> Vec<BriefFinding> {
+        let known = self.known.read().expect("no holder panics");
+        let fitting = known.iter().filter(|((since, _), figures)| query.wants(*since, figures));
+        fitting
+            .map(|((since, id), figures)| BriefFinding {
+                id: id.clone(),
+                since: *since,
+                service: figures.service,
+                signal: figures.signal,
+                shape: figures.shape,
+            })
+            .collect()
     }
 
     /// How many fit, whatever the page; no query is made.

@@ -48,6 +48,16 @@ pub struct Acknowledgement {
     pub at: Timestamp,
 }
 
+/// What is known of an incident without a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BriefIncident {
+    pub id: IncidentId,
+    pub service: ServiceId,
+    pub severity: Severity,
+    pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+}
+
 #[derive(Debug)]
 pub struct Incidents {
     database: Arc<Database>,
@@ -204,6 +214,19 @@ impl Incidents {
         Ok(self.read(&open).await?.into_iter().map(|stored| stored.incident).collect())
     }
 
+    /// Those that were open at an instant or later, with when they closed.
+    pub fn since(&self, since: Timestamp) -> BTreeMap<IncidentId, Option<Timestamp>> {
+        let known = self.known.read().expect("no holder panics");
+        let filter = IncidentFilter { since: Some(since), ..IncidentFilter::default() };
+        let fitting = known.iter().filter(|((opened, _), figures)| filter.wants(*opened, figures));
+        fitting.map(|((_, id), figures)| (id.clone(), figures.closed_at)).collect()
+    }
+
+    /// Incidents by name, in the order given; those that are not there are left out.
+    pub async fn named(&self, ids: &[IncidentId]) -> Result<Vec<StoredIncident>, StoreError> {
+        self.read(ids).await
+    }
+
     /// Newest first, leaving out the first `skip`; and how many there are of all that fit.
     pub async fn page(&self, filter: &IncidentFilter, skip: usize, size: usize) -> Result<(u64, Vec<StoredIncident>), StoreError> {
         let fitting: Vec<IncidentId> = {
@@ -212,6 +235,21 @@ impl Incidents {
         };
         let page: Vec<IncidentId> = fitting.iter().skip(skip).take(size).cloned().collect();
         Ok((fitting.len() as u64, self.read(&page).await?))
+    }
+
+    /// Those that fit, oldest first, as they are known in memory.
+    pub fn brief(&self, filter: &IncidentFilter) -> Vec<BriefIncident> {
+        let known = self.known.read().expect("no holder panics");
+        let fitting = known.iter().filter(|((opened, _), figures)| filter.wants(*opened, figures));
+        fitting
+            .map(|((opened, id), figures)| BriefIncident {
+                id: id.clone(),
+                service: figures.service,
+                severity: figures.severity,
+                opened_at: *opened,
+                closed_at: figures.closed_at,
+            })
+            .collect()
     }
 
     /// Those of a service that were open at some instant of a window, newest first.

@@ -27,6 +27,12 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "0006_findings.surql", text: include_str!("schema/0006_findings.surql") },
     Migration { number: 7, name: "0007_digests.surql", text: include_str!("schema/0007_digests.surql") },
     Migration { number: 8, name: "0008_endpoints.surql", text: include_str!("schema/0008_endpoints.surql") },
+    Migration { number: 9, name: "0009_alerts.surql", text: include_str!("schema/0009_alerts.surql") },
+    Migration { number: 10, name: "0010_channels.surql", text: include_str!("schema/0010_channels.surql") },
+    Migration { number: 11, name: "0011_windows.surql", text: include_str!("schema/0011_windows.surql") },
+    Migration { number: 12, name: "0012_slos.surql", text: include_str!("schema/0012_slos.surql") },
+    Migration { number: 13, name: "0013_issues.surql", text: include_str!("schema/0013_issues.surql") },
+    Migration { number: 14, name: "0014_system.surql", text: include_str!("schema/0014_system.surql") },
     Migration { number: 15, name: "0015_web_sessions.surql", text: include_str!("schema/0015_web_sessions.surql") },
 ];
 

@@ -8,6 +8,7 @@ use crate::aggregate::rollup::{DAY, HOUR, Held, MINUTE, Part, Rollup, Rule, Time
 use crate::aggregate::verdict::Turn;
 use crate::model::check::CheckResult;
 use crate::model::id::{RegionName, ServiceId};
+use crate::model::span::{Span, clipped, total, union};
 use crate::model::time::Timestamp;
 use crate::store::codec::order;
 use crate::store::connection::StoreError;
@@ -17,7 +18,7 @@ use crate::store::rollup_codec::{Parts, decode};
 use crate::store::values::{corrupt, int, rows, text};
 
 /// A state is looked for so far back at most, where a schedule has long gaps.
-const LOOK_BACK: i64 = 7 * DAY;
+pub(super) const LOOK_BACK: i64 = 7 * DAY;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
@@ -92,9 +93,12 @@ impl Bucket {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WindowUptime {
     pub window: Duration,
-    /// Up-time over known time; `None` where nothing is known.
+    /// Up-time over known time, both outside maintenance; `None` where nothing is known.
     pub ratio: Option<f64>,
+    /// Known time over all time, both outside maintenance.
     pub coverage: f64,
+    /// Of the window.
+    pub maintenance: Duration,
 }
 
 /// One series as a reader sees it.
@@ -144,23 +148,29 @@ impl Results {
         Ok(buckets.into_values().map(|bucket| Bucket { regions, ..bucket }).collect())
     }
 
-    /// Up-time and coverage of the windows that end now. Windows begin with a full hour.
+    /// Up-time and coverage of the windows that end now. Windows begin with a full hour. `excluded` is maintenance: spans of
+    /// whole minutes in order, which count neither as known nor as time.
     pub async fn uptime(
         &self,
         service: ServiceId,
         windows: &[Duration],
         rule: Rule,
+        excluded: &[Span],
         now: Timestamp,
     ) -> Result<Vec<WindowUptime>, StoreError> {
         let snapshot = self.inner.snapshot(Some(service));
         let today = floor(now, DAY);
         let longest = windows.iter().max().copied().unwrap_or_default();
         let mut sums = vec![(Times::default(), 0i64); windows.len()];
+        let whole = |window: Duration| Span::new(Timestamp(floor(now.minus(window), HOUR)), now);
+        let excluded: Vec<Vec<Span>> = windows.iter().map(|window| clipped(excluded, whole(*window))).collect();
+        let all_excluded: Vec<Span> = union(excluded.iter().flatten().copied());
         for (key, series) in &snapshot.tails {
             let from = floor(now.minus(longest), DAY) - longest_hold(rule.gap).min(LOOK_BACK);
             let source = Source { snapshot: &snapshot, key, series, rule };
             let days = self.inner.parts(&source, Resolution::Day, from, today).await?;
             let running = self.inner.parts(&source, Resolution::Hour, today, now.0).await?;
+            let ledger = self.inner.ledger(&source, days.clone(), &all_excluded, now).await?;
             for (index, window) in windows.iter().enumerate() {
                 let start = floor(now.minus(*window), HOUR);
                 let first_day = floor(Timestamp(start), DAY);
@@ -180,20 +190,22 @@ impl Results {
                 if parts.is_empty() {
                     continue;
                 }
-                sums[index].1 += now.0 - start;
+                sums[index].1 += now.0 - start - total(&excluded[index]);
                 for (from, to, span) in edges.into_iter().filter(|(from, to, _)| from < to) {
                     for (_, _, times) in spans(&parts, from, to, span, now) {
                         sums[index].0.add(times);
                     }
                 }
+                excluded[index].iter().for_each(|span| sums[index].0.take(ledger.times(*span, now)));
             }
         }
-        let uptime = |(window, (times, whole)): (&Duration, &(Times, i64))| WindowUptime {
+        let uptime = |(index, (window, (times, whole))): (usize, (&Duration, &(Times, i64)))| WindowUptime {
             window: *window,
             ratio: times.ratio(),
             coverage: times.coverage(*whole),
+            maintenance: Duration::from_micros(total(&excluded[index]).max(0) as u64),
         };
-        Ok(windows.iter().zip(&sums).map(uptime).collect())
+        Ok(windows.iter().zip(&sums).enumerate().map(uptime).collect())
     }
 }
 

@@ -16,6 +16,8 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::config::dependencies::{self, Dependencies};
+use crate::config::mistake::Mistake;
 use crate::config::service::{AuthDocument, ServiceDocument};
 use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
@@ -52,6 +54,10 @@ pub enum ServicesError {
     Unknown { id: ServiceId },
     #[error("service {id} was changed meanwhile: it has revision {found}")]
     Changed { id: ServiceId, found: u64 },
+    #[error("service {id} is what others depend on: {}", by.join(", "))]
+    DependedOn { id: ServiceId, by: Vec<String> },
+    #[error("{}", told(mistakes))]
+    Dependencies { mistakes: Vec<Mistake> },
     #[error(transparent)]
     Secret(#[from] SecretsError),
     #[error(transparent)]
@@ -160,7 +166,9 @@ impl Services {
     /// Stores a new service under the next number. The document must have been checked.
     pub async fn create(&self, document: ServiceDocument, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
         let _turn = self.turn.lock().await;
-        self.create_in_turn(tidied(document), author).await
+        let document = tidied(document);
+        self.checked_dependencies(&document, None)?;
+        self.create_in_turn(document, author).await
     }
 
     /// Puts a checked document in the place of a service's own. `expected` is the revision it was made from, if that matters.
@@ -172,13 +180,35 @@ impl Services {
         author: &Author,
     ) -> Result<Arc<StoredService>, ServicesError> {
         let _turn = self.turn.lock().await;
-        self.replace_in_turn(id, tidied(document), expected, author).await
+        let document = tidied(document);
+        self.checked_dependencies(&document, Some(id))?;
+        let before = self.get(id).ok_or(ServicesError::Unknown { id })?;
+        let replaced = self.replace_in_turn(id, document, expected, author).await?;
+        if replaced.name() != before.name() {
+            for child in self.depending_on(before.name()) {
+                let mut document = child.document.clone();
+                document.depends_on.iter_mut().filter(|name| *name == before.name()).for_each(|name| *name = replaced.name().to_owned());
+                self.replace_in_turn(child.id, document, None, author).await?;
+            }
+        }
+        Ok(replaced)
     }
 
-    /// Forgets a service. What was measured stays; its number is never given again.
-    pub async fn delete(&self, id: ServiceId, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
+    /// Forgets a service. What was measured stays; its number is never given again. One that others depend on is only let go of by
+    /// `force`: they no longer depend on it then.
+    pub async fn delete(&self, id: ServiceId, force: bool, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
         let _turn = self.turn.lock().await;
         let old = self.get(id).ok_or(ServicesError::Unknown { id })?;
+        let children = self.depending_on(old.name());
+        if !children.is_empty() && !force {
+            let by = children.iter().map(|child| child.name().to_owned()).collect();
+            return Err(ServicesError::DependedOn { id, by });
+        }
+        for child in children {
+            let mut document = child.document.clone();
+            document.depends_on.retain(|name| name != old.name());
+            self.replace_in_turn(child.id, document, None, author).await?;
+        }
         let change = change(author, "service.delete", id, Vec::new());
         self.audit
             .commit("DELETE type::record('service', $id) RETURN NONE;", vec![("id", Value::from_t(i64::from(id.0)))], &change)
@@ -192,6 +222,7 @@ impl Services {
         let author = Author { who: "seed".to_owned(), address: None };
         let mut seeded = Seeded::default();
         let _turn = self.turn.lock().await;
+        self.check_seed(&documents, update)?;
         for document in documents {
             let document = tidied(document);
             let name = document.name.clone().unwrap_or_default();
@@ -265,6 +296,51 @@ impl Services {
             }
         });
         Ok(service)
+    }
+
+    /// What is wrong with what a document depends on, as the service of this number or as a new one.
+    pub fn dependency_mistakes(&self, document: &ServiceDocument, id: Option<ServiceId>) -> Vec<Mistake> {
+        let name = document.name.as_deref().unwrap_or_default().trim().to_owned();
+        let old = id.and_then(|id| self.get(id));
+        let mut all = self.dependencies();
+        if let Some(old) = &old {
+            all.remove(old.name());
+            // Who depends on it follows it to its new name.
+            all.values_mut().flatten().filter(|other| *other == old.name()).for_each(|other| other.clone_from(&name));
+        }
+        all.insert(name.clone(), document.depends_on.clone());
+        dependencies::check(&all, &name, true)
+    }
+
+    fn checked_dependencies(&self, document: &ServiceDocument, id: Option<ServiceId>) -> Result<(), ServicesError> {
+        let mistakes = self.dependency_mistakes(document, id);
+        if mistakes.is_empty() { Ok(()) } else { Err(ServicesError::Dependencies { mistakes }) }
+    }
+
+    /// A seed is held against what there will be when all of it is in.
+    fn check_seed(&self, documents: &[ServiceDocument], update: bool) -> Result<(), ServicesError> {
+        let mut all = self.dependencies();
+        let mut taken = Vec::new();
+        for (index, document) in documents.iter().enumerate() {
+            let name = document.name.as_deref().unwrap_or_default().trim().to_owned();
+            if update || !all.contains_key(&name) {
+                all.insert(name.clone(), document.depends_on.clone());
+                taken.push((index, name));
+            }
+        }
+        let wrong = taken.iter().flat_map(|(index, name)| {
+            dependencies::check(&all, name, true).into_iter().map(move |mistake| mistake.inside(&format!("services[{index}]")))
+        });
+        let mistakes: Vec<Mistake> = wrong.collect();
+        if mistakes.is_empty() { Ok(()) } else { Err(ServicesError::Dependencies { mistakes }) }
+    }
+
+    fn dependencies(&self) -> Dependencies {
+        self.list().iter().map(|service| (service.name().to_owned(), service.document.depends_on.clone())).collect()
+    }
+
+    fn depending_on(&self, name: &str) -> Vec<Arc<StoredService>> {
+        self.list().iter().filter(|service| service.document.depends_on.iter().any(|other| other == name)).cloned().collect()
     }
 
     fn row(&self, service: &StoredService) -> Result<NewRow, ServicesError> {
@@ -352,6 +428,10 @@ fn changed(old: &ServiceDocument, new: &ServiceDocument) -> Vec<String> {
 
 fn change(author: &Author, action: &'static str, id: ServiceId, fields: Vec<String>) -> Change {
     Change { who: author.who.clone(), address: author.address, action, subject: place(id), fields }
+}
+
+fn told(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn place(id: ServiceId) -> String {

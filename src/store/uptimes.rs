@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::aggregate::rollup::Rule;
 use crate::model::id::ServiceId;
+use crate::model::span::Span;
 use crate::model::time::Timestamp;
 use crate::store::connection::StoreError;
 use crate::store::results::Results;
@@ -21,6 +22,12 @@ pub const WINDOWS: [(&str, Duration); 4] = [
     ("30d", Duration::from_secs(30 * 86_400)),
     ("90d", Duration::from_secs(90 * 86_400)),
 ];
+
+/// What the usual windows that end now lie within.
+pub fn reach(now: Timestamp) -> Span {
+    let longest = WINDOWS.iter().map(|(_, window)| *window).max().unwrap_or_default();
+    Span::new(now.minus(longest + DAY), now)
+}
 
 #[derive(Debug, Default)]
 pub struct Uptimes {
@@ -50,9 +57,16 @@ impl Uptimes {
         self.known.lock().expect("no holder panics").get(&service).cloned()
     }
 
-    /// Works a service's out from its rollups.
-    pub async fn refresh(&self, results: &Results, service: ServiceId, rule: Rule, now: Timestamp) -> Result<Known, StoreError> {
-        let windows = results.uptime(service, &WINDOWS.map(|(_, window)| window), rule, now).await?;
+    /// Works a service's out from its rollups; `excluded` is maintenance, within [`reach`].
+    pub async fn refresh(
+        &self,
+        results: &Results,
+        service: ServiceId,
+        rule: Rule,
+        excluded: &[Span],
+        now: Timestamp,
+    ) -> Result<Known, StoreError> {
+        let windows = results.uptime(service, &WINDOWS.map(|(_, window)| window), rule, excluded, now).await?;
         let known = Known { at: now, windows };
         self.known.lock().expect("no holder panics").insert(service, known.clone());
         Ok(known)

@@ -99,6 +99,13 @@ impl Row {
         }
     }
 
+    pub fn flag(&self, field: &str) -> Result<bool, StoreError> {
+        match self.0.get(field) {
+            Some(Value::Bool(value)) => Ok(*value),
+            other => Err(wrong(field, other)),
+        }
+    }
+
     pub fn bytes(&self, field: &str) -> Result<bytes::Bytes, StoreError> {
         match self.0.get(field) {
             Some(Value::Bytes(value)) => Ok(value.clone().into_inner()),

@@ -152,7 +152,7 @@ pub async fn ask_delete(visit: Visit, state: &State<ApiState>, id: &str) -> Resu
 pub async fn delete(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Result<Redirect, ApiError> {
     visit.need(Role::Operator)?;
     let service = find(state, id)?;
-    remove(state, &service, form.0.get("purge") == Some("true"), &visit.principal.author()).await?;
+    remove(state, &service, form.0.get("force") == Some("true"), form.0.get("purge") == Some("true"), &visit.principal.author()).await?;
     Ok(Redirect::to("/"))
 }
 

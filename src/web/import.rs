@@ -51,7 +51,7 @@ pub async fn take(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Resul
     let text = form.0.get("text").unwrap_or_default().to_owned();
     let update = form.0.get("update") == Some("true");
     let frame = Frame::new(&visit, Section::Overview, t.s("import.title"));
-    let read = parse_services(std::path::Path::new(NAME), &text, &state.default_schedule);
+    let read = parse_services(std::path::Path::new(NAME), &text, &state.default_schedule, false);
     let (status, page) = match read {
         Err(mistakes) => {
             let mistakes = mistakes.iter().map(Mistake::to_string).collect();

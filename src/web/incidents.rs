@@ -2,7 +2,6 @@
 
 mod markdown;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -11,7 +10,7 @@ use rocket::response::Redirect;
 use rocket::{State, get, post};
 
 use crate::api::error::ApiError;
-use crate::api::events::Event;
+use crate::api::incidents::told;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::check::Phase;
@@ -156,7 +155,8 @@ pub async fn acknowledge(visit: Visit, _form: OwnForm, state: &State<ApiState>, 
     visit.need(Role::Operator)?;
     let (stored, _) = find(state, id).await?;
     if state.incidents.acknowledge(&stored.incident.id, &visit.principal.author()).await? {
-        let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
+        state.inbox.acknowledged(&stored.incident.id, &visit.principal.username, state.clock.now());
+        told(state, &stored);
     }
     Ok(Redirect::to(format!("/incidents/{id}")))
 }
@@ -170,7 +170,7 @@ pub async fn note(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str
         return draw(&visit, state, id, Some(t.s("incident.note_wrong"))).await.map(rocket::Either::Left);
     };
     state.incidents.note(&stored.incident.id, text, &visit.principal.author()).await?;
-    let _ = state.events.send(Arc::new(Event::incident("updated", &stored.incident)));
+    told(state, &stored);
     Ok(rocket::Either::Right(Redirect::to(format!("/incidents/{id}#timeline"))))
 }
 

@@ -1,6 +1,6 @@
 //! All services at a glance. Drawn from memory alone, so that a thousand of them wait for no store.
 
-mod view;
+pub mod view;
 
 use std::collections::HashMap;
 

@@ -25,6 +25,7 @@ pub struct Counts {
     pub degraded: usize,
     pub down: usize,
     pub unknown: usize,
+    pub maintenance: usize,
     pub disabled: usize,
 }
 
@@ -37,6 +38,7 @@ impl Counts {
                 Verdict::Degraded => &mut counts.degraded,
                 Verdict::Down => &mut counts.down,
                 Verdict::Unknown => &mut counts.unknown,
+                Verdict::Maintenance => &mut counts.maintenance,
                 Verdict::Disabled => &mut counts.disabled,
             } += 1;
         }
@@ -55,6 +57,9 @@ pub fn sentence(t: Text, services: &[ServiceState], regions: usize, opened: impl
     let with = |verdict| services.iter().filter(move |service| service.verdict == verdict).collect::<Vec<_>>();
     if services.is_empty() {
         return told("unknown", t.s("sentence.nothing").to_owned());
+    }
+    if counts.watched() == 0 && counts.maintenance > 0 {
+        return told("maintenance", t.count("sentence.maintenance_one", "sentence.maintenance_all", counts.maintenance as u64));
     }
     if counts.watched() == 0 {
         return told("disabled", t.s("sentence.all_paused").to_owned());

@@ -18,6 +18,7 @@ use crate::web::html::Html;
 use crate::web::look::Look;
 use crate::web::moment::{Moment, percent, span};
 use crate::web::sentence::{Sentence, sentence};
+use crate::web::overview::view::day_uptime;
 use crate::web::svg::{states, strip};
 use crate::web::text::Text;
 
@@ -96,9 +97,11 @@ fn line(t: Text, state: &ApiState, service: &ServiceState, now: Timestamp) -> Li
     let keys = ["range.day", "range.week", "range.month", "range.quarter"];
     let known = state.uptimes.get(service.id);
     let uptime = |(key, place): (&'static str, usize)| {
-        // The last 24 hours are the board's own, which knows of the last check.
         let (ratio, coverage) = match place {
-            0 => (service.uptime.ratio?, service.uptime.coverage),
+            0 => {
+                let (ratio, coverage) = day_uptime(state, service, now);
+                (ratio?, coverage)
+            }
             _ => {
                 let window = known.as_ref().and_then(|known| known.windows.get(place))?;
                 (window.ratio?, window.coverage)

@@ -9,6 +9,7 @@
 //!
 //! Times are measured and told; what is asserted of them has slack for a slow machine that does other things as well.
 
+mod alerts;
 mod assignments;
 mod background;
 mod bad;

@@ -14,6 +14,6 @@ fn service(name: &str) -> Value {
 }
 
 /// The path of an address the API gave out.
-fn path(url: &Value) -> Option<String> {
+pub fn path(url: &Value) -> Option<String> {
     url.as_str().map(|url| url.strip_prefix("https://hub.example").expect("it begins with the public address").to_owned())
 }

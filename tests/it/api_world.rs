@@ -6,32 +6,49 @@ use std::time::Duration;
 
 use probemesh::aggregate::board::Board;
 use probemesh::aggregate::strip::Strips;
+use probemesh::alert::channel::sender::Sender;
+use probemesh::alert::inbox::Inbox;
 use probemesh::api;
 use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
-use probemesh::config::sections::{ApiSettings, MeshSettings, StoreSettings};
+use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
+use probemesh::config::system::{SystemSettings, Thresholds};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
+use probemesh::maintenance::windows::Windows;
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
+use probemesh::model::alert::CauseMove;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
+use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
+use probemesh::store::alerts::Alerts;
 use probemesh::store::audit::Audit;
+use probemesh::store::channels::Channels;
 use probemesh::store::digests::Digests;
 use probemesh::store::endpoints::EndpointHours;
 use probemesh::store::findings::Findings;
 use probemesh::store::incidents::Incidents;
+use probemesh::store::issues::Issues;
 use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
+use probemesh::store::slos::Slos;
+use probemesh::store::system::SystemRecords;
+use probemesh::store::uptimes::Uptimes;
 use probemesh::store::users::{Role, Users};
 use probemesh::store::web_sessions::WebSessions;
+use probemesh::store::windows::WindowStore;
+use probemesh::system::desk::Desk;
+use probemesh::system::look::{Cluster, Folders, Sources as SystemSources};
+use probemesh::tracker::desk::Tracker;
+use probemesh::tracker::notify::Note;
 use probemesh::web;
 use probemesh::wire::batch::{BatchHead, encode};
 use probemesh::wire::link::{Asked, CheckNow};
@@ -39,6 +56,8 @@ use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::{Client, LocalResponse};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::alerts_world::{Recorder, Recording};
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -58,9 +77,16 @@ pub struct World {
     pub requests: Option<mpsc::Receiver<CheckNow>>,
     pub nodes: Arc<Nodes>,
     pub findings: Arc<Findings>,
+    pub alerts: Arc<Alerts>,
+    /// What was said of causes of alerts.
+    pub said: Mutex<mpsc::UnboundedReceiver<CauseMove>>,
+    pub channels: Arc<Channels>,
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
+    pub tracker: Arc<Tracker>,
+    /// What single people were to be told.
+    pub notes: Mutex<mpsc::UnboundedReceiver<Note>>,
     batches: AtomicUsize,
 }
 
@@ -115,6 +141,10 @@ impl World {
         let audit = Arc::new(Audit::new(database.clone(), clock.clone()));
         let services = Services::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let services = Arc::new(services.expect("services open"));
+        let channels = Channels::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let channels = Arc::new(channels.expect("channels open"));
+        let sending = ChannelSettings { send_timeout: Duration::from_secs(10), allow_commands: false, blocked_networks: Vec::new() };
+        let sender = Sender::new(&sending, None, clock.clone()).expect("a sender is made");
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
         let nodes = Nodes::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let nodes = Arc::new(nodes.expect("nodes open"));
@@ -125,6 +155,8 @@ impl World {
         let incidents = Incidents::open(database.clone(), audit.clone(), clock.clone()).await;
         let incidents = Arc::new(incidents.expect("incidents open"));
         let findings = Arc::new(Findings::open(database.clone(), audit.clone(), clock.clone()).await.expect("findings open"));
+        let alerts = Arc::new(Alerts::open(database.clone(), audit.clone(), clock.clone()).await.expect("alerts open"));
+        let (inbox, said) = Inbox::new();
         let mut settings = ApiSettings {
             access_lifetime: Duration::from_secs(900),
             refresh_lifetime: Duration::from_secs(86_400),
@@ -148,26 +180,63 @@ impl World {
         let nudged = nudges.clone();
         let nobody = Hooks { silence: Box::new(|_, _| {}), node: Box::new(|_| {}), last_round: Box::new(|_, _| None) };
         let membership = Arc::new(Membership::new(clock.clone(), nobody));
-        let state = ApiState {
+        let (notes, told) = mpsc::unbounded_channel();
+        let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await.expect("issues open"));
+        let tracker = Arc::new(Tracker {
+            issues,
+            users: users.clone(),
+            services: services.clone(),
+            incidents: incidents.clone(),
+            findings: findings.clone(),
+            events: events.clone(),
+            notes,
+            clock: clock.clone(),
+        });
+        let (moves, _) = mpsc::unbounded_channel();
+        let system = desk(&store, &nodes, system_settings(), &clock, &metrics, Cluster::default, moves);
+        let window_store = WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("windows open");
+        let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("objectives open"));
+        let uptimes: Arc<Uptimes> = Arc::default();
+        let windows = Windows::new(Arc::new(window_store), services.clone(), board.clone(), uptimes.clone(), events.clone(), clock.clone());
+        let windows = Arc::new(windows);
+        let default_schedule = Schedule::Interval(Duration::from_secs(60));
+        let slo_desk = SloDesk::new(Sources {
+            slos,
             store: store.clone(),
             services: services.clone(),
+            board: board.clone(),
+            windows: windows.clone(),
+            default_schedule: default_schedule.clone(),
+            clock: clock.clone(),
+        });
+        let state = ApiState {
+            tracker: tracker.clone(),
+            store: store.clone(),
+            services: services.clone(),
+            alerts: alerts.clone(),
+            inbox,
+            exits: Arc::new(Recording(Recorder::new(&["mail", "chat"]))),
             incidents: incidents.clone(),
             digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
             digest_orders: busy_digester(),
             digest_hours: 24,
             findings: findings.clone(),
             habits: Arc::default(),
-            uptimes: Arc::default(),
+            uptimes,
+            windows,
+            slos: Arc::new(slo_desk),
             users: users.clone(),
             sessions,
             web_sessions: Arc::new(web_sessions),
             audit,
+            channels: channels.clone(),
+            sender: Arc::new(sender),
             secrets,
             board: board.clone(),
             strips: strips.clone(),
             clock: clock.clone(),
             settings,
-            default_schedule: Schedule::Interval(Duration::from_secs(60)),
+            default_schedule,
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),
@@ -183,6 +252,7 @@ impl World {
             events: events.clone(),
             metrics: metrics.clone(),
             endpoints,
+            system,
             nodes: nodes.clone(),
             token_issuer: TokenIssuer::new(&mesh(), &authority, nodes.clone()),
             node_revoked: Arc::new(move |node| noted.lock().expect("no holder panics").push(node.to_string())),
@@ -209,8 +279,13 @@ impl World {
             requests: Some(requests),
             nodes,
             findings,
+            alerts,
+            said: Mutex::new(said),
+            channels,
             authority,
             revoked,
+            tracker,
+            notes: Mutex::new(told),
             batches,
         }
     }
@@ -333,6 +408,52 @@ pub fn good(service: u32, seq: u64, seconds: u64) -> CheckResult {
 pub fn bad(service: u32, seq: u64, seconds: u64) -> CheckResult {
     let failure = Failure { reason: Reason::Status, phase: Phase::Expect, message: "expected 200-299, got 503".to_owned() };
     CheckResult { status_code: Some(503), failure: Some(failure), ..good(service, seq, seconds) }
+}
+
+/// Looks at a cluster the test plays.
+pub fn desk(
+    store: &Arc<Store>,
+    nodes: &Arc<Nodes>,
+    settings: SystemSettings,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    cluster: impl Fn() -> Cluster + Send + Sync + 'static,
+    moves: mpsc::UnboundedSender<CauseMove>,
+) -> Arc<Desk> {
+    let sources = SystemSources {
+        records: SystemRecords::new(store.database.clone(), clock.clone()),
+        store: store.clone(),
+        endpoints: Arc::new(EndpointHours::new(store.database.clone(), clock.clone())),
+        nodes: nodes.clone(),
+        cluster: Arc::new(cluster),
+        own_certificates: Vec::new(),
+        folders: Folders { data: "/".into(), store: None, logs: "/there/is/no/such/folder".into() },
+        clock: clock.clone(),
+    };
+    Arc::new(Desk::new(settings, Vec::new(), sources, moves, metrics.clone()))
+}
+
+/// Thresholds nothing crosses by itself.
+pub fn system_settings() -> SystemSettings {
+    SystemSettings {
+        interval: Duration::from_secs(60),
+        hold: Duration::from_secs(120),
+        retain_samples: Duration::from_secs(7 * 86_400),
+        retain_hours: Duration::from_secs(730 * 86_400),
+        thresholds: Thresholds {
+            disk_days: 0.0,
+            disk_free_percent: 0.0,
+            lag_p99: Duration::from_secs(1),
+            outbox_age: Duration::from_secs(300),
+            store_write: Duration::ZERO,
+            descriptors_percent: 0.0,
+            quarantined: true,
+            node_certificate_days: 7.0,
+            authority_days: 60.0,
+            api_p95: Duration::ZERO,
+        },
+        dependencies: Vec::new(),
+    }
 }
 
 fn mesh() -> MeshSettings {

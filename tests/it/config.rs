@@ -171,7 +171,7 @@ fn said_of(case: &Path, given: &str) -> String {
         let path = folder.path().join("services.json");
         std::fs::write(&path, body).expect("a file");
         let schedule = Schedule::Interval(Duration::from_secs(60));
-        read_services(&path, &schedule).err()
+        read_services(&path, &schedule, true).err()
     } else {
         let file = if name.ends_with(".region.toml") { "region.toml" } else { "Rocket.toml" };
         std::fs::write(folder.path().join(file), body).expect("a file");
@@ -188,7 +188,7 @@ fn the_shipped_files_are_right_and_show_the_true_defaults() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = sources(root, &[]);
     assert_eq!(check_config::check(&sources), []);
-    let services = read_services(&root.join("services.json"), &Schedule::Interval(Duration::from_secs(60))).expect("right");
+    let services = read_services(&root.join("services.json"), &Schedule::Interval(Duration::from_secs(60)), true).expect("right");
     let names: Vec<_> = services.iter().map(|service| (service.name.as_deref().unwrap_or(""), service.enabled.unwrap_or(true))).collect();
     assert_eq!(names, [("probemesh", true), ("UsersAPI", false), ("PaymentGateway", false)]);
 

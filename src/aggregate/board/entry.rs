@@ -146,7 +146,7 @@ impl Entry {
             Verdict::Down => state.status == RegionStatus::Down,
             Verdict::Degraded => state.status == RegionStatus::Down || state.slow && state.status == RegionStatus::Up,
             Verdict::Up => state.status == RegionStatus::Up,
-            Verdict::Unknown | Verdict::Disabled => false,
+            Verdict::Unknown | Verdict::Disabled | Verdict::Maintenance => false,
         };
         // The result that turned it is the newest of its region; it is the cause where it speaks for what it turned to.
         let turned = by.and_then(|by| regions.iter().filter(speaks).find(|state| state.region == by.region));
@@ -251,13 +251,16 @@ impl Entry {
 
     pub fn state(&self, id: ServiceId, silent: &Silent, now: Timestamp) -> ServiceState {
         let regions = self.states(silent, now);
+        let verdict = self.verdict_at(silent, now);
         ServiceState {
             id,
             name: self.name.clone(),
             enabled: self.enabled,
             group: self.group.clone(),
             tags: self.tags.clone(),
-            verdict: self.verdict_at(silent, now),
+            verdict,
+            beneath: verdict,
+            maintenance: None,
             since: regions.iter().map(|region| region.since).max(),
             latest: regions.iter().map(|region| &region.latest).max_by_key(|latest| latest.started_at).cloned(),
             uptime: self.uptime(now, self.gap()),

@@ -54,7 +54,7 @@ fn an_incident_goes_from_down_to_up() {
     }
     let open = story.open.clone().expect("two of three are a majority");
     assert_eq!((open.severity, open.opened_at, open.first_line.as_str()), (Severity::Critical, at(61), "status 503 in 2 of 3 regions"));
-    assert_eq!(open.id.0, ResultId::of(&bad("b", 61)).to_string().into());
+    assert_eq!(open.id.to_string(), ResultId::of(&bad("b", 61)).to_string());
     story.hear(bad("c", 62));
     let now = story.open.clone().unwrap();
     assert_eq!((now.first_line.as_str(), now.regions.len()), ("status 503 in all 3 regions", 3));

@@ -27,14 +27,19 @@ impl ServiceDocument {
             wrong.push(Mistake::new("name", "must not hold control characters"));
         }
         let kind = check_kind(self.kind.as_deref(), &mut wrong);
-        let target = check_target(&required(&self.base_url, "base_url", &mut wrong), self.health_path.as_deref().unwrap_or(""), &mut wrong);
+        let base = required(&self.base_url, "base_url", &mut wrong);
+        let target = check_target(kind, &base, self.health_path.as_deref().unwrap_or(""), &mut wrong);
+        self.check_fields(kind, &mut wrong);
         let method = check_method(self.method.as_deref(), &mut wrong);
         let timeout = seconds("timeout_s", self.timeout_s.unwrap_or(10.0), 0.001, 300.0, &mut wrong);
         let schedule = self.check_schedule(default_schedule, &mut wrong);
         let backoff = self.backoff.clone().unwrap_or_default();
         let initial = millis("backoff.initial_ms", backoff.initial_ms.unwrap_or(250.0), 0.0, 60_000.0, &mut wrong);
         let max = millis("backoff.max_ms", backoff.max_ms.unwrap_or(5_000.0), 0.0, 300_000.0, &mut wrong);
-        let expect = check_expectations(&self.expect.clone().unwrap_or_default(), &mut wrong);
+        let mut expect = check_expectations(&self.expect.clone().unwrap_or_default(), &mut wrong);
+        if !kind.is_http() {
+            expect.status.clear();
+        }
         let regions = self.check_regions(&mut wrong);
         let service = Service {
             id,
@@ -113,6 +118,39 @@ impl ServiceDocument {
         }
     }
 
+    /// Refuses what a kind without HTTP would pass over in silence.
+    fn check_fields(&self, kind: Kind, wrong: &mut Vec<Mistake>) {
+        if kind.is_http() {
+            return;
+        }
+        let expect = self.expect.clone().unwrap_or_default();
+        let given = [
+            ("health_path", self.health_path.as_ref().is_some_and(|path| !path.is_empty())),
+            ("method", self.method.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("body", self.body.is_some()),
+            ("redirects", self.redirects.is_some()),
+            ("http_version", self.http_version.is_some()),
+            ("proxy", self.proxy.is_some()),
+            ("max_body_bytes", self.max_body_bytes.is_some()),
+            ("reuse_connection", self.reuse_connection.is_some()),
+            ("expect.status", expect.status.is_some()),
+            ("expect.body_contains", expect.body_contains.is_some()),
+            ("expect.body_not_contains", expect.body_not_contains.is_some()),
+            ("expect.body_regex", expect.body_regex.is_some()),
+            ("expect.json", !expect.json.is_empty()),
+            ("expect.headers", !expect.headers.is_empty()),
+            ("auth", !matches!((&self.auth, kind), (None, _) | (Some(AuthDocument::Basic { .. }), Kind::Redis | Kind::MongoDb))),
+        ];
+        for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+            let message = match (field, kind) {
+                ("auth", Kind::Redis | Kind::MongoDb) => format!("of kind {} must be basic: a user name and a password", kind.name()),
+                _ => format!("means nothing to kind {}", kind.name()),
+            };
+            wrong.push(Mistake::new(field, message));
+        }
+    }
+
     fn check_regions(&self, wrong: &mut Vec<Mistake>) -> Option<Vec<String>> {
         let own = self.base_url.as_deref() == Some("self");
         match &self.regions {
@@ -141,16 +179,19 @@ fn required(field: &Option<String>, path: &str, wrong: &mut Vec<Mistake>) -> Str
 fn check_kind(kind: Option<&str>, wrong: &mut Vec<Mistake>) -> Kind {
     match kind {
         None | Some("http") => Kind::Http,
+        Some("tcp") => Kind::Tcp,
+        Some("redis") => Kind::Redis,
+        Some("mongodb") => Kind::MongoDb,
         Some("panic") if cfg!(debug_assertions) => Kind::Panic,
         Some(other) => {
-            wrong.push(Mistake::new("kind", format!("{other:?} is not a kind of check; known: http")));
+            wrong.push(Mistake::new("kind", format!("{other:?} is not a kind of check; known: http, tcp, redis, mongodb")));
             Kind::Http
         }
     }
 }
 
-fn check_target(base: &str, path: &str, wrong: &mut Vec<Mistake>) -> Target {
-    if base == "self" {
+fn check_target(kind: Kind, base: &str, path: &str, wrong: &mut Vec<Mistake>) -> Target {
+    if base == "self" && kind.is_http() {
         return Target::Hub { path: format!("/{}", path.trim_start_matches('/')) };
     }
     let nowhere = Target::Hub { path: String::new() };
@@ -164,13 +205,25 @@ fn check_target(base: &str, path: &str, wrong: &mut Vec<Mistake>) -> Target {
             return nowhere;
         }
     };
-    if !matches!(url.scheme(), "http" | "https") {
-        wrong.push(Mistake::new("base_url", format!("{:?} is not a scheme that can be checked; use http or https", url.scheme())));
+    let schemes: &[&str] = match kind {
+        Kind::Http | Kind::Panic => &["http", "https"],
+        Kind::Tcp => &["tcp"],
+        Kind::Redis => &["redis", "rediss"],
+        Kind::MongoDb => &["mongodb"],
+    };
+    if !schemes.contains(&url.scheme()) {
+        let message = match kind.is_http() {
+            true => format!("{:?} is not a scheme that can be checked; use http or https", url.scheme()),
+            false => format!("{:?} is not a scheme of kind {}; use {}", url.scheme(), kind.name(), schemes.join(" or ")),
+        };
+        wrong.push(Mistake::new("base_url", message));
+    } else if !kind.is_http() {
+        check_place(kind, &url, wrong);
     }
     if !url.username().is_empty() || url.password().is_some() {
         wrong.push(Mistake::new("base_url", "must not hold a user name or password; use auth"));
     }
-    if !path.is_empty() {
+    if !path.is_empty() && kind.is_http() {
         // Joined as text, not as a relative reference: `https://host/v1` and `/health` mean `https://host/v1/health`.
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let joined = format!("{}/{}", url.path().trim_end_matches('/'), path.trim_start_matches('/'));
@@ -181,6 +234,26 @@ fn check_target(base: &str, path: &str, wrong: &mut Vec<Mistake>) -> Target {
     }
     url.set_fragment(None);
     Target::Url(url)
+}
+
+/// What a URL of a kind without HTTP must say, and what it may not.
+fn check_place(kind: Kind, url: &Url, wrong: &mut Vec<Mistake>) {
+    if url.host_str().is_none_or(str::is_empty) {
+        wrong.push(Mistake::new("base_url", "names no host"));
+    }
+    if kind == Kind::Tcp && url.port().is_none() {
+        wrong.push(Mistake::new("base_url", "names no port; it looks like tcp://db.example.com:5432"));
+    }
+    let path = url.path().trim_matches('/');
+    if !path.is_empty() && (kind != Kind::Redis || path.parse::<u32>().is_err()) {
+        let what = if kind == Kind::Redis { "; the databases of Redis are numbers" } else { "" };
+        wrong.push(Mistake::new("base_url", format!("has {path:?} behind the host, which means nothing to kind {}{what}", kind.name())));
+    }
+    let known =
+        |name: &str, value: &str| kind == Kind::MongoDb && (name == "authSource" || (name == "tls" && matches!(value, "true" | "false")));
+    if let Some((name, _)) = url.query_pairs().find(|(name, value)| !known(name, value)) {
+        wrong.push(Mistake::new("base_url", format!("has the parameter {name:?}, which means nothing to kind {}", kind.name())));
+    }
 }
 
 fn check_method(method: Option<&str>, wrong: &mut Vec<Mistake>) -> http::Method {

@@ -92,6 +92,12 @@ impl Embedded {
         tokio::time::timeout(CALL_LIMIT, run).await.map_err(|_| StoreError::Timeout)?.ok_or(StoreError::Closed)
     }
 
+    pub async fn version(&self) -> Result<String, StoreError> {
+        let db = self.db.lock().expect("no holder panics").clone().ok_or(StoreError::Closed)?;
+        let version = self.threads.run(async move { db.version().await }).await.ok_or(StoreError::Closed)?;
+        version.map(|version| version.to_string()).map_err(|error| StoreError::Query { message: error.to_string() })
+    }
+
     /// Flushes the write-ahead log and gives the lock back.
     pub async fn close(&self) -> Result<(), String> {
         self.threads.open.lock().expect("no holder panics").take();

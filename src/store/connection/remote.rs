@@ -111,6 +111,16 @@ impl Remote {
         }
     }
 
+    pub async fn version(&self) -> Result<String, StoreError> {
+        let link = self.shared.link.borrow().clone();
+        let connection = match link {
+            Link::Up(connection) => connection,
+            Link::Away(error) => return Err(error),
+        };
+        let version = tokio::time::timeout(CALL_LIMIT, connection.db.version()).await.map_err(|_| StoreError::Timeout)?;
+        version.map(|version| version.to_string()).map_err(|error| self.shared.place.unreachable(&error.to_string()))
+    }
+
     pub fn close(&self) {
         self.keeper.lock().expect("no holder panics").take();
         let last = self.shared.link.send_replace(Link::Away(StoreError::Closed));

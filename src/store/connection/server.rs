@@ -117,18 +117,64 @@ pub async fn connect(place: &Place) -> Result<Connection, StoreError> {
         Ok(None) => Failure::Away("its task failed".to_owned()),
         Err(_) => Failure::Away(format!("no answer within {} s", CONNECT_LIMIT.as_secs())),
     };
-    let url = place.url.clone();
-    Err(match failure {
-        Failure::Away(message) => place.unreachable(&message),
-        Failure::Refused => StoreError::Refused { url },
-        Failure::Version(message) => StoreError::Version { url, message },
-    })
+    Err(failure.of(place))
+}
+
+/// Looks in on a server as anyone who has these credentials, or none, and gives its version.
+pub async fn visit(place: &Place) -> Result<String, StoreError> {
+    let threads = Threads::start().map_err(|error| place.unreachable(&error.to_string()))?;
+    let ((server, tls), credentials) = ((place.server.clone(), place.tls.clone()), place.credentials.clone());
+    let (namespace, database) = (place.namespace.clone(), place.database.clone());
+    let visited = threads.run(async move {
+        let config = tls.map_or_else(Config::new, |tls| Config::new().rustls(tls));
+        let db = connected(server, config).await?;
+        if let Some(credentials) = credentials {
+            sign_in(&db, credentials, namespace, database).await?;
+        }
+        db.health().await.map_err(away)?;
+        db.version().await.map(|version| version.to_string()).map_err(away)
+    });
+    visited.await.unwrap_or_else(|| Err(Failure::Away("its task failed".to_owned()))).map_err(|failure| failure.of(place))
 }
 
 enum Failure {
     Away(String),
     Refused,
     Version(String),
+}
+
+impl Failure {
+    fn of(self, place: &Place) -> StoreError {
+        let url = place.url.clone();
+        match self {
+            Failure::Away(message) => place.unreachable(&message),
+            Failure::Refused => StoreError::Refused { url },
+            Failure::Version(message) => StoreError::Version { url, message },
+        }
+    }
+}
+
+fn away(error: surrealdb::Error) -> Failure {
+    Failure::Away(error.to_string())
+}
+
+async fn connected(server: String, config: Config) -> Result<Surreal<Any>, Failure> {
+    any::connect((server, config)).with_capacity(QUEUE).await.map_err(|error| {
+        let message = error.to_string();
+        if message.contains("server version") { Failure::Version(message) } else { Failure::Away(message) }
+    })
+}
+
+async fn sign_in(db: &Surreal<Any>, (username, password): (String, String), namespace: String, database: String) -> Result<(), Failure> {
+    let root = Root { username: username.clone(), password: password.clone() };
+    let Err(refused) = db.signin(root).await else { return Ok(()) };
+    if refused.is_connection() {
+        return Err(away(refused));
+    }
+    // A user of this one database does as well.
+    let own = Database { namespace, database, username, password };
+    let signed = db.signin(own).await.map_err(|error| if error.is_connection() { away(error) } else { Failure::Refused });
+    signed.map(drop)
 }
 
 async fn open(
@@ -140,21 +186,9 @@ async fn open(
     if let Some(tls) = tls {
         config = config.rustls(tls);
     }
-    let away = |error: surrealdb::Error| Failure::Away(error.to_string());
-    let db = any::connect((server, config)).with_capacity(QUEUE).await.map_err(|error| {
-        let message = error.to_string();
-        if message.contains("server version") { Failure::Version(message) } else { Failure::Away(message) }
-    })?;
-    if let Some((username, password)) = credentials {
-        let root = Root { username: username.clone(), password: password.clone() };
-        if let Err(refused) = db.signin(root).await {
-            if refused.is_connection() {
-                return Err(away(refused));
-            }
-            // A user of this one database does as well.
-            let own = Database { namespace: namespace.clone(), database: database.clone(), username, password };
-            db.signin(own).await.map_err(|error| if error.is_connection() { away(error) } else { Failure::Refused })?;
-        }
+    let db = connected(server, config).await?;
+    if let Some(credentials) = credentials {
+        sign_in(&db, credentials, namespace.clone(), database.clone()).await?;
     }
     db.use_ns(namespace).use_db(database).await.map_err(away)?;
     // Signed in as nobody, the server lets us come as far as this.

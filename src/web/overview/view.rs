@@ -1,6 +1,7 @@
 //! What the overview shows, made from what is in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use askama::Template;
 
@@ -19,6 +20,8 @@ use crate::web::text::Text;
 
 /// Open incidents named one by one.
 const OPEN_SHOWN: usize = 5;
+/// How long an uptime of a service in trouble is shown as it is.
+const GOOD_FOR: Duration = Duration::from_secs(60);
 /// Coverage from which on it is not worth a word.
 const COVERED: f64 = 0.99;
 
@@ -178,6 +181,7 @@ impl HeadPart {
             chip(Verdict::Degraded, counts.degraded),
             chip(Verdict::Unknown, counts.unknown),
             chip(Verdict::Up, counts.up),
+            chip(Verdict::Maintenance, counts.maintenance),
             chip(Verdict::Disabled, counts.disabled),
         ];
         let open = state.incidents.open_now();
@@ -223,8 +227,7 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
             let incidents = by_service.get(&service.id).map_or(&[][..], Vec::as_slice);
             let states = states(&cells, incidents, first);
             let label = strip_label(t, &states);
-            // The board's own, which knows of the last check; those of longer windows are worked out once an hour.
-            let (ratio, coverage) = (service.uptime.ratio, service.uptime.coverage);
+            let (ratio, coverage) = day_uptime(state, &service, now);
             // Two half hours to a point.
             let line: Vec<Option<f64>> = cells
                 .chunks(2)
@@ -265,6 +268,21 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
         .collect()
 }
 
+/// Up-time over known time of the last 24 hours, and how much of them is known. What was worked out is worked out again,
+/// behind the page, where it is old and the service is in trouble.
+pub fn day_uptime(state: &ApiState, service: &ServiceState, now: Timestamp) -> (Option<f64>, f64) {
+    match state.uptimes.get(service.id) {
+        Some(known) => {
+            if service.verdict != Verdict::Up && now.since(known.at) > GOOD_FOR {
+                state.uptimes.nudge([service.id]);
+            }
+            let day = known.windows.first().filter(|day| day.ratio.is_some());
+            day.map_or((service.uptime.ratio, service.uptime.coverage), |day| (day.ratio, day.coverage))
+        }
+        None => (service.uptime.ratio, service.uptime.coverage),
+    }
+}
+
 /// The strip in words.
 fn strip_label(t: Text, states: &[State]) -> String {
     let count = |wanted: &[State]| states.iter().filter(|state| wanted.contains(state)).count().to_string();
@@ -301,7 +319,7 @@ pub fn groups(t: Text, rows: Vec<Row>, wanted: &Wanted) -> Vec<Group> {
     let group = |mut rows: Vec<Row>| {
         rows.sort_by_cached_key(|row| row.name.to_lowercase());
         let up = rows.iter().filter(|row| row.verdict == "up").count();
-        let watched = rows.iter().filter(|row| row.verdict != "disabled").count();
+        let watched = rows.iter().filter(|row| !matches!(row.verdict, "disabled" | "maintenance")).count();
         let name = rows.first().map(|row| row.group.clone()).filter(|name| !name.is_empty());
         Group {
             name: grouped.then(|| name.unwrap_or_else(|| t.s("overview.no_group").to_owned())),

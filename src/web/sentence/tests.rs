@@ -30,6 +30,8 @@ fn service(name: &str, verdict: Verdict, regions: Vec<RegionState>) -> ServiceSt
         group: None,
         tags: Vec::new(),
         verdict,
+        beneath: verdict,
+        maintenance: None,
         since: None,
         latest: None,
         regions,
@@ -53,6 +55,7 @@ fn the_sentence_says_what_is_known_and_no_more() {
     check(&[up("Shop"), service("Mail", Verdict::Unknown, vec![])], 1, "unknown", "1 of 2 services up, nothing is known of 1");
     check(&[service("Mail", Verdict::Unknown, vec![])], 0, "unknown", "Nothing is known of 1 service yet");
     check(&[service("Mail", Verdict::Disabled, vec![])], 1, "disabled", "All services are paused");
+    check(&[service("Mail", Verdict::Maintenance, vec![])], 1, "maintenance", "The only service is in maintenance");
     check(&[up("Shop"), service("Mail", Verdict::Disabled, vec![])], 1, "up", "Shop is up in 1 region");
 
     let tls = |name: &str, status| region(name, status, (status == Down).then_some(Reason::Tls));

@@ -7,7 +7,7 @@ use askama::Template;
 use crate::aggregate::board::{RegionState, ServiceState};
 use crate::api::error::ApiError;
 use crate::api::mask::masked;
-use crate::api::rollups::rule;
+use crate::api::services::fresh_uptimes;
 use crate::api::state::ApiState;
 use crate::model::check::Certificate;
 use crate::model::time::Timestamp;
@@ -160,7 +160,7 @@ impl NowPart {
             method: document.method.clone().unwrap_or_else(|| "GET".to_owned()),
             group: document.group.clone(),
             tags: document.tags.clone(),
-            windows: windows(t, &uptimes(state, service, now).await?),
+            windows: windows(t, &uptimes(state, service).await?),
             regions: regions.iter().map(|region| RegionLine::new(t, region)).collect(),
             incidents: incidents
                 .iter()
@@ -184,16 +184,17 @@ fn stands_now(t: Text, service: &StoredService, stands: Option<&ServiceState>, v
     }
 }
 
-async fn uptimes(state: &ApiState, service: &StoredService, now: Timestamp) -> Result<Known, ApiError> {
+async fn uptimes(state: &ApiState, service: &StoredService) -> Result<Known, ApiError> {
     let known = state.uptimes.get(service.id);
-    if let Some(fresh) = known.as_ref().filter(|known| now.since(known.at) < FRESH) {
+    if let Some(fresh) = known.as_ref().filter(|known| state.clock.now().since(known.at) < FRESH) {
         return Ok(fresh.clone());
     }
-    match (state.uptimes.refresh(&state.store.results, service.id, rule(state, service.id), now).await, known) {
+    match (fresh_uptimes(state, service.id).await, known) {
         (Ok(fresh), _) => Ok(fresh),
         // A store that is away takes nothing from what is known without it.
         (Err(_), Some(old)) => Ok(old),
         (Err(error), None) => Err(error.into()),
+    }
     }
 }
 

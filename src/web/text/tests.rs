@@ -58,7 +58,8 @@ fn every_text_that_is_asked_for_is_there_and_every_one_that_is_there_is_asked_fo
 
 #[test]
 fn every_word_of_the_monitor_has_a_text() {
-    let verdicts = [Verdict::Up, Verdict::Degraded, Verdict::Down, Verdict::Unknown, Verdict::Disabled].map(Verdict::name);
+    let verdicts =
+        [Verdict::Up, Verdict::Degraded, Verdict::Down, Verdict::Unknown, Verdict::Maintenance, Verdict::Disabled].map(Verdict::name);
     let words = verdicts.map(|name| ("verdict", name)).into_iter();
     let words = words.chain(Reason::ALL.map(|reason| ("reason", reason.name())));
     let words = words.chain(Phase::ALL.map(|phase| ("phase", phase.name())));

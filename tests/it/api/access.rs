@@ -184,14 +184,66 @@ const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Get, "/api/v1/maintenance/performance/analysis", Some("viewer")),
     (Method::Get, "/api/v1/maintenance/performance/bottlenecks", Some("viewer")),
     (Method::Get, "/api/v1/maintenance/performance/recommendations", Some("viewer")),
+    (Method::Get, "/api/v1/maintenance/issues", Some("viewer")),
+    (Method::Post, "/api/v1/maintenance/issues", Some("operator")),
+    (Method::Get, "/api/v1/maintenance/issues/statistics", Some("viewer")),
+    (Method::Get, "/api/v1/maintenance/issues/export", Some("viewer")),
+    (Method::Post, "/api/v1/maintenance/issues/import", Some("admin")),
+    (Method::Get, "/api/v1/maintenance/issues/<id>", Some("viewer")),
+    (Method::Patch, "/api/v1/maintenance/issues/<id>", Some("operator")),
+    (Method::Patch, "/api/v1/maintenance/issues/<id>/status", Some("operator")),
+    (Method::Get, "/api/v1/maintenance/issues/<id>/comments", Some("viewer")),
+    (Method::Post, "/api/v1/maintenance/issues/<id>/comments", Some("operator")),
+    (Method::Patch, "/api/v1/maintenance/issues/<id>/comments/<number>", Some("operator")),
+    (Method::Get, "/api/v1/maintenance/issues/<id>/history", Some("viewer")),
+    (Method::Get, "/api/v1/maintenance/health", Some("viewer")),
+    (Method::Post, "/api/v1/maintenance/metrics/collect", Some("operator")),
     (Method::Get, "/api/v1/incidents", Some("viewer")),
     (Method::Get, "/api/v1/incidents/<id>", Some("viewer")),
     (Method::Post, "/api/v1/incidents/<id>/acknowledge", Some("operator")),
     (Method::Post, "/api/v1/incidents/<id>/notes", Some("operator")),
+    (Method::Get, "/api/v1/alerts/rules", Some("viewer")),
+    (Method::Post, "/api/v1/alerts/rules", Some("operator")),
+    (Method::Get, "/api/v1/alerts/rules/<id>", Some("viewer")),
+    (Method::Put, "/api/v1/alerts/rules/<id>", Some("operator")),
+    (Method::Patch, "/api/v1/alerts/rules/<id>", Some("operator")),
+    (Method::Delete, "/api/v1/alerts/rules/<id>", Some("operator")),
+    (Method::Get, "/api/v1/alerts/deliveries", Some("viewer")),
+    (Method::Get, "/api/v1/alerts/deliveries/<id>", Some("viewer")),
+    (Method::Post, "/api/v1/alerts/deliveries/<id>/retry", Some("operator")),
+    (Method::Get, "/api/v1/alerts/causes", Some("viewer")),
+    (Method::Get, "/api/v1/alerts/causes/<key>", Some("viewer")),
+    (Method::Post, "/api/v1/alerts/causes/<key>/acknowledge", Some("operator")),
+    (Method::Post, "/api/v1/alerts/drill", Some("operator")),
+    (Method::Get, "/api/v1/alerts/drill/<id>", Some("viewer")),
+    (Method::Post, "/api/v1/alerts/drill/<id>/recover", Some("operator")),
+    (Method::Get, "/api/v1/maintenance-windows", Some("viewer")),
+    (Method::Post, "/api/v1/maintenance-windows", Some("operator")),
+    (Method::Get, "/api/v1/maintenance-windows/<id>", Some("viewer")),
+    (Method::Patch, "/api/v1/maintenance-windows/<id>", Some("operator")),
+    (Method::Delete, "/api/v1/maintenance-windows/<id>", Some("operator")),
+    (Method::Post, "/api/v1/maintenance-windows/<id>/start", Some("operator")),
+    (Method::Post, "/api/v1/maintenance-windows/<id>/end", Some("operator")),
+    (Method::Get, "/api/v1/slos", Some("viewer")),
+    (Method::Post, "/api/v1/slos", Some("operator")),
+    (Method::Get, "/api/v1/slos/<id>", Some("viewer")),
+    (Method::Put, "/api/v1/slos/<id>", Some("operator")),
+    (Method::Patch, "/api/v1/slos/<id>", Some("operator")),
+    (Method::Delete, "/api/v1/slos/<id>", Some("operator")),
+    (Method::Get, "/api/v1/slos/<id>/report", Some("viewer")),
     (Method::Get, "/api/v1/findings", Some("viewer")),
     (Method::Get, "/api/v1/findings/habits", Some("viewer")),
     (Method::Get, "/api/v1/findings/<id>", Some("viewer")),
     (Method::Post, "/api/v1/findings/<id>/feedback", Some("operator")),
+    (Method::Get, "/api/v1/alerts/channels/kinds", Some("admin")),
+    (Method::Get, "/api/v1/alerts/channels", Some("admin")),
+    (Method::Post, "/api/v1/alerts/channels", Some("admin")),
+    (Method::Get, "/api/v1/alerts/channels/<id>", Some("admin")),
+    (Method::Put, "/api/v1/alerts/channels/<id>", Some("admin")),
+    (Method::Patch, "/api/v1/alerts/channels/<id>", Some("admin")),
+    (Method::Delete, "/api/v1/alerts/channels/<id>", Some("admin")),
+    (Method::Post, "/api/v1/alerts/channels/<id>/test", Some("admin")),
+    (Method::Post, "/api/v1/alerts/channels/test", Some("admin")),
     (Method::Get, "/api/v1/cluster", Some("viewer")),
     (Method::Get, "/api/v1/nodes", Some("viewer")),
     (Method::Get, "/api/v1/regions", Some("viewer")),
@@ -224,7 +276,13 @@ async fn each_role_may_what_the_table_says_and_the_table_has_every_route() {
     }
     for (method, path, least) in ROLES {
         // Neither number nor name is anyone's and the filter is unknown, so whoever is let in changes nothing.
-        let path = path.replace("<id>", "4711").replace("<username>", "nobody").replace("<region>", "nowhere").replace("<name>", "nobody")
+        let path = path
+            .replace("<id>", "4711")
+            .replace("<username>", "nobody")
+            .replace("<region>", "nowhere")
+            .replace("<name>", "nobody")
+            .replace("<key>", "nobody")
+            .replace("<number>", "1")
             + "?colour=red";
         let body = (!matches!(method, Method::Get | Method::Delete)).then(|| json!({"nonsense": 1}));
         let status = world.send(*method, &path, None, body.clone()).await.status;

@@ -9,7 +9,7 @@ use rocket::http::{Header, Method};
 use serde_json::json;
 
 use super::browser::Browser;
-use crate::api_world::{World, answer, at, bad, good};
+use crate::api_world::{World, answer, bad, good};
 
 const EVIL: &str = "<script>alert('x')</script>\"&";
 
