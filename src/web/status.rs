@@ -17,8 +17,8 @@ use crate::web::frame::Frame;
 use crate::web::html::Html;
 use crate::web::look::Look;
 use crate::web::moment::{Moment, percent, span};
-use crate::web::sentence::{Sentence, sentence};
 use crate::web::overview::view::day_uptime;
+use crate::web::sentence::{Sentence, sentence};
 use crate::web::svg::{states, strip};
 use crate::web::text::Text;
 

@@ -195,7 +195,6 @@ async fn uptimes(state: &ApiState, service: &StoredService) -> Result<Known, Api
         (Err(_), Some(old)) => Ok(old),
         (Err(error), None) => Err(error.into()),
     }
-    }
 }
 
 fn windows(t: Text, known: &Known) -> Vec<Window> {
