@@ -17,6 +17,7 @@ use crate::web::frame::Frame;
 use crate::web::html::Html;
 use crate::web::look::Look;
 use crate::web::moment::{Moment, percent, span};
+use crate::web::overview::view::day_uptime;
 use crate::web::sentence::{Sentence, sentence};
 use crate::web::svg::{states, strip};
 use crate::web::text::Text;
@@ -96,8 +97,17 @@ fn line(t: Text, state: &ApiState, service: &ServiceState, now: Timestamp) -> Li
     let keys = ["range.day", "range.week", "range.month", "range.quarter"];
     let known = state.uptimes.get(service.id);
     let uptime = |(key, place): (&'static str, usize)| {
-        let window = known.as_ref().and_then(|known| known.windows.get(place))?;
-        Some((t.s(key), format!("{} ({})", percent(window.ratio?), t.one("overview.coverage", percent(window.coverage)))))
+        let (ratio, coverage) = match place {
+            0 => {
+                let (ratio, coverage) = day_uptime(state, service, now);
+                (ratio?, coverage)
+            }
+            _ => {
+                let window = known.as_ref().and_then(|known| known.windows.get(place))?;
+                (window.ratio?, window.coverage)
+            }
+        };
+        Some((t.s(key), format!("{} ({})", percent(ratio), t.one("overview.coverage", percent(coverage)))))
     };
     Line {
         name: service.name.to_string(),

@@ -1,6 +1,7 @@
 //! What the overview shows, made from what is in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use askama::Template;
 
@@ -10,7 +11,6 @@ use crate::aggregate::verdict::Verdict;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::time::Timestamp;
-use crate::store::incidents::IncidentFilter;
 use crate::web::frame::Frame;
 use crate::web::moment::{Moment, latency_of, percent};
 use crate::web::overview::Spans;
@@ -20,6 +20,8 @@ use crate::web::text::Text;
 
 /// Open incidents named one by one.
 const OPEN_SHOWN: usize = 5;
+/// How long an uptime of a service in trouble is shown as it is.
+const GOOD_FOR: Duration = Duration::from_secs(60);
 /// Coverage from which on it is not worth a word.
 const COVERED: f64 = 0.99;
 
@@ -164,7 +166,7 @@ impl OverviewPage {
 }
 
 impl HeadPart {
-    pub async fn new(t: Text, state: &ApiState, services: &[ServiceState], now: Timestamp) -> HeadPart {
+    pub fn new(t: Text, state: &ApiState, services: &[ServiceState], now: Timestamp) -> HeadPart {
         let spans = state.incidents.spans(now);
         let opened = |service: &ServiceState| {
             spans.iter().filter(|span| span.service == service.id && span.closed_at.is_none()).map(|span| span.opened_at).min()
@@ -182,11 +184,11 @@ impl HeadPart {
             chip(Verdict::Maintenance, counts.maintenance),
             chip(Verdict::Disabled, counts.disabled),
         ];
-        let open = IncidentFilter { open: Some(true), ..IncidentFilter::default() };
-        // The sentence stands on memory alone: a store that is away takes the list from it, not the page.
-        let (count, listed) = state.incidents.page(&open, 0, OPEN_SHOWN).await.unwrap_or_default();
-        let incidents: Vec<OpenIncident> = listed
+        let open = state.incidents.open_now();
+        let count = open.len();
+        let incidents: Vec<OpenIncident> = open
             .into_iter()
+            .take(OPEN_SHOWN)
             .map(|stored| OpenIncident {
                 id: stored.incident.id.to_string(),
                 name: stored.incident.name.to_string(),
@@ -204,7 +206,7 @@ impl HeadPart {
             regions: regions
                 .map(|(name, reason)| RegionLine { name: name.to_string(), word: t.word("node_state", reason.name()) })
                 .collect(),
-            more: usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(incidents.len()),
+            more: count - incidents.len(),
             incidents,
             newest: services.iter().filter_map(|service| service.latest.as_ref()).map(|latest| latest.started_at).max().map(Moment::ago),
             watched: services.len(),
@@ -225,11 +227,7 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
             let incidents = by_service.get(&service.id).map_or(&[][..], Vec::as_slice);
             let states = states(&cells, incidents, first);
             let label = strip_label(t, &states);
-            let uptime = state.uptimes.get(service.id).and_then(|known| known.windows.first().copied());
-            let (ratio, coverage) = match uptime {
-                Some(known) if known.ratio.is_some() => (known.ratio, known.coverage),
-                _ => (service.uptime.ratio, service.uptime.coverage),
-            };
+            let (ratio, coverage) = day_uptime(state, &service, now);
             // Two half hours to a point.
             let line: Vec<Option<f64>> = cells
                 .chunks(2)
@@ -268,6 +266,21 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
             }
         })
         .collect()
+}
+
+/// Up-time over known time of the last 24 hours, and how much of them is known. What was worked out is worked out again,
+/// behind the page, where it is old and the service is in trouble.
+pub fn day_uptime(state: &ApiState, service: &ServiceState, now: Timestamp) -> (Option<f64>, f64) {
+    match state.uptimes.get(service.id) {
+        Some(known) => {
+            if service.verdict != Verdict::Up && now.since(known.at) > GOOD_FOR {
+                state.uptimes.nudge([service.id]);
+            }
+            let day = known.windows.first().filter(|day| day.ratio.is_some());
+            day.map_or((service.uptime.ratio, service.uptime.coverage), |day| (day.ratio, day.coverage))
+        }
+        None => (service.uptime.ratio, service.uptime.coverage),
+    }
 }
 
 /// The strip in words.

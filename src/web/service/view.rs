@@ -1,5 +1,7 @@
 //! What the page of one service shows.
 
+use std::time::Duration;
+
 use askama::Template;
 
 use crate::aggregate::board::{RegionState, ServiceState};
@@ -25,6 +27,8 @@ use crate::web::text::Text;
 const CHECKS: usize = 20;
 const DETAILED: usize = 10;
 const INCIDENTS: usize = 5;
+/// How long what was worked out of uptimes is shown again.
+const FRESH: Duration = Duration::from_secs(30);
 /// Days under which the end of a certificate is worth a colour.
 const SOON: i64 = 21;
 
@@ -181,9 +185,15 @@ fn stands_now(t: Text, service: &StoredService, stands: Option<&ServiceState>, v
 }
 
 async fn uptimes(state: &ApiState, service: &StoredService) -> Result<Known, ApiError> {
-    match state.uptimes.get(service.id) {
-        Some(known) => Ok(known),
-        None => Ok(fresh_uptimes(state, service.id).await?),
+    let known = state.uptimes.get(service.id);
+    if let Some(fresh) = known.as_ref().filter(|known| state.clock.now().since(known.at) < FRESH) {
+        return Ok(fresh.clone());
+    }
+    match (fresh_uptimes(state, service.id).await, known) {
+        (Ok(fresh), _) => Ok(fresh),
+        // A store that is away takes nothing from what is known without it.
+        (Err(_), Some(old)) => Ok(old),
+        (Err(error), None) => Err(error.into()),
     }
 }
 
