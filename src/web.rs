@@ -24,6 +24,7 @@ pub mod regions;
 pub mod results;
 pub mod sentence;
 pub mod service;
+pub mod status;
 pub mod svg;
 pub mod text;
 pub mod visit;
@@ -63,6 +64,7 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             regions::invite,
             results::page,
             results::csv,
+            status::page,
             service::page,
             service::now,
             service::charts_part,

@@ -17,12 +17,26 @@ use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
 /// Routes whose answer waits for a check of what is watched or depended on, or for whoever takes a message.
-const WAITING: [&str; 5] = [
+const WAITING: [&str; 7] = [
     "/api/monitor/services/<id>/check",
     "/api/monitor/checks/run",
+    "/api/monitor/checks/try",
+    "/services/<id>/check?<part>",
     "/api/v1/maintenance/metrics/collect",
     "/api/v1/alerts/channels/<id>/test",
     "/api/v1/alerts/channels/test",
+];
+/// Routes asked for by machines, again and again: worth a line only when they fail. Open pages ask for their parts.
+const OFTEN: [&str; 9] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/assets/<name>",
+    "/overview/head",
+    "/overview/rows?<ids>",
+    "/services/<id>/now",
+    "/services/<id>/checks",
+    "/services/<id>/charts?<range>",
 ];
 
 /// What a page of ours may load and do: its own files and addresses, nothing inline, nothing from elsewhere.
@@ -70,9 +84,8 @@ impl Fairing for Access {
         let method = request.method().as_str();
         self.endpoints.note(Endpoint { method: method.to_owned(), route: route.clone(), kind: kind(&route, response) }, status, took);
         let took_ms = took.as_micros() as f64 / 1e3;
-        let asked_by_machines = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
         match status {
-            ..400 if asked_by_machines => tracing::debug!(method, route, status, took_ms, request = begun.id, "api request"),
+            ..400 if OFTEN.contains(&route.as_str()) => tracing::debug!(method, route, status, took_ms, request = begun.id, "api request"),
             500.. => tracing::warn!(method, route, status, took_ms, request = begun.id, "api request"),
             _ => tracing::info!(method, route, status, took_ms, request = begun.id, "api request"),
         }

@@ -59,7 +59,7 @@ impl Lang {
 }
 
 static BY_KEY: LazyLock<HashMap<&'static str, [&'static str; 2]>> =
-    LazyLock::new(|| TEXTS.iter().map(|(key, english, persian)| (*key, [*english, *persian])).collect());
+    LazyLock::new(|| TEXTS.iter().copied().flatten().map(|(key, english, persian)| (*key, [*english, *persian])).collect());
 
 /// The texts of one language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

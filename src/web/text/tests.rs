@@ -14,7 +14,7 @@ fn sources() -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, found);
-            } else if !path.ends_with("text/catalogue.rs") && !path.ends_with("text/tests.rs") {
+            } else if !path.to_string_lossy().contains("text/catalogue") && !path.ends_with("text/tests.rs") {
                 found.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
             }
         }
@@ -28,7 +28,7 @@ fn sources() -> Vec<(String, String)> {
 
 /// What stands in quotes and looks like a key: a known group, a dot, lower-case words.
 fn keys(text: &str) -> BTreeSet<String> {
-    let groups: BTreeSet<&str> = TEXTS.iter().map(|(key, ..)| key.split('.').next().unwrap()).collect();
+    let groups: BTreeSet<&str> = TEXTS.iter().copied().flatten().map(|(key, ..)| key.split('.').next().unwrap()).collect();
     let quoted = text.split('"').skip(1).step_by(1);
     let plain =
         |part: &&str| part.contains('.') && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b));
@@ -71,11 +71,11 @@ fn every_word_of_the_monitor_has_a_text() {
 
 #[test]
 fn no_key_is_given_twice_and_both_languages_fill_in_the_same() {
-    assert_eq!(BY_KEY.len(), TEXTS.len(), "a key is given twice");
+    assert_eq!(BY_KEY.len(), TEXTS.iter().copied().flatten().count(), "a key is given twice");
     let blanks = |text: &str| -> BTreeSet<String> {
         text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name.to_owned()).collect()
     };
-    for (key, english, persian) in TEXTS {
+    for (key, english, persian) in TEXTS.iter().copied().flatten() {
         assert_eq!(blanks(english), blanks(persian), "{key}");
         assert!(!english.is_empty() && !persian.is_empty(), "{key}");
     }

@@ -241,7 +241,7 @@ async fn a_service_page_shows_its_past_its_checks_and_what_is_odd() {
         assert!(!page.contains("NaN") && !page.contains("inf"), "{range}");
     }
     let page = browser.page("/services/1").await;
-    for part in ["Check now", "Last checks", "Passed", "Failed", "503", "How it is checked", "by the hub", "66.6 %", "Uptime"] {
+    for part in ["Check now", "Last checks", "Passed", "Failed", "503", "How it is checked", "by the hub", "92.3 %", "Uptime"] {
         assert!(page.contains(part), "{part} in {page}");
     }
     let operator = world.token("operator").await;
@@ -315,4 +315,24 @@ async fn an_admin_lets_a_machine_join() {
     let wrong = browser.send_form("/regions", &[("region", "EU West!")]).await;
     assert_eq!(wrong.status, 422);
     assert!(wrong.text.contains("value=\"EU West!\"") && wrong.text.contains("lower-case"), "{}", wrong.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_shows_public_services_to_anyone_and_no_other() {
+    let world = World::new().await;
+    let mut stranger = Browser::new(&world);
+    assert!(stranger.page("/status").await.contains("No service is shown in public yet"));
+    let operator = world.token("operator").await;
+    for (name, public) in [("Shop", true), ("Vault", false)] {
+        world.service(&operator, json!({"name": name, "base_url": "https://hidden.example", "public": public})).await;
+    }
+    world.show_services();
+    let results = [bad(1, 1, 0), bad(2, 2, 0)];
+    world.strips.add(&results);
+    world.board.fold(&results, world.clock.now());
+    let page = stranger.page("/status").await;
+    assert!(page.contains("Shop down: status code") && page.contains("class=\"d\""), "{page}");
+    for private in ["Vault", "hidden.example", "expected 200-299", "/services/"] {
+        assert!(!page.contains(private), "{private} in {page}");
+    }
 }
