@@ -1,7 +1,7 @@
 //! Maintenance windows: spans in which nobody is told and nothing counts, past ones too.
 
 mod body;
-mod view;
+pub mod view;
 
 use std::sync::Arc;
 

@@ -8,6 +8,8 @@ pub const TEXTS: &[Entry] = &[
     ("sentence.slow", "slow", "کُند"),
     ("sentence.nothing", "Nothing is watched yet", "هنوز چیزی پایش نمی‌شود"),
     ("sentence.all_paused", "All services are paused", "همهٔ سرویس‌ها متوقف‌اند"),
+    ("sentence.maintenance_one", "The only service is in maintenance", "تنها سرویس در دست تعمیر است"),
+    ("sentence.maintenance_all", "All {} services are in maintenance", "هر {} سرویس در دست تعمیرند"),
     ("sentence.one_up", "{name} is up {where}", "{name} {where} برقرار است"),
     ("sentence.all_up", "All {count} services up {where}", "هر {count} سرویس {where} برقرارند"),
     (

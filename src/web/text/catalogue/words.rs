@@ -10,6 +10,7 @@ pub const TEXTS: &[Entry] = &[
     ("verdict.degraded", "Degraded", "کُند یا ناقص"),
     ("verdict.down", "Down", "از کار افتاده"),
     ("verdict.unknown", "Unknown", "نامعلوم"),
+    ("verdict.maintenance", "Maintenance", "در دست تعمیر"),
     ("verdict.disabled", "Paused", "متوقف"),
     ("region_status.up", "up", "برقرار"),
     ("region_status.down", "down", "از کار افتاده"),
@@ -51,5 +52,6 @@ pub const TEXTS: &[Entry] = &[
     ("entry.region", "Region", "ناحیه"),
     ("entry.acknowledged", "Acknowledged", "پذیرفته شد"),
     ("entry.note", "Note", "یادداشت"),
+    ("entry.maintenance", "Maintenance", "تعمیرات"),
     ("entry.closed", "Closed", "بسته شد"),
 ];
