@@ -337,12 +337,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("dependencies", dependencies),
     ]);
     let StatusSettings { title, about, logo, accent } = status;
-    values.extend([
-        fixed("status.title", title),
-        fixed("status.about", about),
-        fixed("status.logo", logo),
-        fixed("status.accent", accent),
-    ]);
+    values.extend([fixed("status.title", title), fixed("status.about", about), fixed("status.logo", logo), fixed("status.accent", accent)]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([
         fixed("log.dir", dir),

@@ -50,13 +50,15 @@ pub fn status(reader: &mut Reader, sources: &Sources) -> StatusSettings {
     let title = short(reader, "status.title", LONGEST_TITLE);
     let about = short(reader, "status.about", LONGEST_ABOUT);
     let accent = reader.text("status.accent").filter(|accent| !accent.is_empty());
-    let is_colour = |text: &String| text.strip_prefix('#').is_some_and(|hex| hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let is_colour =
+        |text: &String| text.strip_prefix('#').is_some_and(|hex| hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
     if accent.as_ref().is_some_and(|accent| !is_colour(accent)) {
         reader.wrong("status.accent", "must be a colour such as \"#0b6e63\"");
     }
-    let logo = reader.text("status.logo").filter(|logo| !logo.is_empty()).and_then(|given| {
-        logo(sources, &given).map_err(|message| reader.wrong("status.logo", message)).ok()
-    });
+    let logo = reader
+        .text("status.logo")
+        .filter(|logo| !logo.is_empty())
+        .and_then(|given| logo(sources, &given).map_err(|message| reader.wrong("status.logo", message)).ok());
     StatusSettings { title, about, logo, accent }
 }
 

@@ -32,6 +32,8 @@ pub type Answer = Result<Either<Refusal, Redirect>, ApiError>;
 /// Causes shown that hold, and that are over.
 const MOST: usize = 300;
 const OVER: usize = 20;
+/// Causes that follow from each other are followed so far up.
+const DEEPEST: usize = 10;
 
 #[derive(Template)]
 #[template(path = "alerts.html")]
@@ -43,6 +45,12 @@ struct AlertsPage {
     roots: Vec<Root>,
     over: Vec<Line>,
     dead: u64,
+}
+
+impl AlertsPage {
+    fn dead_text(&self) -> String {
+        self.frame.t.count("alert.dead_one", "alert.dead_many", self.dead)
+    }
 }
 
 /// One of the pages of alerts.
@@ -92,7 +100,7 @@ pub fn again(error: ApiError, draw: impl FnOnce(&[FieldError]) -> Result<Html, A
     }
     let whole = [FieldError { field: String::new(), message: error.detail().to_owned() }];
     let told = if error.errors().is_empty() { error.warnings() } else { error.errors() };
-    let told = if told.is_empty() { &whole } else { told };
+    let told = if told.is_empty() { whole.as_slice() } else { told };
     Ok(Either::Left(Refusal(error.status(), draw(told)?)))
 }
 
@@ -110,11 +118,9 @@ pub async fn page(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiErro
     for held in holding.iter().filter(|held| is_below(held)) {
         // What follows from what itself follows stands under the first of them.
         let mut root = held.consequence_of.as_deref();
-        while let Some(name) = root
-            && !roots.contains_key(name)
-        {
-            let above = holding.iter().find(|other| other.cause.key == name);
-            root = above.and_then(|above| above.consequence_of.as_deref()).filter(|above| *above != name);
+        for _ in 0..DEEPEST {
+            let Some(name) = root.filter(|name| !roots.contains_key(name)) else { break };
+            root = holding.iter().find(|other| other.cause.key == name).and_then(|above| above.consequence_of.as_deref());
         }
         if let Some(root) = root.and_then(|name| roots.get_mut(name)) {
             root.consequences.push(line(held));

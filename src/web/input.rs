@@ -166,7 +166,8 @@ impl<'a> Sheet<'a> {
     pub fn rest(&self) -> Vec<String> {
         let placed = self.placed.borrow();
         let left = self.errors.iter().enumerate().filter(|(place, _)| !placed.contains(place)).map(|(_, error)| error);
-        left.map(|error| if error.field.is_empty() { error.message.clone() } else { format!("{}: {}", error.field, error.message) }).collect()
+        left.map(|error| if error.field.is_empty() { error.message.clone() } else { format!("{}: {}", error.field, error.message) })
+            .collect()
     }
 }
 

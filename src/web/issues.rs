@@ -150,7 +150,7 @@ fn again(error: ApiError, draw: impl FnOnce(&[FieldError]) -> Result<Html, ApiEr
         return Err(error);
     }
     let whole = [FieldError { field: String::new(), message: error.detail().to_owned() }];
-    let errors = if error.errors().is_empty() { &whole } else { error.errors() };
+    let errors = if error.errors().is_empty() { whole.as_slice() } else { error.errors() };
     Ok(Either::Left(Refusal(error.status(), draw(errors)?)))
 }
 
@@ -168,4 +168,3 @@ fn find(state: &ApiState, id: &str) -> Result<Arc<Issue>, ApiError> {
     let found = id.parse().ok().and_then(|id| state.tracker.issues.get(IssueId(id)));
     found.ok_or_else(|| ApiError::not_found(format!("there is no issue {id}")))
 }
-

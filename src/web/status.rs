@@ -52,9 +52,10 @@ pub async fn as_json(_anyone: Anyone, state: &State<ApiState>, snapshots: &State
     let told = told(Text(Lang::English), &snapshot);
     let service = |service: &PublicService| {
         let whole = service.whole();
-        let days = service.days.iter().map(|day| {
-            json!({"date": date(day), "state": tone(day.tone), "uptime": day.uptime(), "coverage": day.coverage()})
-        });
+        let days = service
+            .days
+            .iter()
+            .map(|day| json!({"date": date(day), "state": tone(day.tone), "uptime": day.uptime(), "coverage": day.coverage()}));
         json!({
             "id": service.id.0, "name": service.name, "group": service.group, "verdict": service.verdict,
             "uptime": whole.uptime(), "coverage": whole.coverage(), "days": days.collect::<Vec<_>>(),

@@ -215,7 +215,11 @@ impl World {
             strips: strips.clone(),
             clock: clock.clone(),
             settings,
-            status: StatusSettings { title: Some("Example status".to_owned()), accent: Some("#0b6e63".to_owned()), ..StatusSettings::default() },
+            status: StatusSettings {
+                title: Some("Example status".to_owned()),
+                accent: Some("#0b6e63".to_owned()),
+                ..StatusSettings::default()
+            },
             default_schedule: Schedule::Interval(Duration::from_secs(60)),
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);

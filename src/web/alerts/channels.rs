@@ -43,7 +43,7 @@ struct Row {
     enabled: bool,
     waiting: u64,
     oldest: Option<Moment>,
-    dead: u64,
+    dead: Option<String>,
     /// The rules that use it.
     rules: String,
 }
@@ -73,18 +73,18 @@ pub fn list(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
 
 fn list_page(visit: &Visit, state: &ApiState, outcome: Option<Outcome>) -> ChannelsPage {
     let t = Text(visit.look.lang);
-    let kinds = state.channels.list();
-    let rows = state.exits.list().into_iter().map(|exit| {
-        let queue = state.alerts.deliveries.queue(exit.id);
-        let rules = state.alerts.rules.using(exit.id);
+    let channels = state.channels.list();
+    let rows = channels.iter().map(|channel| {
+        let queue = state.alerts.deliveries.queue(channel.id);
+        let rules = state.alerts.rules.using(channel.id);
         Row {
-            id: exit.id.0,
-            kind: kinds.iter().find(|channel| channel.id == exit.id).map_or("", |channel| channel.kind.name()),
-            name: exit.name,
-            enabled: exit.enabled,
+            id: channel.id.0,
+            kind: channel.kind.name(),
+            name: channel.name.clone(),
+            enabled: channel.enabled,
             waiting: queue.open,
             oldest: queue.oldest.map(Moment::ago),
-            dead: queue.dead,
+            dead: (queue.dead > 0).then(|| t.count("alert.dead_one", "alert.dead_many", queue.dead)),
             rules: rules.iter().map(|stored| stored.rule.name.to_string()).collect::<Vec<_>>().join(t.s("sentence.comma")),
         }
     });
@@ -281,7 +281,10 @@ fn input(sheet: &Sheet<'_>, field: &Field) -> Input {
         Form::Texts | Form::SecretTexts => Kind::Area(3),
         Form::Choice(names) => {
             let usual = (String::new(), "–".to_owned());
-            Kind::Choice(sheet.choices(&name, [usual].into_iter().chain(names.iter().map(|name| ((*name).to_owned(), (*name).to_owned()))).collect()))
+            Kind::Choice(
+                sheet
+                    .choices(&name, [usual].into_iter().chain(names.iter().map(|name| ((*name).to_owned(), (*name).to_owned()))).collect()),
+            )
         }
     };
     let width = if matches!(kind, Kind::Area(_) | Kind::Flag) { "whole" } else { "half" };
@@ -301,7 +304,9 @@ fn document(kind: &KindInfo, fields: &Fields, id: Option<u32>) -> Value {
         let text = fields.get(&name).filter(|text| !text.trim().is_empty());
         let lines = || text.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty());
         let value = match field.form {
-            Form::Text | Form::Secret | Form::Address | Form::SecretAddress | Form::Choice(_) => text.map(|text| text.replace("\r\n", "\n").into()),
+            Form::Text | Form::Secret | Form::Address | Form::SecretAddress | Form::Choice(_) => {
+                text.map(|text| text.replace("\r\n", "\n").into())
+            }
             Form::Number { .. } => text.map(number),
             Form::Flag => Some(Value::from(text == Some("true"))),
             Form::Texts => Some(lines().map(Value::from).collect::<Vec<_>>()).filter(|list| !list.is_empty()).map(Value::from),

@@ -89,8 +89,15 @@ pub fn list(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
 pub fn new(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
     visit.need(Role::Operator)?;
     let mut fields = Fields::default();
-    for (name, value) in [("enabled", "true"), ("kinds", "incident"), ("kinds", "certificate"), ("min_severity", "warning"), ("tell_recovered", "true"), ("certificate_days", "14, 7, 1"), ("quiet.critical_passes", "true")]
-    {
+    for (name, value) in [
+        ("enabled", "true"),
+        ("kinds", "incident"),
+        ("kinds", "certificate"),
+        ("min_severity", "warning"),
+        ("tell_recovered", "true"),
+        ("certificate_days", "14, 7, 1"),
+        ("quiet.critical_passes", "true"),
+    ] {
         fields.0.push((name.to_owned(), value.to_owned()));
     }
     // Where there is but one way to tell, that is meant.
@@ -173,7 +180,9 @@ fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, erro
     ];
     let mut escalation: Vec<Input> = Vec::new();
     // One more than there are.
-    let used = (0..STEPS).filter(|step| fields.0.iter().any(|(name, value)| !value.is_empty() && name.starts_with(&format!("escalations[{step}]")))).max();
+    let used = (0..STEPS)
+        .filter(|step| fields.0.iter().any(|(name, value)| !value.is_empty() && name.starts_with(&format!("escalations[{step}]"))))
+        .max();
     let room = used.map_or(ROOM, |last| (last + 2).clamp(ROOM, STEPS));
     for step in 0..room {
         escalation.push(sheet.code(&format!("escalations[{step}].after_s"), "alert.escalate_after").placeholder("15 min"));

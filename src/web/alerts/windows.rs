@@ -63,12 +63,14 @@ pub fn list(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
     let now = state.clock.now();
     let mut all: Vec<WindowView> = state.windows.store.list().iter().map(|window| WindowView::new(window, &state.windows, now)).collect();
     all.sort_by_key(WindowView::order);
-    let of = |stage: Stage| all.iter().filter(|view| view.stage == stage).take(PAST).map(|view| Row::new(t, state, view)).collect();
+    let of = |stage: Stage| -> Vec<Row> {
+        all.iter().filter(|view| view.stage == stage).take(PAST).map(|view| Row::new(t, state, view)).collect()
+    };
     let parts = [(Stage::Active, "window.running"), (Stage::Upcoming, "window.coming"), (Stage::Past, "window.past")];
     Html::of(&WindowsPage {
         frame: Frame::new(&visit, Section::Alerts, t.s("alert.tab_windows")),
         tabs: tabs(t, "/alerts/windows"),
-        parts: parts.into_iter().map(|(stage, key)| (t.s(key), of(stage))).filter(|(_, rows): &(_, Vec<Row>)| !rows.is_empty()).collect(),
+        parts: parts.into_iter().map(|(stage, key)| (t.s(key), of(stage))).filter(|(_, rows)| !rows.is_empty()).collect(),
     })
 }
 
@@ -79,7 +81,13 @@ pub fn new(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html, 
     let hour = HOUR.as_micros() as i64;
     let next = Timestamp((state.clock.now().0.div_euclid(hour) + 1) * hour);
     let mut fields = Fields::default();
-    let pairs = [("kind", "once".to_owned()), ("from", local(next)), ("until", local(next.plus(HOUR))), ("duration_s", "1 h".to_owned()), ("longest_s", "1 d".to_owned())];
+    let pairs = [
+        ("kind", "once".to_owned()),
+        ("from", local(next)),
+        ("until", local(next.plus(HOUR))),
+        ("duration_s", "1 h".to_owned()),
+        ("longest_s", "1 d".to_owned()),
+    ];
     for (name, value) in pairs {
         fields.set(name, &value);
     }

@@ -87,7 +87,7 @@ pub struct Card {
     pub labels: Vec<String>,
     pub service: Option<String>,
     pub updated: Moment,
-    pub comments: u32,
+    pub comments: Option<String>,
 }
 
 #[derive(Template)]
@@ -216,7 +216,11 @@ fn selects(t: Text, state: &ApiState, query: &Query) -> Vec<Select> {
     people.dedup();
     let same = |names: Vec<&String>| names.into_iter().map(|name| (name.clone(), name.clone())).collect();
     vec![
-        select("open", "issue.any_state", vec![("true".to_owned(), t.s("issue.open").to_owned()), ("false".to_owned(), t.s("issue.done").to_owned())]),
+        select(
+            "open",
+            "issue.any_state",
+            vec![("true".to_owned(), t.s("issue.open").to_owned()), ("false".to_owned(), t.s("issue.done").to_owned())],
+        ),
         select("status", "issue.any_status", words("issue_status", IssueStatus::ALL.map(IssueStatus::name).to_vec())),
         select("issue_type", "issue.any_type", words("issue_type", IssueType::ALL.map(IssueType::name).to_vec())),
         select("priority", "issue.any_priority", words("priority", Priority::ALL.map(Priority::name).to_vec())),
@@ -238,13 +242,19 @@ impl Card {
             labels: issue.labels.clone(),
             service: issue.service.as_ref().map(|service| service.name.clone()),
             updated: Moment::ago(issue.updated_at),
-            comments: issue.comments,
+            comments: (issue.comments > 0).then(|| t.count("issue.comment_one", "issue.comment_many", issue.comments.into())),
         }
     }
 }
 
 impl IssuePage {
-    pub async fn new(visit: &Visit, state: &ApiState, issue: &Issue, problem: Option<String>, typed: String) -> Result<IssuePage, ApiError> {
+    pub async fn new(
+        visit: &Visit,
+        state: &ApiState,
+        issue: &Issue,
+        problem: Option<String>,
+        typed: String,
+    ) -> Result<IssuePage, ApiError> {
         let t = Text(visit.look.lang);
         let store = &state.tracker.issues;
         let step = |status: &IssueStatus| Step {

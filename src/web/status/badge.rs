@@ -13,7 +13,16 @@ const LONGEST: usize = 40;
 pub fn drawn(service: &PublicService, uptime: bool) -> String {
     let whole = service.whole();
     let (value, colour) = match (uptime, whole.uptime()) {
-        (true, Some(ratio)) => (percent(ratio), if ratio < 0.95 { "#b3290c" } else if ratio < 0.995 { "#8a5200" } else { "#0f7f67" }),
+        (true, Some(ratio)) => (
+            percent(ratio),
+            if ratio < 0.95 {
+                "#b3290c"
+            } else if ratio < 0.995 {
+                "#8a5200"
+            } else {
+                "#0f7f67"
+            },
+        ),
         (true, None) => ("not measured".to_owned(), "#5c6870"),
         (false, _) => (service.verdict.to_owned(), of_verdict(service.verdict)),
     };

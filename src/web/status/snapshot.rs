@@ -122,7 +122,12 @@ impl PublicService {
     /// Of all days together.
     pub fn whole(&self) -> Day {
         let first = Day { start: Timestamp(0), tone: State::Unknown, up: 0, known: 0, whole: 0 };
-        self.days.iter().fold(first, |sum, day| Day { up: sum.up + day.up, known: sum.known + day.known, whole: sum.whole + day.whole, ..sum })
+        self.days.iter().fold(first, |sum, day| Day {
+            up: sum.up + day.up,
+            known: sum.known + day.known,
+            whole: sum.whole + day.whole,
+            ..sum
+        })
     }
 }
 
@@ -170,7 +175,8 @@ impl Snapshots {
 
 async fn make(state: &ApiState, listed: Arc<Vec<Arc<StoredService>>>, past: &mut Past) -> Snapshot {
     let (now, made) = (state.clock.now(), state.clock.steady());
-    let public: BTreeSet<ServiceId> = listed.iter().filter(|service| service.document.public == Some(true)).map(|service| service.id).collect();
+    let public: BTreeSet<ServiceId> =
+        listed.iter().filter(|service| service.document.public == Some(true)).map(|service| service.id).collect();
     past.retain(|service, _| public.contains(service));
     let states: Vec<ServiceState> = state.board.summary(now).into_iter().filter(|service| public.contains(&service.id)).collect();
     let regions: BTreeSet<&str> = states.iter().flat_map(|service| service.regions.iter().map(|region| &*region.region.0)).collect();
@@ -190,11 +196,27 @@ async fn make(state: &ApiState, listed: Arc<Vec<Arc<StoredService>>>, past: &mut
         });
     }
     services.sort_by_cached_key(|service| (service.group.is_none(), service.group.clone(), service.name.to_lowercase()));
-    Snapshot { made, listed, at: now, regions, incidents: incidents(state, &names, now).await, windows: windows(state, &names, now), states, services }
+    Snapshot {
+        made,
+        listed,
+        at: now,
+        regions,
+        incidents: incidents(state, &names, now).await,
+        windows: windows(state, &names, now),
+        states,
+        services,
+    }
 }
 
 /// The days of a service: as they were read some minutes ago, or read now.
-async fn days(state: &ApiState, past: &mut Past, service: ServiceId, incidents: &[&IncidentSpan], first: Timestamp, began: Duration) -> Vec<Day> {
+async fn days(
+    state: &ApiState,
+    past: &mut Past,
+    service: ServiceId,
+    incidents: &[&IncidentSpan],
+    first: Timestamp,
+    began: Duration,
+) -> Vec<Day> {
     let now = state.clock.steady();
     let known = past.get(&service);
     let same_day = known.and_then(|(_, days)| days.first()).is_some_and(|day| day.start == first);

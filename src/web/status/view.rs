@@ -139,7 +139,8 @@ fn tones(days: &[Day]) -> Vec<State> {
 /// A cell for each day, which says what it was.
 fn days_strip(t: Text, days: &[Day], label: &str) -> String {
     let width = days.len() * STEP;
-    let mut markup = format!("<svg class=\"strip days\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
+    let mut markup =
+        format!("<svg class=\"strip days\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
     escape(label, &mut markup);
     markup.push_str("\">");
     for (place, day) in days.iter().enumerate() {
