@@ -120,7 +120,7 @@ pub fn logo(_anyone: Anyone, state: &State<ApiState>) -> Result<Served, ApiError
 pub fn theme(_anyone: Anyone, state: &State<ApiState>) -> Served {
     let mut text = String::new();
     if let Some(accent) = &state.status.accent {
-        let _ = write!(text, ":root {{ --brand: {accent}; }}\n");
+        let _ = writeln!(text, ":root {{ --brand: {accent}; }}");
     }
     Served::open(ContentType::CSS, text)
 }

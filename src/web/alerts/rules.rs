@@ -54,11 +54,12 @@ pub fn list(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
     let t = Text(visit.look.lang);
     let exits = state.exits.list();
     let comma = t.s("sentence.comma");
-    let rows = state.alerts.rules.list().iter().map(|stored| {
+    let all = state.alerts.rules.list();
+    let rows = all.iter().map(|stored| {
         let rule = &stored.rule;
         let services = rule.scope.services.iter().filter_map(|id| state.services.get(*id).map(|service| service.name().to_owned()));
         let scope: Vec<String> = services.chain(rule.scope.tags.iter().chain(&rule.scope.groups).cloned()).collect();
-        let channels = rule.channels.iter().map(|id| exits.iter().find(|exit| exit.id == *id).map_or("–", |exit| &exit.name));
+        let channels = rule.channels.iter().map(|id| exits.iter().find(|exit| exit.id == *id).map_or("–", |exit| exit.name.as_str()));
         let mut notes = Vec::new();
         if !rule.after.is_zero() {
             notes.push(t.one("alert.note_after", span(t, rule.after)));

@@ -184,7 +184,7 @@ impl Row {
 fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, errors: &[FieldError]) -> FormPage {
     let t = Text(visit.look.lang);
     let sheet = Sheet::new(t, fields, errors);
-    let kinds = KINDS.iter().filter(|kind| id.is_none() || fields.get("kind") == Some(kind));
+    let kinds = KINDS.iter().filter(|kind| id.is_none() || fields.get("kind") == Some(**kind));
     let kinds = kinds.map(|kind| ((*kind).to_owned(), t.word("window_kind", kind).to_owned())).collect();
     let what = vec![
         sheet.line("title", "issue.title").width("wide").required().help(t.s("window.title_help")),

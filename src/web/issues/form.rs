@@ -59,7 +59,8 @@ fn page(visit: &Visit, state: &ApiState, fields: &Fields, errors: &[FieldError],
         names.iter().map(|name| ((*name).to_owned(), t.word(group, name).to_owned())).collect()
     };
     let none = || vec![(String::new(), "–".to_owned())];
-    let people = none().into_iter().chain(state.users.list().iter().map(|user| (user.username.clone(), user.username.clone())));
+    let users = state.users.list();
+    let people = none().into_iter().chain(users.iter().map(|user| (user.username.clone(), user.username.clone())));
     let list = state.services.list();
     let services = none().into_iter().chain(list.iter().map(|service| (service.id.to_string(), service.name().to_owned())));
     let mut what = vec![
