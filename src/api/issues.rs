@@ -11,6 +11,7 @@ use rocket::response::status::Created;
 use rocket::serde::json::Json;
 use rocket::{State, get, patch, post};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::api::auth::{Operator, Viewer};
@@ -23,6 +24,7 @@ use crate::config::mistake::Mistake;
 use crate::model::id::ServiceId;
 use crate::model::issue::{Issue, IssueId, IssueStatus, IssueType, Priority};
 use crate::store::issues::IssueFilter;
+use crate::store::services::Author;
 use crate::store::users::Role;
 use crate::tracker::desk::{Draft, Edit, checks};
 
@@ -242,8 +244,14 @@ fn compare(order: &str, one: &Issue, other: &Issue) -> Ordering {
 )]
 #[post("/api/v1/maintenance/issues", data = "<body>")]
 pub async fn create(operator: Operator, state: &State<ApiState>, body: JsonBody) -> Result<Created<Json<IssueDetail>>, ApiError> {
-    let new: NewIssue = body.read()?;
-    let author = operator.0.author();
+    let issue = make(state, body.0, &operator.0.author()).await?;
+    let detail = IssueDetail::read(state, &issue).await?;
+    Ok(Created::new(format!("/api/v1/maintenance/issues/{}", issue.id)).body(Json(detail)))
+}
+
+/// An issue made of a document as the API takes it.
+pub async fn make(state: &ApiState, document: Value, author: &Author) -> Result<Arc<Issue>, ApiError> {
+    let new: NewIssue = JsonBody(document).read()?;
     let mut wrong = Wrong::default();
     let tracker = &state.tracker;
     let draft = Draft {
@@ -259,9 +267,7 @@ pub async fn create(operator: Operator, state: &State<ApiState>, body: JsonBody)
         finding: wrong.maybe(new.finding.map(|id| tracker.finding(&id))),
     };
     wrong.end()?;
-    let issue = tracker.create(draft, "reported", Vec::new(), &author).await?;
-    let detail = IssueDetail::read(state, &issue).await?;
-    Ok(Created::new(format!("/api/v1/maintenance/issues/{}", issue.id)).body(Json(detail)))
+    Ok(tracker.create(draft, "reported", Vec::new(), author).await?)
 }
 
 /// One issue with its description, as it was written and as safe HTML, and the steps it may take.
