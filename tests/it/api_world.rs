@@ -243,7 +243,6 @@ impl World {
                 accent: Some("#0b6e63".to_owned()),
                 ..StatusSettings::default()
             },
-            default_schedule: Schedule::Interval(Duration::from_secs(60)),
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),

@@ -101,8 +101,7 @@ fn from_the_first_log_in_to_an_incident_taken_on() {
 
 /// A hub with some services, each with its verdict.
 fn some_services(target: &Target) -> Hub {
-    let service = |name: &str, group: &str, path: &str| json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "interval_s": 4, "tags": ["demo"]});
-    let service = |name: &str, group: &str, path: &str| json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "interval_s": 1, "tags": ["demo"], "public": true});
+    let service = |name: &str, group: &str, path: &str| json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "interval_s": 4, "tags": ["demo"], "public": true});
     let mut services = vec![service("Shop", "Web", "/shop"), service("Search", "Web", "/search"), service("Mail", "Core", "/mail")];
     services.push(json!({"name": "Closed", "base_url": "http://127.0.0.1:9", "interval_s": 4}));
     let hub = Hub::start(&Value::Array(services));
