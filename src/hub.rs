@@ -44,9 +44,6 @@ use url::Url;
 
 use crate::aggregate::board::Board;
 use crate::aggregate::strip::Strips;
-use crate::alert::channel::sender::Sender;
-use crate::alert::exit::{Exits, StoredExits};
-use crate::alert::inbox::Inbox;
 use crate::analysis::analyzer::gatherer::Gatherer;
 use crate::analysis::analyzer::{AnalyzerArgs, Habits};
 use crate::analysis::batch_runner::BatchRunnerArgs;
@@ -62,7 +59,7 @@ use crate::digest::digester::{DigesterArgs, ORDERS};
 use crate::digest::gather::Sources;
 use crate::digest::writing::Desk;
 use crate::hub::aggregator::AggregatorArgs;
-use crate::hub::alerts::{AlertStatus, Parts};
+use crate::hub::alerts::{AlertStatus, Alerting, Parts};
 use crate::hub::assign::Assigner;
 use crate::hub::heartbeat::HeartbeatArgs;
 use crate::hub::ingest::{IngestStatus, Intake};
@@ -145,7 +142,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
-        let (inbox, moves) = Inbox::new();
+        let alerting = Alerting::new(&config, &records, &clock)?;
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
         let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
@@ -209,7 +206,7 @@ impl Hub {
             uptimes: uptimes.clone(),
             windows: upkeep.windows.clone(),
             events: events.clone(),
-            inbox: inbox.clone(),
+            inbox: alerting.inbox.clone(),
             recheck: ask_others(membership.clone()),
             clock: clock.clone(),
             status: tree.aggregator.clone(),
@@ -259,7 +256,7 @@ impl Hub {
             None => None,
         };
 
-        let upkeeper = upkeep::start(&upkeep, inbox.moves.clone(), &config, &clock, &tree.upkeep).await?;
+        let upkeeper = upkeep::start(&upkeep, alerting.inbox.moves.clone(), &config, &clock, &tree.upkeep).await?;
         let Upkeep { windows, slos } = upkeep;
         let (digest_orders, orders) = mpsc::channel(ORDERS);
         let digester = DigesterArgs {
@@ -281,24 +278,18 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
-        let sender = Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?);
-        let exits: Arc<dyn Exits> = Arc::new(StoredExits { channels: records.channels.clone(), sender: sender.clone() });
         let covering = windows.clone();
         let parts = Parts {
-            inbox: inbox.clone(),
-            moves,
-            exits: exits.clone(),
             in_maintenance: Arc::new(move |service, at| covering.covers(service, at).is_some()),
             board: board.clone(),
             membership: membership.clone(),
             events: events.clone(),
             metrics: metrics.clone(),
-            clock: clock.clone(),
             status: tree.alerts.clone(),
         };
-        let alerts = alerts::start(&config, &records, parts).await.context("keeper of the alerts cannot be started")?;
+        let alerts = alerting.start(&config, &records, parts).await?;
         let endpoints = Arc::new(EndpointHours::new(records.store.database.clone(), clock.clone()));
-        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), inbox.moves.clone())?;
+        let desk = system::desk(&config, &records, &tree, (&endpoints, &metrics), authority.as_deref(), alerting.inbox.moves.clone())?;
         let system = system::start(&config, desk.clone(), &tree).await?;
 
         let mesh = match (config.mesh.listen, authority) {
@@ -325,10 +316,11 @@ impl Hub {
             upkeeper.stop(None);
             analyst.iter().for_each(|analyst| analyst.stop(None));
         })?;
-        let (assigning, turning) = (assigner.clone(), windows.clone());
+        let (assigning, turning, budgets) = (assigner.clone(), windows.clone(), slos.clone());
         let refresh = refresh::start(&records, &clock, move || {
             assigning.assign();
             turning.turn();
+            budgets.turn();
         });
         let (viewed, asked, revoked, turned) = (tree.clone(), membership.clone(), membership.clone(), windows.clone());
         let state = ApiState {
@@ -337,8 +329,8 @@ impl Hub {
             services: records.services.clone(),
             incidents: records.incidents,
             alerts: records.alerts,
-            inbox,
-            exits,
+            inbox: alerting.inbox,
+            exits: alerting.exits,
             digests: records.digests,
             digest_orders,
             digest_hours: config.digest.hours,
@@ -352,7 +344,7 @@ impl Hub {
             web_sessions: records.web_sessions,
             audit: records.audit,
             channels: records.channels,
-            sender,
+            sender: alerting.sender,
             secrets: records.secrets,
             board: board.clone(),
             strips: strips.clone(),

@@ -102,10 +102,9 @@ fn raise_at(rule: &Rule, held: &Held, situation: Situation) -> Option<Timestamp>
 
 /// An instant, or the end of the quiet hours it lies in.
 fn unless_quiet(rule: &Rule, held: &Held, at: Timestamp) -> Timestamp {
-    match &rule.quiet {
-        Some(quiet) if !held.cause.drill && !(quiet.critical_passes && held.cause.severity == Severity::Critical) => quiet.end(at),
-        _ => at,
-    }
+    let Some(quiet) = &rule.quiet else { return at };
+    let passes = held.cause.drill || quiet.critical_passes && held.cause.severity == Severity::Critical;
+    if passes { at } else { quiet.end(at) }
 }
 
 /// What is told while it holds on: worse, a person has taken it on, still there, nobody has taken it on.

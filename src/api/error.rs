@@ -30,9 +30,15 @@ pub struct ApiError {
     status: Status,
     detail: String,
     errors: Vec<FieldError>,
+    /// Seldom there: an error is small, since every answer may be one.
+    more: Option<Box<More>>,
+    headers: Vec<(&'static str, String)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
     warnings: Vec<FieldError>,
     allowed: Vec<String>,
-    headers: Vec<(&'static str, String)>,
 }
 
 /// What is wrong with one field.
@@ -67,8 +73,7 @@ pub struct Problem {
 
 impl ApiError {
     pub fn new(status: Status, detail: impl Into<String>) -> ApiError {
-        let detail = detail.into();
-        ApiError { status, detail, errors: Vec::new(), warnings: Vec::new(), allowed: Vec::new(), headers: Vec::new() }
+        ApiError { status, detail: detail.into(), errors: Vec::new(), more: None, headers: Vec::new() }
     }
 
     pub fn bad_request(detail: impl Into<String>) -> ApiError {
@@ -107,7 +112,8 @@ impl ApiError {
         let warnings: Vec<FieldError> = doubts.into_iter().map(|doubt| FieldError { field: doubt.path, message: doubt.message }).collect();
         let told: Vec<String> = warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.message)).collect();
         let detail = format!("{}; nothing was stored; send \"save_anyway\": true to store it all the same", told.join("; "));
-        ApiError { warnings, ..ApiError::new(Status::UnprocessableEntity, detail) }
+        let more = Some(Box::new(More { warnings, allowed: Vec::new() }));
+        ApiError { more, ..ApiError::new(Status::UnprocessableEntity, detail) }
     }
 
     pub fn invalid_field(field: &str, message: impl Into<String>) -> ApiError {
@@ -124,7 +130,7 @@ impl ApiError {
 
     /// Names what may be given instead.
     pub fn allowing(mut self, allowed: impl IntoIterator<Item = &'static str>) -> ApiError {
-        self.allowed = allowed.into_iter().map(str::to_owned).collect();
+        self.more.get_or_insert_default().allowed = allowed.into_iter().map(str::to_owned).collect();
         self
     }
 
@@ -194,6 +200,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
         if wants_page(request) {
             return self.page(request);
         }
+        let More { warnings, allowed } = self.more.map(|more| *more).unwrap_or_default();
         let problem = Problem {
             kind: "about:blank",
             title: self.status.reason().unwrap_or("Error"),
@@ -201,8 +208,8 @@ impl<'r> Responder<'r, 'static> for ApiError {
             detail: self.detail,
             instance: request.uri().path().to_string(),
             errors: self.errors,
-            warnings: self.warnings,
-            allowed: self.allowed,
+            warnings,
+            allowed,
         };
         let body = serde_json::to_string(&problem).expect("plain text always encodes");
         let mut response = Response::build();

@@ -8,7 +8,7 @@ use rocket::{State, get};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::aggregate::rollup::Rule;
+use crate::aggregate::rollup::{Rule, floor};
 use crate::aggregate::sketch::Sketch;
 use crate::api::auth::Viewer;
 use crate::api::error::{ApiError, Problem};
@@ -16,6 +16,8 @@ use crate::api::query::Query;
 use crate::api::results::span;
 use crate::api::state::ApiState;
 use crate::model::id::ServiceId;
+use crate::model::span::{Span, clipped, total};
+use crate::model::time::Timestamp;
 use crate::store::rollups::{Bucket, Resolution, RollupQuery};
 
 /// Spans of one answer.
@@ -60,6 +62,8 @@ pub struct RollupView {
     uptime: Option<f64>,
     /// Known time over all time, 0 to 1.
     coverage: f64,
+    /// Of the span, in maintenance; here nothing is left out for it.
+    maintenance_s: f64,
 }
 
 /// Percentiles are within one per cent.
@@ -113,6 +117,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
     }
     let region = query.text("region").map(str::to_owned);
     let asked = RollupQuery { service, region: region.clone(), resolution, since, until, rule: rule(state, service) };
+    let excluded = state.windows.excluded(service, Span::new(Timestamp(floor(since, resolution.span())), now));
     let buckets = state.store.results.rollups(&asked, now).await?;
     Ok(Json(RollupsView {
         service_id: service.0,
@@ -120,8 +125,13 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         resolution: resolution.name(),
         since: since.rfc3339(),
         until: until.rfc3339(),
-        results: buckets.iter().map(RollupView::from).collect(),
+        results: buckets.iter().map(|bucket| view(bucket, &excluded)).collect(),
     }))
+}
+
+fn view(bucket: &Bucket, excluded: &[Span]) -> RollupView {
+    let maintenance = total(&clipped(excluded, Span::new(bucket.start, bucket.end)));
+    RollupView { maintenance_s: maintenance as f64 / 1e6, ..RollupView::from(bucket) }
 }
 
 /// How time in a state is reckoned for a service, also for one that is gone.
@@ -150,6 +160,7 @@ impl From<&Bucket> for RollupView {
             unknown_s: seconds((bucket.window() - bucket.times.up - bucket.times.down).max(0)),
             uptime: bucket.times.ratio(),
             coverage: bucket.times.coverage(bucket.window()),
+            maintenance_s: 0.0,
         }
     }
 }

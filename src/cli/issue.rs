@@ -148,7 +148,7 @@ pub fn run(args: IssueArgs) -> anyhow::Result<ExitCode> {
         match args.command {
             IssueCommand::List(list) => {
                 let found = listed(&remote, list).await?;
-                show(as_json, &found, |found| table(found));
+                show(as_json, &found, table);
             }
             IssueCommand::Show { id } => {
                 let whole = shown(&remote, id).await?;

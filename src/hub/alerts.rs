@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Context;
 use ractor::{Actor, ActorRef};
 use serde_json::json;
 use tokio::sync::{Mutex as AsyncMutex, broadcast, mpsc};
 
 use crate::aggregate::board::Board;
+use crate::alert::channel::sender::Sender;
 use crate::alert::deliverer::{Deliverer, DelivererArgs, LaneStatus};
 use crate::alert::desk::{DeskArgs, InMaintenance};
 use crate::alert::dispatcher::{Dispatcher, DispatcherArgs, DispatcherStatus};
-use crate::alert::exit::Exits;
+use crate::alert::exit::{Exits, StoredExits};
 use crate::alert::inbox::Inbox;
 use crate::alert::lane::{Gate, LaneArgs};
 use crate::alert::sources::Sources;
@@ -39,59 +41,74 @@ pub struct AlertStatus {
     pub gate: Arc<Gate>,
 }
 
-/// What the group is made of beside the records.
-pub struct Parts {
+/// What of alerts is there before the group runs: where causes are said, and the channels.
+pub struct Alerting {
     pub inbox: Inbox,
-    pub moves: mpsc::UnboundedReceiver<CauseMove>,
+    pub sender: Arc<Sender>,
     pub exits: Arc<dyn Exits>,
+    moves: Arc<AsyncMutex<mpsc::UnboundedReceiver<CauseMove>>>,
+    clock: Clock,
+}
+
+/// What the group works with beside the records.
+pub struct Parts {
     pub in_maintenance: InMaintenance,
     pub board: Arc<Board>,
     pub membership: Arc<Membership>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
-    pub clock: Clock,
     pub status: AlertStatus,
 }
 
-/// Starts the group; it ends with its keeper.
-pub async fn start(config: &Config, records: &Records, parts: Parts) -> anyhow::Result<ActorRef<KeeperMsg>> {
-    let Parts { inbox, moves, exits, in_maintenance, board, membership, events, metrics, clock, status } = parts;
-    let asked = membership.clone();
-    let desk = DeskArgs {
-        alerts: records.alerts.clone(),
-        incidents: records.incidents.clone(),
-        results: records.store.results.clone(),
-        services: records.services.clone(),
-        sources: Sources { board, membership, findings: records.findings.clone(), started_at: clock.now() },
-        exits: exits.clone(),
-        in_maintenance,
-        // The results come like any other.
-        check_now: Arc::new(move |service| drop(asked.check_now(service, None))),
-        settings: config.alerts.clone(),
-        public_url: config.api.public_url.clone(),
-        clock: clock.clone(),
-    };
-    let dispatcher =
-        DispatcherArgs { desk, moves: Arc::new(AsyncMutex::new(moves)), nudge: inbox.nudge, status: status.dispatcher.clone() };
-    let lane = LaneArgs {
-        alerts: records.alerts.clone(),
-        exits,
-        settings: config.alerts.clone(),
-        events,
-        metrics,
-        clock: clock.clone(),
-        gate: status.gate,
-    };
-    let deliverer = DelivererArgs { lane, restart: config.region.restart.clone(), status: status.lanes.clone() };
-    let args = KeeperArgs {
-        name: "alerts",
-        wiring: wiring(dispatcher, deliverer),
-        restart: config.region.restart.clone(),
-        clock,
-        status: status.group,
-    };
-    let (keeper, _) = Actor::spawn(None, Keeper, args).await?;
-    Ok(keeper)
+impl Alerting {
+    pub fn new(config: &Config, records: &Records, clock: &Clock) -> anyhow::Result<Alerting> {
+        let (inbox, moves) = Inbox::new();
+        let sender = Arc::new(Sender::new(&config.channels, config.api.public_url.as_deref(), clock.clone())?);
+        let exits = Arc::new(StoredExits { channels: records.channels.clone(), sender: sender.clone() });
+        Ok(Alerting { inbox, sender, exits, moves: Arc::new(AsyncMutex::new(moves)), clock: clock.clone() })
+    }
+
+    /// Starts the group; it ends with its keeper.
+    pub async fn start(&self, config: &Config, records: &Records, parts: Parts) -> anyhow::Result<ActorRef<KeeperMsg>> {
+        let Parts { in_maintenance, board, membership, events, metrics, status } = parts;
+        let (clock, exits) = (self.clock.clone(), self.exits.clone());
+        let asked = membership.clone();
+        let desk = DeskArgs {
+            alerts: records.alerts.clone(),
+            incidents: records.incidents.clone(),
+            results: records.store.results.clone(),
+            services: records.services.clone(),
+            sources: Sources { board, membership, findings: records.findings.clone(), started_at: clock.now() },
+            exits: exits.clone(),
+            in_maintenance,
+            // The results come like any other.
+            check_now: Arc::new(move |service| drop(asked.check_now(service, None))),
+            settings: config.alerts.clone(),
+            public_url: config.api.public_url.clone(),
+            clock: clock.clone(),
+        };
+        let dispatcher =
+            DispatcherArgs { desk, moves: self.moves.clone(), nudge: self.inbox.nudge.clone(), status: status.dispatcher.clone() };
+        let lane = LaneArgs {
+            alerts: records.alerts.clone(),
+            exits,
+            settings: config.alerts.clone(),
+            events,
+            metrics,
+            clock: clock.clone(),
+            gate: status.gate,
+        };
+        let deliverer = DelivererArgs { lane, restart: config.region.restart.clone(), status: status.lanes.clone() };
+        let args = KeeperArgs {
+            name: "alerts",
+            wiring: wiring(dispatcher, deliverer),
+            restart: config.region.restart.clone(),
+            clock,
+            status: status.group,
+        };
+        let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the alerts cannot be started")?;
+        Ok(keeper)
+    }
 }
 
 fn wiring(dispatcher: DispatcherArgs, deliverer: DelivererArgs) -> Wiring {

@@ -1,7 +1,7 @@
 //! Copies of what the store holds, read again after the store was in doubt.
 //!
-//! Services, users, channels and issues are in memory too. A change whose answer was lost may have been made, or be made a little later:
-//! whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
+//! Services, users, channels, issues, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be
+//! made a little later: whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,9 @@ use crate::hub::records::Records;
 use crate::store::channels::Channels;
 use crate::store::issues::Issues;
 use crate::store::services::Services;
+use crate::store::slos::Slos;
 use crate::store::users::Users;
+use crate::store::windows::WindowStore;
 use crate::supervise::Task;
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,14 +27,22 @@ struct Copies {
     users: Arc<Users>,
     channels: Arc<Channels>,
     issues: Arc<Issues>,
+    windows: Arc<WindowStore>,
+    slos: Arc<Slos>,
 }
 
-/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when services are not what
-/// they were.
+/// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when services, windows or
+/// objectives are not what they were.
 pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync + 'static) -> Option<Task> {
     let mut doubts = records.store.database.doubts()?;
-    let Records { services, users, channels, issues, .. } = records;
-    let copies = Copies { services: services.clone(), users: users.clone(), channels: channels.clone(), issues: issues.clone() };
+    let copies = Copies {
+        services: records.services.clone(),
+        users: records.users.clone(),
+        channels: records.channels.clone(),
+        issues: records.issues.clone(),
+        windows: records.windows.clone(),
+        slos: records.slos.clone(),
+    };
     let clock = clock.clone();
     Some(Task::spawn(async move {
         while doubts.changed().await.is_ok() {
@@ -43,7 +53,7 @@ pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync 
                 loop {
                     match copies.refresh().await {
                         Ok(true) => {
-                            info!("services are not what they were before the store was away");
+                            info!("services, windows or objectives are not what they were before the store was away");
                             changed();
                         }
                         Ok(false) => {}
@@ -65,6 +75,8 @@ impl Copies {
         self.users.refresh().await?;
         self.channels.refresh().await?;
         self.issues.refresh().await?;
-        Ok(self.services.refresh().await?)
+        let services = self.services.refresh().await?;
+        let windows = self.windows.refresh().await?;
+        Ok(self.slos.refresh().await? || services || windows)
     }
 }

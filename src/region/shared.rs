@@ -164,9 +164,9 @@ impl Lag {
         let mut window = self.window.lock().expect("no holder panics");
         if now.saturating_sub(window.from) >= WINDOW {
             let fresh: Vec<u64> = bins.iter().enumerate().map(|(at, count)| count - window.bins.get(at).unwrap_or(&0)).collect();
-            let last = Some(both(&fresh));
-            *window = Window { from: now, bins, last };
-            return last.unwrap_or_default();
+            let last = both(&fresh);
+            *window = Window { from: now, bins, last: Some(last) };
+            return last;
         }
         window.last.unwrap_or_else(|| both(&bins))
     }

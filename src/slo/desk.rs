@@ -220,10 +220,10 @@ impl SloDesk {
         let rule = self.rule(promise.service, now);
         let back = back(&promise);
         let holes = self.windows.excluded(promise.service, Span::new(now.minus(back + SLACK), now.plus(AHEAD)));
-        let spans = Lane::spans(back, now);
+        let spans = Lane::needs(back, &holes, now);
         let ledgers = self.store.results.ledgers(promise.service, promise.regions.as_deref(), &spans, rule, now).await;
         let mut gauges = self.meter.lock();
-        let Some(gauge) = gauges.get_mut(id) else { return Ok(()) };
+        let Some(gauge) = gauges.get_mut(id).filter(|gauge| gauge.promise == promise) else { return Ok(()) };
         let ledgers: BTreeMap<RegionName, Ledger> = ledgers.inspect_err(|_| gauge.waiting = None)?;
         let lane = |ledger: &Ledger| Lane::of(promise.aim, rule, ledger, back, &holes, now);
         let lanes = ledgers.iter().map(|(region, ledger)| (region.clone(), lane(ledger))).collect();

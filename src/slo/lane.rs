@@ -21,6 +21,9 @@ use crate::slo::burn::Stretch;
 /// Longer stretches are added up by the hour.
 pub const BY_MINUTE: Duration = Duration::from_secs(6 * 3600);
 
+/// Minutes kept at most: those that are asked for, and the hour that runs.
+const MOST_MINUTES: usize = 8 * 60;
+
 /// What a minute or an hour came to outside maintenance: microseconds up and down, and checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -76,8 +79,13 @@ impl Lane {
         Lane { aim, rule, turn: Turn::UNHEARD, last: i64::MIN, laid: i64::MIN, minutes: VecDeque::new(), first, hours: BTreeMap::new() }
     }
 
-    /// The spans a ledger must know so that a lane can be made of it that reaches `back`.
-    pub fn spans(back: Duration, now: Timestamp) -> Vec<Span> {
+    /// The spans a ledger must know so that a lane can be made of it that reaches `back`; `holes` is maintenance.
+    pub fn needs(back: Duration, holes: &[Span], now: Timestamp) -> Vec<Span> {
+        Lane::spans(back, now).into_iter().flat_map(|span| without(span, holes)).collect()
+    }
+
+    /// The hours, and then the minutes.
+    fn spans(back: Duration, now: Timestamp) -> Vec<Span> {
         let (begin, fine) = begins(back, now);
         let pieces = |from: i64, to: i64, length: i64| {
             (0..((to - from).max(0) + length - 1) / length).map(move |index| {
@@ -142,6 +150,11 @@ impl Lane {
             self.put(heard.at, Slot { good: u32::from(good), bad: u32::from(!good), ..Slot::default() });
         }
         true
+    }
+
+    /// When the newest result was made.
+    pub fn last(&self) -> Timestamp {
+        Timestamp(self.last)
     }
 
     /// How time in a state is reckoned from here on.
@@ -228,18 +241,18 @@ impl Lane {
 
     fn put(&mut self, at: i64, slot: Slot) {
         self.hours.entry(hour(at)).or_default().add(slot);
-        let Ok(index) = usize::try_from((minute(at) - self.first) / MINUTE) else { return };
         if minute(at) < self.first {
             return;
         }
+        let mut index = ((minute(at) - self.first) / MINUTE) as usize;
+        if index >= MOST_MINUTES {
+            // A state that holds for days would fill as many minutes.
+            let over = index + 1 - MOST_MINUTES;
+            self.minutes.drain(..over.min(self.minutes.len()));
+            self.first += over as i64 * MINUTE;
+            index = MOST_MINUTES - 1;
+        }
         if index >= self.minutes.len() {
-            // A gap of years would be a ring of years.
-            if index > 2 * (micros(BY_MINUTE) / MINUTE) as usize {
-                self.minutes.clear();
-                self.first = minute(at);
-                self.minutes.push_back(slot);
-                return;
-            }
             self.minutes.resize(index + 1, Slot::default());
         }
         self.minutes[index].add(slot);

@@ -103,7 +103,10 @@ impl Gauge {
     pub fn made(&mut self, lanes: BTreeMap<RegionName, Lane>, holes: Vec<Span>) {
         (self.lanes, self.holes, self.stale) = (lanes, holes, false);
         for (region, heard) in self.waiting.take().unwrap_or_default() {
-            self.hear(&region, heard);
+            // What is not newer was in the store when it was read.
+            if self.lanes.get(&region).is_none_or(|lane| heard.at > lane.last().0) {
+                self.hear(&region, heard);
+            }
         }
     }
 }

@@ -34,10 +34,10 @@ pub struct EndpointHours {
     recent: Mutex<(Duration, Recent)>,
 }
 
-/// All endpoints since this was asked for last.
+/// All endpoints over the last while.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recent {
-    /// `None`: nobody has asked before.
+    /// `None`: since the start, whenever that was.
     pub span: Option<Duration>,
     pub requests: u64,
     pub failed: u64,
@@ -71,12 +71,17 @@ impl EndpointHours {
         counted.entry(hour).or_default().entry(endpoint).or_default().add(status, took);
     }
 
-    /// What was counted since this was asked last; from now on it is counted anew.
-    pub fn take_recent(&self) -> Recent {
+    /// What was counted since it was begun anew, which is now, if that is so long ago.
+    pub fn recent(&self, least: Duration) -> Recent {
         let now = self.clock.steady();
         let mut recent = self.recent.lock().expect("no holder panics");
-        let (since, taken) = std::mem::replace(&mut *recent, (now, Recent { span: Some(Duration::ZERO), ..Recent::default() }));
-        Recent { span: taken.span.map(|_| now.saturating_sub(since)), ..taken }
+        let (since, counted) = &mut *recent;
+        let span = now.saturating_sub(*since);
+        let answer = Recent { span: counted.span.map(|_| span), ..counted.clone() };
+        if counted.span.is_none() || span >= least {
+            *recent = (now, Recent { span: Some(Duration::ZERO), ..Recent::default() });
+        }
+        answer
     }
 
     /// Writes what was counted, and forgets what is past its time.

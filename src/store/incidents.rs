@@ -65,6 +65,8 @@ pub struct Incidents {
     clock: Clock,
     /// By opening, so that a list is a walk.
     known: RwLock<BTreeMap<(Timestamp, IncidentId), Figures>>,
+    /// Those that have not closed, whole: a page that lists them waits for no store.
+    open: RwLock<BTreeMap<IncidentId, StoredIncident>>,
 }
 
 /// An incident without what was seen.
@@ -150,7 +152,19 @@ impl Incidents {
             };
             known.insert((Timestamp(row.opened_at), IncidentId(row.key.into())), figures);
         }
-        Ok(Incidents { database, audit, clock, known: RwLock::new(known) })
+        let still_open: Vec<IncidentId> =
+            known.iter().filter(|(_, figures)| figures.closed_at.is_none()).map(|((_, id), _)| id.clone()).collect();
+        let incidents = Incidents { database, audit, clock, known: RwLock::new(known), open: RwLock::default() };
+        let open = incidents.read(&still_open).await?.into_iter().map(|stored| (stored.incident.id.clone(), stored)).collect();
+        *incidents.open.write().expect("no holder panics") = open;
+        Ok(incidents)
+    }
+
+    /// Those that have not closed, newest first; answered from memory.
+    pub fn open_now(&self) -> Vec<StoredIncident> {
+        let mut open: Vec<StoredIncident> = self.open.read().expect("no holder panics").values().cloned().collect();
+        open.sort_by(|one, other| other.incident.opened_at.cmp(&one.incident.opened_at));
+        open
     }
 
     /// Whether there is, or was, an incident of this name.
@@ -180,6 +194,14 @@ impl Incidents {
         self.database.query(statements, values).await?;
         let figures = Figures { service: incident.service, severity: incident.severity, closed_at: incident.closed_at };
         self.known.write().expect("no holder panics").insert((incident.opened_at, incident.id.clone()), figures);
+        let mut open = self.open.write().expect("no holder panics");
+        match incident.closed_at {
+            Some(_) => drop(open.remove(&incident.id)),
+            None => {
+                let acknowledged = open.remove(&incident.id).and_then(|stored| stored.acknowledged);
+                open.insert(incident.id.clone(), StoredIncident { incident: incident.clone(), acknowledged });
+            }
+        }
         Ok(())
     }
 
@@ -192,18 +214,12 @@ impl Incidents {
         Ok(self.read(&open).await?.into_iter().map(|stored| stored.incident).collect())
     }
 
-    /// Those that were open at an instant or later, the oldest first, with when they closed.
-    pub fn since(&self, since: Timestamp) -> Vec<(IncidentId, Option<Timestamp>)> {
+    /// Those that were open at an instant or later, with when they closed.
+    pub fn since(&self, since: Timestamp) -> BTreeMap<IncidentId, Option<Timestamp>> {
         let known = self.known.read().expect("no holder panics");
         let filter = IncidentFilter { since: Some(since), ..IncidentFilter::default() };
         let fitting = known.iter().filter(|((opened, _), figures)| filter.wants(*opened, figures));
         fitting.map(|((_, id), figures)| (id.clone(), figures.closed_at)).collect()
-    }
-
-    /// When an incident closed.
-    pub fn closed_at(&self, id: &IncidentId) -> Option<Timestamp> {
-        let known = self.known.read().expect("no holder panics");
-        known.iter().find(|((_, other), _)| other == id).and_then(|(_, figures)| figures.closed_at)
     }
 
     /// Incidents by name, in the order given; those that are not there are left out.
@@ -293,6 +309,9 @@ impl Incidents {
         let values =
             vec![("id", record_named("incident", &id.0)), ("by", text(&author.who)), ("at", int(at.0)), ("entry", entry_row(id, &entry))];
         self.audit.commit(statements, values, &change(id, author, "incident.acknowledge")).await?;
+        if let Some(stored) = self.open.write().expect("no holder panics").get_mut(id) {
+            stored.acknowledged = Some(Acknowledgement { by: author.who.clone(), at });
+        }
         Ok(true)
     }
 

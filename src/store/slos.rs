@@ -83,10 +83,20 @@ struct PromiseRow {
 
 impl Slos {
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<Slos, StoreError> {
-        let mut answer = database.query("SELECT *, record::id(id) AS number OMIT id FROM slo ORDER BY number", Vec::new()).await?;
-        let found: Vec<Row> = answer.take(0).map_err(|error| unfit("objective", &error))?;
-        let known = found.into_iter().map(|row| Slo::try_from(row).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let known = read_all(&database).await?;
         Ok(Slos { database, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+    }
+
+    /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
+    pub async fn refresh(&self) -> Result<bool, StoreError> {
+        let _turn = self.turn.lock().await;
+        let found = read_all(&self.database).await?;
+        let mut known = self.known.write().expect("no holder panics");
+        let changed = **known != found;
+        if changed {
+            *known = Arc::new(found);
+        }
+        Ok(changed)
     }
 
     /// Whether no objective was ever made here.
@@ -189,6 +199,12 @@ impl Slos {
         alter(&mut next);
         *known = Arc::new(next);
     }
+}
+
+async fn read_all(database: &Database) -> Result<Vec<Arc<Slo>>, StoreError> {
+    let mut answer = database.query("SELECT *, record::id(id) AS number OMIT id FROM slo ORDER BY number", Vec::new()).await?;
+    let found: Vec<Row> = answer.take(0).map_err(|error| unfit("objective", &error))?;
+    found.into_iter().map(|row| Slo::try_from(row).map(Arc::new)).collect()
 }
 
 fn fields(slo: &Slo) -> Result<Value, StoreError> {

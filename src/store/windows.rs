@@ -100,11 +100,20 @@ enum PlanRow {
 
 impl WindowStore {
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<WindowStore, StoreError> {
-        let text = "SELECT *, record::id(id) AS number OMIT id FROM maintenance_window ORDER BY number";
-        let mut answer = database.query(text, Vec::new()).await?;
-        let found: Vec<Row> = answer.take(0).map_err(|error| unfit("maintenance window", &error))?;
-        let known = found.into_iter().map(|row| Window::try_from(row).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let known = read_all(&database).await?;
         Ok(WindowStore { database, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+    }
+
+    /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
+    pub async fn refresh(&self) -> Result<bool, StoreError> {
+        let _turn = self.turn.lock().await;
+        let found = read_all(&self.database).await?;
+        let mut known = self.known.write().expect("no holder panics");
+        let changed = **known != found;
+        if changed {
+            *known = Arc::new(found);
+        }
+        Ok(changed)
     }
 
     /// All of them by number, the deleted among them.
@@ -221,6 +230,13 @@ impl WindowStore {
         alter(&mut next);
         *known = Arc::new(next);
     }
+}
+
+async fn read_all(database: &Database) -> Result<Vec<Arc<Window>>, StoreError> {
+    let text = "SELECT *, record::id(id) AS number OMIT id FROM maintenance_window ORDER BY number";
+    let mut answer = database.query(text, Vec::new()).await?;
+    let found: Vec<Row> = answer.take(0).map_err(|error| unfit("maintenance window", &error))?;
+    found.into_iter().map(|row| Window::try_from(row).map(Arc::new)).collect()
 }
 
 fn fields(window: &Window) -> Result<Value, StoreError> {

@@ -25,8 +25,10 @@ use crate::system::{folder, process};
 const STORE_WITHIN: Duration = Duration::from_secs(5);
 /// Fewer answers have no percentile worth an alarm.
 const LEAST_ANSWERS: u64 = 20;
-/// Two looks closer to each other give no share of the CPU.
-const LEAST_APART: Duration = Duration::from_millis(500);
+/// Shares and rates are of so long at least: of two looks that are closer, both have those of the first.
+const LEAST_APART: Duration = Duration::from_secs(5);
+/// Requests are counted anew after so long, however often somebody looks.
+const COUNTED_FOR: Duration = Duration::from_secs(45);
 /// What stands for a lag beyond the last bound that is counted.
 const LONGEST_LAG_MS: f64 = 10_000.0;
 /// Names in one sentence.
@@ -90,6 +92,7 @@ pub struct Node {
 pub struct Before {
     steady: Duration,
     cpu: Option<Duration>,
+    cpu_percent: Option<f64>,
 }
 
 pub struct Look {
@@ -128,10 +131,11 @@ impl Sources {
         look.put(Figure::UnsealedResults, results.tail_results as f64);
         look.cluster((self.cluster)());
         if let Some(blocking) = blocking {
-            look.machine(&blocking, steady.saturating_sub(before.steady), before.cpu);
-            *before = Before { steady, cpu: blocking.process.cpu };
+            look.machine(&blocking);
+            before.move_on(steady, blocking.process.cpu);
+            look.figures.extend(before.cpu_percent.map(|percent| (Figure::CpuPercent, percent)));
         }
-        look.api(&self.endpoints.take_recent());
+        look.api(&self.endpoints.recent(COUNTED_FOR));
         self.certificates(&mut look);
         look
     }
@@ -176,6 +180,18 @@ impl Sources {
     }
 }
 
+impl Before {
+    fn move_on(&mut self, steady: Duration, cpu: Option<Duration>) {
+        let apart = steady.saturating_sub(self.steady);
+        if self.cpu.is_some() && apart < LEAST_APART {
+            return;
+        }
+        let spent = cpu.zip(self.cpu).map(|(now, then)| now.saturating_sub(then));
+        self.cpu_percent = spent.map(|spent| spent.as_secs_f64() * 100.0 / apart.as_secs_f64());
+        (self.steady, self.cpu) = (steady, cpu);
+    }
+}
+
 impl Look {
     fn put(&mut self, figure: Figure, value: f64) {
         if value.is_finite() {
@@ -193,13 +209,8 @@ impl Look {
         }
     }
 
-    fn machine(&mut self, blocking: &Blocking, apart: Duration, cpu_before: Option<Duration>) {
+    fn machine(&mut self, blocking: &Blocking) {
         let process = &blocking.process;
-        if let (Some(now), Some(then)) = (process.cpu, cpu_before)
-            && apart >= LEAST_APART
-        {
-            self.put(Figure::CpuPercent, now.saturating_sub(then).as_secs_f64() * 100.0 / apart.as_secs_f64());
-        }
         let counts = [
             (Figure::RssBytes, process.rss_bytes),
             (Figure::Threads, process.threads),

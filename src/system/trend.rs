@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_course_is_told_with_its_direction() {
-        let table: [(&str, fn(i64) -> f64, Direction); 4] = [
+        type Case = (&'static str, fn(i64) -> f64, Direction);
+        let table: [Case; 4] = [
             ("a leak", |minute| 80e6 + minute as f64 * 1e5, Direction::Rising),
             ("what calms down", |minute| 100.0 - minute as f64 * 0.05, Direction::Falling),
             ("noise", |minute| 50.0 + (minute * 7919 % 13) as f64, Direction::Steady),

@@ -69,7 +69,7 @@ impl Chart<'_> {
         let _ = write!(out, "\" data-from=\"{}\" data-step=\"{}\" data-tips=\"", self.from.0 / 1000, self.step / 1000);
         escape(&self.tips(), &mut out);
         out.push_str("\">");
-        for tick in ticks {
+        for tick in &ticks {
             let y = f64::from(plot_top) + f64::from(plot_high) * (1.0 - tick / top);
             let _ = write!(out, "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
         }
@@ -93,7 +93,6 @@ impl Chart<'_> {
             escape(&mark.text, &mut out);
             out.push_str("</title></path></svg>");
         }
-        let (ticks, _) = scale(top);
         for tick in ticks.into_iter().filter(|tick| *tick > 0.0) {
             let y = f64::from(plot_top) + f64::from(plot_high) * (1.0 - tick / top) - 3.0;
             let _ = write!(out, "<text class=\"value\" x=\"2\" y=\"{y:.1}\">{}</text>", latency(tick));

@@ -21,12 +21,12 @@ use crate::web::visit::Visit;
 const ROWS_AT_ONCE: usize = 200;
 
 #[get("/")]
-pub async fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html, ApiError> {
+pub fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html, ApiError> {
     let t = Text(visit.look.lang);
     let wanted = Wanted::of(&query);
     let now = state.clock.now();
     let services = state.board.summary(now);
-    let head = HeadPart::new(t, state, &services, now).await;
+    let head = HeadPart::new(t, state, &services, now);
     let rows = rows_of(t, state, services, now);
     let page = OverviewPage {
         frame: Frame::new(&visit, Section::Overview, t.s("nav.overview")),
@@ -49,10 +49,10 @@ pub fn admin(_visit: Visit) -> Redirect {
 
 /// The sentence, the counts and what is open: what a script puts in the place of the old.
 #[get("/overview/head")]
-pub async fn head(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
+pub fn head(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
     let now = state.clock.now();
     let services = state.board.summary(now);
-    Html::of(&HeadPart::new(Text(visit.look.lang), state, &services, now).await)
+    Html::of(&HeadPart::new(Text(visit.look.lang), state, &services, now))
 }
 
 /// Some rows anew.

@@ -117,6 +117,6 @@ pub async fn feedback(visit: Visit, form: OwnForm, state: &State<ApiState>, id: 
     let found = state.findings.feedback(&FindingId(id.into()), anomaly, None, &visit.principal.author()).await?;
     let finding = found.ok_or_else(|| ApiError::not_found(format!("there is no finding {id}")))?;
     let _ = state.events.send(Arc::new(Event::finding("feedback", &finding)));
-    let page = finding.service.map_or_else(|| "/".to_owned(), |service| format!("/services/{service}#findings"));
-    Ok(Redirect::to(page))
+    // One that many services share is of none alone.
+    Ok(Redirect::to(finding.service.map_or_else(|| "/".to_owned(), |service| format!("/services/{service}#findings"))))
 }

@@ -99,10 +99,7 @@ impl Text {
     }
 
     /// The text of a word the monitor uses, such as a verdict or a reason; the word itself where there is none.
-    pub fn word<'a>(&self, group: &str, name: &'a str) -> &'a str
-    where
-        'static: 'a,
-    {
+    pub fn word<'a>(&self, group: &str, name: &'a str) -> &'a str {
         BY_KEY.get(format!("{group}.{name}").as_str()).map_or(name, |texts| texts[self.0 as usize])
     }
 }

@@ -168,7 +168,9 @@ async fn killed_while_it_sends_no_incident_is_untold_and_what_may_come_twice_is_
 
     let keyed: Vec<String> = receiver.came("/keyed").into_iter().map(|(key, _)| key.expect("a webhook has a key")).collect();
     let mut first: BTreeMap<&str, usize> = BTreeMap::new();
-    keyed.iter().enumerate().for_each(|(place, key)| _ = first.entry(key).or_insert(place));
+    for (place, key) in keyed.iter().enumerate() {
+        first.entry(key).or_insert(place);
+    }
     for incident in &incidents {
         let cause = incident["id"].as_str().unwrap();
         let key = |telling: &str| format!("r1-{telling}-c1-incident-{cause}");

@@ -567,7 +567,7 @@ async fn a_finding_is_told_when_it_is_large_enough_and_its_end_too() {
     world.deliver();
     let found = |id: &str, observed: f64| Finding {
         id: FindingId(id.into()),
-        service: shop,
+        service: Some(shop),
         name: "shop".into(),
         region: None,
         regions: vec!["eu".into()],

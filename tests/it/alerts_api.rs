@@ -133,3 +133,67 @@ async fn a_drill_goes_through_the_verdict_and_says_who_would_be_told() {
     world.board.fold(&[bad(shop, 9, 0)], now);
     world.post(drill, token, json!({"service": "shop"})).await.expect(201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_channel_brings_a_rule_and_a_channel_in_use_is_not_deleted_by_accident() {
+    let world = World::new().await;
+    let admin = world.token("admin").await;
+    let token = Some(admin.as_str());
+    let channels = "/api/v1/alerts/channels/";
+    let channel = |name: &str| json!({"name": name, "kind": "webhook", "config": {"url": "http://127.0.0.1:1/"}, "save_anyway": true});
+    let first = world.post(channels, token, channel("hook")).await.expect(201);
+    let rules = world.get(RULES, token).await.expect(200);
+    let rule = &rules["results"][0];
+    assert_eq!((&rules["count"], &rule["name"], &rule["channels"]), (&json!(1), &json!("everything that is wrong"), &json!([first["id"]])));
+    assert_eq!(rule["kinds"], json!(["incident", "certificate", "burn", "node", "system"]));
+    let path = format!("{channels}{}/", first["id"]);
+    let refused = world.send(Method::Delete, &path, token, None).await;
+    refused.problem(409);
+    assert!(refused.text.contains("everything that is wrong"), "{}", refused.text);
+    world.send(Method::Delete, &format!("{path}?force=true"), token, None).await.expect(204);
+    // A rule that was deleted does not come back with the next channel.
+    world.send(Method::Delete, &format!("{RULES}{}/", rule["id"]), token, None).await.expect(204);
+    world.post(channels, token, channel("another")).await.expect(201);
+    assert_eq!(world.get(RULES, token).await.expect(200)["count"], 0);
+}
+
+#[tokio::test]
+async fn the_command_drills_the_hub_that_runs_and_tells_when_each_stage_was_reached() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), crate::binary::free_port());
+    let services = json!([{"name": "probemesh", "base_url": "self", "health_path": "/healthz", "interval_s": 1}]);
+    std::fs::write(folder.path().join("services.json"), services.to_string()).unwrap();
+    let mut hub = crate::binary::Binary::start(folder.path(), port).await;
+    while hub.get("api/monitor/results/?page_size=1").await["results"].as_array().unwrap().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let drill = |arguments: &[&str]| {
+        let output = crate::binary::run(folder.path(), port, &[&["drill"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    let (code, said) = drill(&["--service", "probemesh"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("DRILL probemesh (critical): ") && said.contains("no rule tells of it"), "{said}");
+    let url = format!("http://127.0.0.1:{port}/healthz");
+    let channel = json!({"name": "hook", "kind": "webhook", "config": {"url": url, "method": "GET"}});
+    let (status, made) = hub.ask("POST", "api/v1/alerts/channels/", Some(channel)).await;
+    assert_eq!(status, 201, "{made}");
+    let (code, said) = drill(&["--service", "probemesh", "--region", "local", "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let told: Value = serde_json::from_str(&said).unwrap();
+    let stages = told["deliveries"].as_array().unwrap();
+    let tellings: Vec<&str> = stages.iter().map(|stage| stage["telling"].as_str().unwrap()).collect();
+    assert_eq!(tellings, ["raised", "recovered"], "{told:#}");
+    for stage in stages {
+        let [planned, first, delivered] = ["planned_ms", "first_attempt_ms", "delivered_ms"].map(|name| stage[name].as_f64().unwrap());
+        assert!(planned <= first && first <= delivered && delivered < 5_000.0, "{stage}");
+    }
+    // It counts nowhere.
+    assert_eq!(hub.get("api/v1/incidents/").await["count"], 0);
+    assert_eq!(hub.get("api/v1/alerts/deliveries/?drill=true&state=delivered").await["count"], 2);
+    let metrics = hub.ask("GET", "metrics", None).await.1;
+    assert!(metrics.to_string().contains("probemesh_alert_queue{channel=\\\"hook\\\"} 0"), "{metrics}");
+    let (code, said) = drill(&["--service", "nobody"]);
+    assert_eq!((code, said.contains("there is no service \"nobody\"")), (Some(1), true), "{said}");
+    assert!(hub.end().0.success());
+}

@@ -209,7 +209,8 @@ impl World {
         let membership = Arc::new(Membership::new(clock.clone(), nobody));
         let recorder = Recorder::new(channels);
         let board = Arc::new(Board::default());
-        let (asked, in_maintenance): (Arc<Mutex<Vec<ServiceId>>>, Arc<Mutex<Vec<ServiceId>>>) = Default::default();
+        let asked: Arc<Mutex<Vec<ServiceId>>> = Arc::default();
+        let in_maintenance: Arc<Mutex<Vec<ServiceId>>> = Arc::default();
         let (noted, kept) = (asked.clone(), in_maintenance.clone());
         let args = DeskArgs {
             alerts: alerts.clone(),

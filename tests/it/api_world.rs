@@ -18,6 +18,7 @@ use probemesh::config::status::StatusSettings;
 use probemesh::config::system::{SystemSettings, Thresholds};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
+use probemesh::maintenance::windows::Windows;
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
 use probemesh::model::alert::CauseMove;
@@ -25,6 +26,7 @@ use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
+use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
 use probemesh::store::alerts::Alerts;
 use probemesh::store::audit::Audit;
@@ -38,11 +40,14 @@ use probemesh::store::nodes::Nodes;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
+use probemesh::store::slos::Slos;
 use probemesh::store::system::SystemRecords;
+use probemesh::store::uptimes::Uptimes;
 use probemesh::store::users::{Role, Users};
 use probemesh::store::web_sessions::WebSessions;
+use probemesh::store::windows::WindowStore;
 use probemesh::system::desk::Desk;
-use probemesh::system::look::{Cluster, Folders, Sources};
+use probemesh::system::look::{Cluster, Folders, Sources as SystemSources};
 use probemesh::tracker::desk::Tracker;
 use probemesh::tracker::notify::Note;
 use probemesh::web;
@@ -190,6 +195,21 @@ impl World {
         });
         let (moves, _) = mpsc::unbounded_channel();
         let system = desk(&store, &nodes, system_settings(), &clock, &metrics, Cluster::default, moves);
+        let window_store = WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("windows open");
+        let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await.expect("objectives open"));
+        let uptimes: Arc<Uptimes> = Arc::default();
+        let windows = Windows::new(Arc::new(window_store), services.clone(), board.clone(), uptimes.clone(), events.clone(), clock.clone());
+        let windows = Arc::new(windows);
+        let default_schedule = Schedule::Interval(Duration::from_secs(60));
+        let slo_desk = SloDesk::new(Sources {
+            slos,
+            store: store.clone(),
+            services: services.clone(),
+            board: board.clone(),
+            windows: windows.clone(),
+            default_schedule: default_schedule.clone(),
+            clock: clock.clone(),
+        });
         let state = ApiState {
             tracker: tracker.clone(),
             store: store.clone(),
@@ -203,7 +223,9 @@ impl World {
             digest_hours: 24,
             findings: findings.clone(),
             habits: Arc::default(),
-            uptimes: Arc::default(),
+            uptimes,
+            windows,
+            slos: Arc::new(slo_desk),
             users: users.clone(),
             sessions,
             web_sessions: Arc::new(web_sessions),
@@ -215,12 +237,12 @@ impl World {
             strips: strips.clone(),
             clock: clock.clone(),
             settings,
+            default_schedule,
             status: StatusSettings {
                 title: Some("Example status".to_owned()),
                 accent: Some("#0b6e63".to_owned()),
                 ..StatusSettings::default()
             },
-            default_schedule: Schedule::Interval(Duration::from_secs(60)),
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),
@@ -404,7 +426,7 @@ pub fn desk(
     cluster: impl Fn() -> Cluster + Send + Sync + 'static,
     moves: mpsc::UnboundedSender<CauseMove>,
 ) -> Arc<Desk> {
-    let sources = Sources {
+    let sources = SystemSources {
         records: SystemRecords::new(store.database.clone(), clock.clone()),
         store: store.clone(),
         endpoints: Arc::new(EndpointHours::new(store.database.clone(), clock.clone())),

@@ -55,6 +55,7 @@ async fn a_delivery_is_answered_once_and_health_log_goes_by_the_clock_of_the_hub
         verdicts: Arc::new(verdicts),
         gatherer: None,
         strips: Arc::default(),
+        meter: Arc::default(),
         status: IngestStatus::default(),
     });
     let (node, hub) = in_process();

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use probemesh::aggregate::rollup::{DAY, HOUR, MINUTE, Rule};
+use probemesh::aggregate::ledger::Piece;
+use probemesh::aggregate::rollup::{DAY, HOUR, MINUTE, Rule, floor};
 use probemesh::clock::Clock;
 use probemesh::config::sections::StoreSettings;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
+use probemesh::model::span::{Span, clipped, total, without};
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::roll::Rules;
@@ -174,15 +176,41 @@ async fn check_all(store: &Store, all: &[CheckResult], now: Timestamp, what: &st
         let hours = recount(all, service, HOUR, now.0);
         let (up, down) = hours.values().fold((0, 0), |(up, down), plain| (up + plain.up, down + plain.down));
         for window in [Duration::from_secs(2 * 86_400), Duration::from_secs(90 * 86_400)] {
-            let known = store.results.uptime(ServiceId(service), &[window], RULE, now).await.unwrap().remove(0);
+            let known = store.results.uptime(ServiceId(service), &[window], RULE, &[], now).await.unwrap().remove(0);
             assert_eq!(known.ratio, Some(up as f64 / (up + down) as f64), "{what}");
             let whole = 2 * (now.0 - (now.0 - window.as_micros() as i64).div_euclid(HOUR) * HOUR);
             assert!((known.coverage - (up + down) as f64 / whole as f64).abs() < 1e-9, "{what}");
         }
+        without_maintenance(store, all, service, now, what).await;
     }
     let counted = store.results.statistics(Timestamp(START - HOUR), now).await.unwrap();
     assert_eq!(counted.checks, all.len() as u64, "{what}");
     assert_eq!(counted.services.iter().map(|of| of.failures).sum::<u64>(), all.iter().filter(|result| !result.ok()).count() as u64);
+}
+
+/// Windows that cut minutes, hours and the day are left out of up-time, coverage and counts.
+async fn without_maintenance(store: &Store, all: &[CheckResult], service: u32, now: Timestamp, what: &str) {
+    let first = START.div_euclid(MINUTE) * MINUTE;
+    let span = |from: i64, until: i64| Span::new(Timestamp(first + from * MINUTE), Timestamp(first + until * MINUTE));
+    let holes = [span(3, 4), span(11, 23), span(40, 133), span(150, 151)];
+    let whole = Span::new(Timestamp(floor(now.minus(Duration::from_secs(2 * 86_400)), HOUR)), now);
+    let out = clipped(&holes, whole);
+    let minutes = recount(all, service, MINUTE, now.0);
+    let kept = minutes.iter().filter(|(start, _)| !out.iter().any(|hole| hole.holds(Timestamp(**start))));
+    let (up, down, checks) =
+        kept.fold((0, 0, 0), |(up, down, checks), (_, plain)| (up + plain.up, down + plain.down, checks + plain.checks));
+    let window = Duration::from_secs(2 * 86_400);
+    let known = store.results.uptime(ServiceId(service), &[window], RULE, &holes, now).await.unwrap().remove(0);
+    assert_eq!(known.maintenance.as_micros() as i64, total(&out), "{what}");
+    assert_eq!(known.ratio, (up + down > 0).then(|| up as f64 / (up + down) as f64), "{what}");
+    let possible = 2 * (whole.length() - total(&out));
+    assert!((known.coverage - (up + down) as f64 / possible as f64).abs() < 1e-9, "{what}");
+    let kept = without(Span::new(Timestamp(first - HOUR), now), &out);
+    let ledgers = store.results.ledgers(ServiceId(service), None, &kept, RULE, now).await.unwrap();
+    let pieces: Vec<Piece> = ledgers.values().flat_map(|ledger| kept.iter().flat_map(|span| ledger.pieces(*span, now))).collect();
+    let found: (i64, i64) = pieces.iter().fold((0, 0), |(up, down), piece| (up + piece.times.up, down + piece.times.down));
+    assert_eq!(found, (up, down), "{what}");
+    assert_eq!(pieces.iter().filter_map(|piece| piece.part).map(|part| part.rollup.checks).sum::<u64>(), checks, "{what}");
 }
 
 /// Seals and rolls all that is due.
@@ -289,5 +317,11 @@ async fn minutes_are_forgotten_and_hours_are_kept() {
     assert_eq!((count(Resolution::Minute).await, count(Resolution::Hour).await), (made, made));
     while store.results.retain(now).await.unwrap() {}
     assert_eq!((count(Resolution::Minute).await, count(Resolution::Hour).await, count(Resolution::Day).await), (0, made, made));
+    // A span within an hour whose minutes are gone is reckoned by its share of it.
+    let minute = |minute: i64| Timestamp(START.div_euclid(MINUTE) * MINUTE + minute * MINUTE);
+    let ten = Span::new(minute(20), minute(30));
+    let ledgers = store.results.ledgers(ServiceId(1), None, &[ten], RULE, now).await.unwrap();
+    let pieces = ledgers[&RegionName::from("eu")].pieces(ten, now);
+    assert!(pieces.iter().all(|piece| piece.share < 1.0) && !pieces.is_empty(), "{pieces:?}");
     store.shutdown().await.unwrap();
 }

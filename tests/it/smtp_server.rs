@@ -39,9 +39,9 @@ impl SmtpServer {
             }
         }
         command.args(account);
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = lines.next().expect("it tells its port").unwrap().parse().unwrap();
+        let port = lines.next().expect("it tells its port; Debian's python3-aiosmtpd is installed").unwrap().parse().unwrap();
         let (told, mails) = channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {

@@ -96,7 +96,7 @@ pub fn postgresql(password: &str) -> RealServer {
     command
         .arg("-D")
         .arg(&data)
-        .args(["-U", "postgres", "--auth=scram-sha-256", "--no-sync"])
+        .args(["-U", "postgres", "--auth=scram-sha-256", "--locale=C", "--no-sync"])
         .arg(format!("--pwfile={}", secret.display()));
     assert!(as_user(&mut command, "postgres").status().unwrap().success(), "initdb fails");
     let mut command = Command::new(programs.join("postgres"));

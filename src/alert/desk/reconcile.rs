@@ -1,6 +1,7 @@
 //! Incidents as the store has them, held against the causes: what opened, closed or was taken on while nobody listened is taken in,
 //! in its order and at its own time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::debug;
@@ -25,21 +26,23 @@ const MOST_LOOKED_UP: usize = 20;
 impl Desk {
     pub(super) async fn reconcile(&mut self, first: bool, now: Timestamp) -> Result<(), StoreError> {
         let mut unlike: Vec<IncidentId> = Vec::new();
-        for (id, closed_at) in self.args.incidents.since(now.minus(LOOK_BACK)) {
-            let key = key_of(&id);
+        let listed: BTreeMap<IncidentId, Option<Timestamp>> = self.args.incidents.since(now.minus(LOOK_BACK));
+        for (id, closed_at) in &listed {
+            let key = key_of(id);
             let differs = match self.held.get(&key) {
                 Some(held) => held.holds() && closed_at.is_some() || first && held.acknowledged.is_none(),
                 None => !self.args.alerts.causes.contains(&key),
             };
             if differs {
-                unlike.push(id);
+                unlike.push(id.clone());
             }
         }
         // One that was held and is not in that list is looked up by its name.
         let held = self.held.values().filter(|held| held.cause.kind == CauseKind::Incident && held.holds());
-        let gone: Vec<IncidentId> = held.filter_map(|held| id_of(&held.cause.key)).filter(|id| !unlike.contains(id)).collect();
-        unlike.extend(gone.into_iter().filter(|id| self.args.incidents.closed_at(id).is_some()));
-        for stored in self.args.incidents.named(&unlike).await? {
+        unlike.extend(held.filter_map(|held| id_of(&held.cause.key)).filter(|id| !listed.contains_key(id)));
+        let mut found = self.args.incidents.named(&unlike).await?;
+        found.sort_by_key(|stored| stored.incident.opened_at);
+        for stored in found {
             let incident = &stored.incident;
             let cause = cause_of(incident);
             let key = cause.key.clone();

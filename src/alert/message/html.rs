@@ -14,11 +14,15 @@ pub fn page(parts: &Parts) -> String {
             Part::Regions { lines, more } => {
                 let mut cell = String::from("<table cellpadding=\"0\" cellspacing=\"0\" style=\"border-collapse:collapse\">");
                 for line in lines {
-                    let colour = if line.status == "up" { "#2e7d32" } else { "#c62828" };
+                    let colour = match line.status.as_str() {
+                        "up" => "#2e7d32",
+                        "down" => "#c62828",
+                        _ => "#59636e",
+                    };
                     let _ = write!(
                         cell,
                         "<tr><td style=\"padding:0 12px 4px 0;white-space:nowrap;vertical-align:top\">{}</td>\
-                         <td style=\"padding:0 12px 4px 0;vertical-align:top;color:{colour}\"><b>{}</b></td>\
+                         <td style=\"padding:0 12px 4px 0;white-space:nowrap;vertical-align:top;color:{colour}\"><b>{}</b></td>\
                          <td style=\"padding:0 0 4px 0;vertical-align:top;word-break:break-word\">{}</td></tr>",
                         html(&line.region),
                         html(&line.status),
@@ -29,7 +33,11 @@ pub fn page(parts: &Parts) -> String {
                 if *more > 0 {
                     let _ = write!(cell, "and {more} more regions");
                 }
-                row(&mut rows, "Seen from", &cell);
+                // Over the whole width: a telephone has little of it.
+                let _ = writeln!(
+                    rows,
+                    "<tr><td colspan=\"2\" style=\"padding:0 0 10px 0\"><span style=\"color:#59636e\">Seen from</span>{cell}</td></tr>"
+                );
             }
             Part::Link { url } => row(&mut rows, "Look at", &link(url)),
         }

@@ -5,6 +5,7 @@ use rocket::http::Status;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::aggregate::rollup::{MINUTE, floor};
 use crate::api::error::ApiError;
 use crate::api::slos::view::{Figures, PromiseView};
 use crate::api::state::ApiState;
@@ -102,7 +103,9 @@ pub struct MaintenanceRow {
 impl SloReport {
     pub async fn make(state: &ApiState, slo: &Slo, whole: Span, who: &str) -> Result<SloReport, ApiError> {
         let (desk, promise, now) = (&state.slos, &slo.promise, state.clock.now());
-        let reckoned = desk.lived(promise.service, Span { from: whole.minutes().from, ..whole });
+        // Rollups are cut at whole minutes; only now may lie within one.
+        let until = if whole.until < now { Timestamp(floor(whole.until, MINUTE)) } else { now };
+        let reckoned = desk.lived(promise.service, Span::new(whole.minutes().from, until));
         let zone = period::zone(promise.period);
         let rows = period::rows(reckoned, zone, MOST_DAYS);
         let asked: Vec<Span> = std::iter::once(reckoned).chain(rows.iter().copied()).collect();

@@ -146,10 +146,13 @@ impl WindowDocument {
         }
         let scope = self.scope(&mut checker);
         let plan = self.plan(&mut checker);
-        if let Some(Plan::Once(span)) = &plan
-            && span.from < checker.now.minus(JUST_NOW)
-            && reason.is_empty()
-        {
+        let begins = |plan: &Plan| match plan {
+            Plan::Once(span) => Some(span.from),
+            Plan::Recurring { since, .. } => Some(*since),
+            Plan::Manual { .. } => None,
+        };
+        let same = kept.is_some_and(|kept| plan.as_ref().is_some_and(|plan| begins(plan) == begins(&kept.rule.plan)));
+        if plan.as_ref().and_then(begins).is_some_and(|from| from < checker.now.minus(JUST_NOW)) && !same && reason.is_empty() {
             checker.fields.wrong("reason", "is required where history is counted anew");
         }
         match plan {
@@ -176,10 +179,10 @@ impl WindowDocument {
         let groups =
             checker.names("groups", &self.groups, &before.groups, |name| list.iter().any(|of| of.document.group.as_deref() == Some(name)));
         let scope = Scope { all, services, tags, groups };
-        let given = [&self.services, &self.tags, &self.groups]
-            .into_iter()
-            .flatten()
-            .any(|value| value.as_array().is_some_and(|list| !list.is_empty()));
+        // What was given and is wrong is told already.
+        let tried =
+            |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value.as_array().is_none_or(|list| !list.is_empty());
+        let given = [&self.all, &self.services, &self.tags, &self.groups].into_iter().flatten().any(tried);
         if scope == Scope::default() && !given {
             checker.fields.wrong("services", "name services, tags or groups, or set all to true");
         }

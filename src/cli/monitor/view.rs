@@ -124,8 +124,10 @@ impl Page {
             &[
                 figure(process, "cpu_percent", &|percent| format!("CPU {percent:.1} %")),
                 figure(process, "rss_bytes", &|bytes| format!("memory {}", size(bytes))),
-                figure(process, "descriptors", &|count| format!("{count} files open")),
-                figure(process, "descriptors_percent", &|percent| format!("({percent:.1} %)")),
+                figure(process, "descriptors", &|count| {
+                    let share = process["descriptors_percent"].as_f64().map_or_else(String::new, |percent| format!(" ({percent:.1} %)"));
+                    format!("{count} files open{share}")
+                }),
                 figure(process, "threads", &|count| format!("{count} threads")),
             ],
         );
@@ -251,6 +253,7 @@ fn quantity(value: f64, unit: &str) -> String {
 
 fn milliseconds(ms: f64) -> String {
     match ms {
+        ..1.0 => format!("{ms:.2} ms"),
         ..10.0 => format!("{ms:.1} ms"),
         ..10_000.0 => format!("{ms:.0} ms"),
         _ => format!("{:.0} s", ms / 1e3),
@@ -317,7 +320,28 @@ mod tests {
 
     #[test]
     fn the_page_says_what_is_wrong_first_and_draws_the_rest() {
-        insta::assert_snapshot!(render(&page(), Paint(false)), @"");
+        insta::assert_snapshot!(render(&page(), Paint(false)), @r"
+        probemesh  degraded                                    2026-11-22 10:15:02 UTC
+
+          ! dependency cache (redis) is down: connect: connection refused by 127.0.0.1:6379
+            since 2026-11-22 10:02:00 UTC; see whether the server runs
+
+          store        write 0.42 ms   read 0.11 ms   12.3 MB   +1.2 MB a day
+          disk         45.2 % free   12.0 GB
+          cluster      1 node connected   0 results in outboxes
+          actors       1 restart   0 quarantined   lag p50 0.50 ms   p99 2.0 ms
+          process      CPU 2.1 %   memory 81.0 MB   57 files open (5.6 %)   24 threads
+          API          0.25 requests/s
+          logs         1.5 kB
+          certificates node eu-1 ends in 30 days   authority ends in 3649 days
+
+          ✗ cache   redis       down      0.20 ms  connect: connection refused by 127.0.0.1:6379
+          ● orders  postgresql  up         4.0 ms  15.14 [2J
+
+          last 24 h                                  least      mean      most
+          store write  ▁▁█▁                        0.20 ms   0.40 ms    3.1 ms →
+          orders       ▁▂█▇                         1.0 ms    2.0 ms    9.0 ms ↗
+        ");
     }
 
     #[test]

@@ -205,7 +205,7 @@ pub fn document(fields: &[(&str, &Value)]) -> Vec<u8> {
 pub fn read(bytes: &[u8], depth: usize) -> Option<(BTreeMap<String, Value>, usize)> {
     let length = usize::try_from(i32::from_le_bytes(bytes.get(..4)?.try_into().ok()?)).ok()?;
     let inside = bytes.get(4..length.checked_sub(1)?)?;
-    if depth > DEEPEST || bytes[length - 1] != 0 {
+    if depth > DEEPEST || bytes.get(length - 1) != Some(&0) {
         return None;
     }
     let (mut fields, mut at) = (BTreeMap::new(), 0);

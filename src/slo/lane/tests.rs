@@ -25,9 +25,9 @@ fn results(text: &str) -> Vec<CheckResult> {
     made.collect()
 }
 
-fn ledger(results: &[CheckResult], now: Timestamp) -> Ledger {
+fn ledger(results: &[CheckResult], holes: &[Span], now: Timestamp) -> Ledger {
     let all = minutes(results, RULE, Turn::UNHEARD);
-    let cuts = Cuts::of(&Lane::spans(BACK, now), now);
+    let cuts = Cuts::of(&Lane::needs(BACK, holes, now), now);
     let coarser = |length: i64| -> BTreeMap<i64, Part> {
         let starts: BTreeSet<i64> = all.keys().map(|start| start.div_euclid(length) * length).collect();
         starts.into_iter().filter_map(|start| Some((start, joined(all.range(start..start + length).map(|(_, part)| part))?))).collect()
@@ -59,9 +59,9 @@ proptest! {
         let now = at(text.len() as u64 * 37 + 20);
         let holes = [Span::new(Timestamp(NOON.0 + window * MINUTE), Timestamp(NOON.0 + (window + length) * MINUTE))];
         let half = (all.len() as f64 * share) as usize;
-        let made = Lane::of(AIM, RULE, &ledger(&all, now), BACK, &holes, now);
+        let made = Lane::of(AIM, RULE, &ledger(&all, &holes, now), BACK, &holes, now);
         let then = all[..half].last().map_or(NOON, |last| last.started_at.plus(Duration::from_secs(1)));
-        let mut kept = Lane::of(AIM, RULE, &ledger(&all[..half], then), BACK, &holes, then);
+        let mut kept = Lane::of(AIM, RULE, &ledger(&all[..half], &holes, then), BACK, &holes, then);
         for result in &all[half..] {
             prop_assert!(kept.hear(Heard::from(result), &holes));
         }

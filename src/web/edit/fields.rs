@@ -316,7 +316,7 @@ mod tests {
                 "expect": {"status": ["200-299", 404], "body_contains": ["x", "y z"], "certificate_days": 14, "latency_ms": 500,
                     "headers": [{"name": "X", "present": true}],
                     "json": [{"path": "$.a", "equals": "ok"}, {"path": "$.n", "greater_than": 2.0}, {"path": "$.t", "contains": "a = b"},
-                        {"path": "$.gone", "exists": false}, {"path": "$.list[0]", "not_equals": null}]},
+                        {"path": "$.gone", "exists": false}, {"path": "$.list[0]", "exists": true}]},
                 "tls": {"insecure_skip_verify": true}, "auth": {"type": "basic", "username": "u", "password": "********"},
                 "regions": ["eu", "us"], "quorum": 2, "failure_threshold": 3, "tags": ["a", "b"], "group": "g", "depends_on": ["a"], "public": true,
                 "backoff": {"initial_ms": 10.0, "max_ms": 20.0}}),

@@ -10,7 +10,6 @@ use crate::aggregate::verdict::Verdict;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::time::Timestamp;
-use crate::store::incidents::IncidentFilter;
 use crate::web::frame::Frame;
 use crate::web::moment::{Moment, latency_of, percent};
 use crate::web::overview::Spans;
@@ -164,7 +163,7 @@ impl OverviewPage {
 }
 
 impl HeadPart {
-    pub async fn new(t: Text, state: &ApiState, services: &[ServiceState], now: Timestamp) -> HeadPart {
+    pub fn new(t: Text, state: &ApiState, services: &[ServiceState], now: Timestamp) -> HeadPart {
         let spans = state.incidents.spans(now);
         let opened = |service: &ServiceState| {
             spans.iter().filter(|span| span.service == service.id && span.closed_at.is_none()).map(|span| span.opened_at).min()
@@ -182,11 +181,11 @@ impl HeadPart {
             chip(Verdict::Maintenance, counts.maintenance),
             chip(Verdict::Disabled, counts.disabled),
         ];
-        let open = IncidentFilter { open: Some(true), ..IncidentFilter::default() };
-        // The sentence stands on memory alone: a store that is away takes the list from it, not the page.
-        let (count, listed) = state.incidents.page(&open, 0, OPEN_SHOWN).await.unwrap_or_default();
-        let incidents: Vec<OpenIncident> = listed
+        let open = state.incidents.open_now();
+        let count = open.len();
+        let incidents: Vec<OpenIncident> = open
             .into_iter()
+            .take(OPEN_SHOWN)
             .map(|stored| OpenIncident {
                 id: stored.incident.id.to_string(),
                 name: stored.incident.name.to_string(),
@@ -204,7 +203,7 @@ impl HeadPart {
             regions: regions
                 .map(|(name, reason)| RegionLine { name: name.to_string(), word: t.word("node_state", reason.name()) })
                 .collect(),
-            more: usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(incidents.len()),
+            more: count - incidents.len(),
             incidents,
             newest: services.iter().filter_map(|service| service.latest.as_ref()).map(|latest| latest.started_at).max().map(Moment::ago),
             watched: services.len(),

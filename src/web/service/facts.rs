@@ -25,7 +25,7 @@ pub fn facts(t: Text, document: &ServiceDocument) -> Vec<(&'static str, String)>
     fact("fact.contains", expect.body_contains.as_ref().map(quoted));
     fact("fact.contains_not", expect.body_not_contains.as_ref().map(quoted));
     fact("fact.matches", expect.body_regex.as_ref().map(|texts| list(texts, |text| format!("/{text}/"))));
-    expect.json.iter().for_each(|one| fact("fact.json", Some(json(t, one))));
+    expect.json.iter().for_each(|one| fact("fact.json_tests", Some(json(t, one))));
     expect.headers.iter().for_each(|one| fact("fact.header", Some(header(t, one))));
     fact("fact.certificate", expect.certificate_days.map(|days| t.one("fact.days", days)));
     fact("fact.latency", expect.latency_ms.map(|ms| format!("{} ms", number(ms))));

@@ -13,4 +13,5 @@ mod words;
 /// `{}` and `{name}` are filled in.
 pub type Entry = (&'static str, &'static str, &'static str);
 
-pub const TEXTS: [&[Entry]; 9] = [words::TEXTS, frame::TEXTS, overview::TEXTS, service::TEXTS, edit::TEXTS, lists::TEXTS, public::TEXTS, issues::TEXTS, alerts::TEXTS];
+pub const TEXTS: [&[Entry]; 9] =
+    [words::TEXTS, frame::TEXTS, overview::TEXTS, service::TEXTS, edit::TEXTS, lists::TEXTS, public::TEXTS, issues::TEXTS, alerts::TEXTS];

@@ -20,7 +20,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(45), "never came: {what}");
+        assert!(began.elapsed() < Duration::from_secs(90), "never came: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

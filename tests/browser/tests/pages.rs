@@ -55,7 +55,7 @@ fn from_the_first_log_in_to_an_incident_taken_on() {
     page.sees("Add a service");
     is_usable_by_all(&page);
     page.fill("input[name=name]", "Payments");
-    page.fill("input[name=interval_s]", "1");
+    page.fill("input[name=interval_s]", "2");
     page.fill("textarea[name=json]", "$.status = \"ok\"");
     page.click("button[value=try]:not(.sr)");
     page.sees("What the hub saw just now");
@@ -101,9 +101,9 @@ fn from_the_first_log_in_to_an_incident_taken_on() {
 
 /// A hub with some services, each with its verdict.
 fn some_services(target: &Target) -> Hub {
-    let service = |name: &str, group: &str, path: &str| json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "interval_s": 1, "tags": ["demo"], "public": true});
+    let service = |name: &str, group: &str, path: &str| json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "interval_s": 4, "tags": ["demo"], "public": true});
     let mut services = vec![service("Shop", "Web", "/shop"), service("Search", "Web", "/search"), service("Mail", "Core", "/mail")];
-    services.push(json!({"name": "Closed", "base_url": "http://127.0.0.1:9", "interval_s": 1}));
+    services.push(json!({"name": "Closed", "base_url": "http://127.0.0.1:9", "interval_s": 4}));
     let hub = Hub::start(&Value::Array(services));
     until("every verdict", || {
         let summary = hub.call("GET", "/api/monitor/health/summary/", None);

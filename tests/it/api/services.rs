@@ -32,7 +32,7 @@ async fn a_service_is_created_read_changed_and_deleted() {
     let mut read = world.get("/api/monitor/services/1", token).await.expect(200);
     // Read, it tells its up-time too, which nobody can send.
     let uptime = read.as_object_mut().and_then(|read| read.shift_remove("uptime")).expect("it tells its up-time");
-    assert_eq!(uptime["90d"], json!({"ratio": null, "coverage": 0.0}));
+    assert_eq!(uptime["90d"], json!({"ratio": null, "coverage": 0.0, "maintenance_s": 0.0}));
     assert_eq!(read, expected);
 
     world.clock.advance(Duration::from_secs(60)).await;

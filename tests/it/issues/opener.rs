@@ -254,6 +254,7 @@ async fn a_prober_in_quarantine_is_an_issue_of_its_service() {
 fn rounds(desk: &Desk) -> Rounds {
     let nobody = Hooks { silence: Box::new(|_, _| {}), node: Box::new(|_| {}), last_round: Box::new(|_, _| None) };
     Rounds {
+        explained: Arc::new(|_, _| false),
         tracker: desk.world.tracker.clone(),
         settings: TrackerSettings {
             open_issues: true,
@@ -273,7 +274,7 @@ fn rounds(desk: &Desk) -> Rounds {
 fn finding(number: u32, since: Timestamp, shape: Shape) -> Finding {
     Finding {
         id: FindingId(format!("finding-{number}").into()),
-        service: ServiceId(1),
+        service: Some(ServiceId(1)),
         name: "shop".into(),
         region: None,
         regions: vec![RegionName::from("local")],

@@ -9,7 +9,7 @@ use rocket::http::{Header, Method};
 use serde_json::json;
 
 use super::browser::Browser;
-use crate::api_world::{World, answer, at, bad, good};
+use crate::api_world::{World, answer, bad, good};
 
 const EVIL: &str = "<script>alert('x')</script>\"&";
 
@@ -176,6 +176,7 @@ async fn a_store_that_is_away_takes_no_more_from_the_pages_than_it_must() {
     world.store.shutdown().await.expect("it closes");
     let overview = browser.page("/").await;
     assert!(overview.contains("alert(") && overview.contains("class=\"sentence down\""), "the overview is drawn from memory");
+    assert!(overview.contains("href=\"/incidents/evil-1\""), "and so are the incidents that are open");
     let page = browser.get("/services/1").await;
     assert!(page.status >= 500 && page.kind == "text/html", "{} {}", page.status, page.text);
 }

@@ -49,7 +49,7 @@ pub const TEXTS: &[Entry] = &[
     ("edit.contains", "Body contains, one text a line", "بدنه دارد، هر خط یک متن"),
     ("edit.contains_not", "Body lacks, one text a line", "بدنه ندارد، هر خط یک متن"),
     ("edit.matches", "Body matches, one expression a line", "بدنه مطابق، هر خط یک عبارت"),
-    ("edit.json", "JSON, one test a line", "JSON، هر خط یک آزمون"),
+    ("edit.json_tests", "JSON, one test a line", "JSON، هر خط یک آزمون"),
     ("edit.request", "Request", "درخواست"),
     ("edit.request_help", "method, headers, body, login, redirects, proxy", "روش، سرآیندها، بدنه، ورود، تغییر مسیر، پروکسی"),
     ("edit.method", "Method", "روش"),

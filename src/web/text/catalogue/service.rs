@@ -73,7 +73,7 @@ pub const TEXTS: &[Entry] = &[
     ("fact.contains", "Body contains", "بدنه دارد"),
     ("fact.contains_not", "Body lacks", "بدنه ندارد"),
     ("fact.matches", "Body matches", "بدنه مطابق"),
-    ("fact.json", "JSON", "JSON"),
+    ("fact.json_tests", "JSON", "JSON"),
     ("fact.header", "Header", "سرآیند"),
     ("fact.certificate", "Certificate", "گواهی"),
     ("fact.days", "at least {} days", "دست‌کم {} روز"),
