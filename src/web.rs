@@ -108,7 +108,7 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             status::page,
             status::as_json,
             status::as_feed,
-            status::badge,
+            status::as_badge,
             status::logo,
             status::theme,
             service::page,

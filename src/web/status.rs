@@ -92,7 +92,7 @@ pub async fn as_feed(_anyone: Anyone, origin: Origin, state: &State<ApiState>, s
 
 /// How one service stands, or with `show=uptime` how it stood for ninety days, as a picture to be put elsewhere.
 #[get("/badge/<file>?<show>")]
-pub async fn badge(
+pub async fn as_badge(
     _anyone: Anyone,
     state: &State<ApiState>,
     snapshots: &State<Snapshots>,
