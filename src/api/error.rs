@@ -156,7 +156,7 @@ impl ApiError {
 
     /// What speaks against the input, field by field.
     pub fn warnings(&self) -> &[FieldError] {
-        &self.warnings
+        self.more.as_ref().map_or(&[], |more| more.warnings.as_slice())
     }
 
     pub fn status(&self) -> Status {

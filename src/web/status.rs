@@ -87,7 +87,8 @@ pub async fn as_json(_anyone: Anyone, state: &State<ApiState>, snapshots: &State
 /// News of incidents and maintenance as Atom (RFC 4287).
 #[get("/status/feed.atom")]
 pub async fn as_feed(_anyone: Anyone, origin: Origin, state: &State<ApiState>, snapshots: &State<Snapshots>) -> Result<Served, ApiError> {
-    feed::drawn(&snapshots.get(state).await, &origin.0, title(state, Text(Lang::English)))
+    let snapshot = snapshots.get(state).await;
+    feed::drawn(&snapshot, &origin.0, title(state, Text(Lang::English)))
 }
 
 /// How one service stands, or with `show=uptime` how it stood for ninety days, as a picture to be put elsewhere.
