@@ -26,6 +26,7 @@ pub mod sections;
 pub mod service;
 pub mod services_file;
 pub mod sources;
+pub mod status;
 pub mod system;
 pub mod tracker;
 pub mod watching;
@@ -38,6 +39,7 @@ use crate::config::sections::{
     StoreSettings, TrackerSettings,
 };
 use crate::config::sources::Sources;
+use crate::config::status::StatusSettings;
 use crate::config::system::SystemSettings;
 
 /// Everything a process runs by. Made once; never changed.
@@ -54,6 +56,7 @@ pub struct Config {
     pub channels: ChannelSettings,
     pub tracker: TrackerSettings,
     pub system: SystemSettings,
+    pub status: StatusSettings,
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,

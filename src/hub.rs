@@ -350,6 +350,7 @@ impl Hub {
             strips: strips.clone(),
             clock: clock.clone(),
             settings: config.api.clone(),
+            status: config.status.clone(),
             default_schedule: config.hub.schedule.clone(),
             services_changed: Arc::new(move || {
                 assigner.assign();

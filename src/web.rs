@@ -7,6 +7,7 @@
 //! markup made in `svg` and `moment` passes as it is. Every form that changes something carries the token of its session.
 
 pub mod account;
+pub mod alerts;
 pub mod assets;
 pub mod chart;
 pub mod curl;
@@ -16,6 +17,8 @@ pub mod frame;
 pub mod html;
 pub mod import;
 pub mod incidents;
+pub mod input;
+pub mod issues;
 pub mod login;
 pub mod look;
 pub mod moment;
@@ -31,9 +34,11 @@ pub mod visit;
 
 use rocket::{Build, Rocket, routes};
 
+use crate::web::status::snapshot::Snapshots;
+
 /// Mounts the pages beside the API, which manages what they need.
 pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    rocket.mount(
+    rocket.manage(Snapshots::default()).mount(
         "/",
         routes![
             account::page,
@@ -60,11 +65,52 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             incidents::as_text,
             incidents::acknowledge,
             incidents::note,
+            issues::list,
+            issues::new,
+            issues::create,
+            issues::one,
+            issues::edit,
+            issues::change,
+            issues::step,
+            issues::comment,
+            alerts::page,
+            alerts::acknowledge,
+            alerts::rules::list,
+            alerts::rules::new,
+            alerts::rules::create,
+            alerts::rules::edit,
+            alerts::rules::change,
+            alerts::rules::set_enabled,
+            alerts::rules::delete,
+            alerts::channels::list,
+            alerts::channels::new,
+            alerts::channels::create,
+            alerts::channels::edit,
+            alerts::channels::change,
+            alerts::channels::test,
+            alerts::channels::ask_delete,
+            alerts::channels::delete,
+            alerts::deliveries::list,
+            alerts::deliveries::retry,
+            alerts::windows::list,
+            alerts::windows::new,
+            alerts::windows::create,
+            alerts::windows::edit,
+            alerts::windows::change,
+            alerts::windows::start,
+            alerts::windows::end,
+            alerts::windows::ask_delete,
+            alerts::windows::delete,
             regions::page,
             regions::invite,
             results::page,
             results::csv,
             status::page,
+            status::as_json,
+            status::as_feed,
+            status::as_badge,
+            status::logo,
+            status::theme,
             service::page,
             service::now,
             service::charts_part,

@@ -154,6 +154,11 @@ impl ApiError {
         &self.errors
     }
 
+    /// What speaks against the input, field by field.
+    pub fn warnings(&self) -> &[FieldError] {
+        self.more.as_ref().map_or(&[], |more| more.warnings.as_slice())
+    }
+
     pub fn status(&self) -> Status {
         self.status
     }

@@ -12,6 +12,7 @@ use rocket::response::status::Created;
 use rocket::serde::json::Json;
 use rocket::{State, get, patch, post};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::api::auth::{Operator, Viewer};
@@ -21,6 +22,7 @@ use crate::api::issues::view::IssueDetail;
 use crate::api::state::ApiState;
 use crate::config::mistake::Mistake;
 use crate::model::issue::{Issue, IssueId, IssueStatus, IssueType, Priority};
+use crate::store::services::Author;
 use crate::tracker::desk::{Draft, Edit, checks};
 
 #[derive(Deserialize, ToSchema)]
@@ -103,8 +105,14 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Opti
 )]
 #[post("/api/v1/maintenance/issues", data = "<body>")]
 pub async fn create(operator: Operator, state: &State<ApiState>, body: JsonBody) -> Result<Created<Json<IssueDetail>>, ApiError> {
-    let new: NewIssue = body.read()?;
-    let author = operator.0.author();
+    let issue = make(state, body.0, &operator.0.author()).await?;
+    let detail = IssueDetail::read(state, &issue).await?;
+    Ok(Created::new(format!("/api/v1/maintenance/issues/{}", issue.id)).body(Json(detail)))
+}
+
+/// An issue made of a document as the API takes it.
+pub async fn make(state: &ApiState, document: Value, author: &Author) -> Result<Arc<Issue>, ApiError> {
+    let new: NewIssue = JsonBody(document).read()?;
     let mut wrong = Wrong::default();
     let tracker = &state.tracker;
     let draft = Draft {
@@ -120,9 +128,7 @@ pub async fn create(operator: Operator, state: &State<ApiState>, body: JsonBody)
         finding: wrong.maybe(new.finding.map(|id| tracker.finding(&id))),
     };
     wrong.end()?;
-    let issue = tracker.create(draft, "reported", Vec::new(), &author).await?;
-    let detail = IssueDetail::read(state, &issue).await?;
-    Ok(Created::new(format!("/api/v1/maintenance/issues/{}", issue.id)).body(Json(detail)))
+    Ok(tracker.create(draft, "reported", Vec::new(), author).await?)
 }
 
 /// One issue with its description, as it was written and as safe HTML, and the steps it may take.

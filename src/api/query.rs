@@ -47,7 +47,7 @@ impl<'r> FromRequest<'r> for Query {
 }
 
 /// Scheme and host of the API as the client knows them; empty, for addresses without them, when it did not say.
-fn origin(request: &Request<'_>) -> String {
+pub fn origin(request: &Request<'_>) -> String {
     if let Some(public) = &managed::<ApiState>(request).settings.public_url {
         return public.trim_end_matches('/').to_owned();
     }

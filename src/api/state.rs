@@ -19,6 +19,7 @@ use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
 use crate::config::sections::ApiSettings;
+use crate::config::status::StatusSettings;
 use crate::digest::digester::Order;
 use crate::hub::membership::Membership;
 use crate::maintenance::windows::Windows;
@@ -84,6 +85,8 @@ pub struct ApiState {
     pub strips: Arc<Strips>,
     pub clock: Clock,
     pub settings: ApiSettings,
+    /// How the public status page looks.
+    pub status: StatusSettings,
     /// For services that name neither interval nor cron.
     pub default_schedule: Schedule,
     /// Nudges whoever makes the assignments: a service was created, changed or deleted.

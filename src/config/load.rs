@@ -23,13 +23,14 @@ use crate::config::rocket_keys;
 use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
 use crate::config::service::parse_cron;
 use crate::config::sources::{Role, Sources, Variables};
+use crate::config::status::status;
 use crate::config::system::system;
 use crate::config::tracker::tracker;
 use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 15] = [
+const HUB_TABLES: [&str; 16] = [
     "hub",
     "region",
     "probe",
@@ -40,6 +41,7 @@ const HUB_TABLES: [&str; 15] = [
     "alerts",
     "tracker",
     "system",
+    "status",
     "dependencies",
     "log",
     "restart",
@@ -71,11 +73,12 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let channels = channels(&mut reader);
     let tracker = tracker(&mut reader);
     let system = system(&mut reader, sources);
+    let status = status(&mut reader, sources);
     let log = log(&mut reader, sources);
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, log, rocket });
+        return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, status, log, rocket });
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

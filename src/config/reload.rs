@@ -22,6 +22,7 @@ use crate::config::sections::{
     WitnessSettings,
 };
 use crate::config::sources::Sources;
+use crate::config::status::StatusSettings;
 use crate::config::system::{SystemSettings, Thresholds};
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -133,7 +134,7 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, status, log, rocket } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -335,6 +336,8 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("system.max_api_p95_ms", api_p95),
         fixed("dependencies", dependencies),
     ]);
+    let StatusSettings { title, about, logo, accent } = status;
+    values.extend([fixed("status.title", title), fixed("status.about", about), fixed("status.logo", logo), fixed("status.accent", accent)]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([
         fixed("log.dir", dir),

@@ -28,6 +28,8 @@ pub struct UserView {
 pub enum Section {
     Overview,
     Incidents,
+    Issues,
+    Alerts,
     Regions,
     Results,
     None,
@@ -73,6 +75,8 @@ impl Frame {
         let entries = [
             (Section::Overview, "/", "nav.overview", "overview"),
             (Section::Incidents, "/incidents", "nav.incidents", "incidents"),
+            (Section::Issues, "/issues", "nav.issues", "issues"),
+            (Section::Alerts, "/alerts", "nav.alerts", "alerts"),
             (Section::Regions, "/regions", "nav.regions", "regions"),
             (Section::Results, "/results", "nav.results", "results"),
         ];

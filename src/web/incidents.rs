@@ -19,6 +19,7 @@ use crate::model::incident::{Incident, IncidentId, Severity, Sighting, TimelineE
 use crate::model::time::Timestamp;
 use crate::store::findings::FindingQuery;
 use crate::store::incidents::{IncidentFilter, StoredIncident};
+use crate::store::issues::IssueFilter;
 use crate::store::query::ResultId;
 use crate::store::users::Role;
 use crate::web::frame::{Frame, Section};
@@ -79,6 +80,8 @@ struct IncidentPage {
     timeline: Vec<Entry>,
     evidence: Vec<CheckRow>,
     findings: Vec<(Moment, String)>,
+    /// Issues about it: number and title.
+    issues: Vec<(u64, String)>,
     problem: Option<&'static str>,
 }
 
@@ -199,6 +202,7 @@ async fn draw(visit: &Visit, state: &ApiState, id: &str, problem: Option<&'stati
         ..FindingQuery::default()
     };
     let findings = state.findings.list(&near).await?.findings;
+    let issues = state.tracker.issues.list(&IssueFilter { incident: Some(id.to_owned()), ..IssueFilter::default() });
     Html::of(&IncidentPage {
         frame: Frame::new(visit, Section::Incidents, format!("{}: {}", incident.name, incident.first_line)),
         row: Row::new(t, &stored, now),
@@ -210,6 +214,7 @@ async fn draw(visit: &Visit, state: &ApiState, id: &str, problem: Option<&'stati
         matrix: incident.regions.iter().map(|seen| MatrixRow::new(t, seen)).collect(),
         timeline: timeline.into_iter().map(|entry| Entry::new(t, entry)).collect(),
         evidence,
+        issues: issues.iter().map(|issue| (issue.id.0, issue.title.clone())).collect(),
         findings: findings.into_iter().map(|finding| (Moment::full(finding.since), finding.summary)).collect(),
         problem,
     })

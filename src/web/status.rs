@@ -1,119 +1,157 @@
-//! The status page: public services for whoever asks, without a log-in.
+//! The status page: public services for whoever asks, without a log-in; as a page, as JSON, as a feed and as badges.
 //!
-//! **Invariant.** It shows names, verdicts and times of services that are marked public, and nothing of any other; no address
-//! of a service, no message of a check.
+//! **Invariant.** Everything here is drawn from a [`snapshot`], so it says no more than that may.
 
-use askama::Template;
+pub mod badge;
+pub mod feed;
+pub mod served;
+pub mod snapshot;
+mod view;
+
+use std::fmt::Write;
+
+use rocket::http::ContentType;
+use rocket::request::{FromRequest, Outcome, Request};
 use rocket::{State, get};
+use serde_json::json;
 
-use crate::aggregate::board::ServiceState;
-use crate::aggregate::strip::first_start;
 use crate::api::auth::Anyone;
 use crate::api::error::ApiError;
+use crate::api::query::origin;
 use crate::api::state::ApiState;
-use crate::model::time::Timestamp;
-use crate::store::incidents::IncidentFilter;
-use crate::web::frame::Frame;
-use crate::web::html::Html;
 use crate::web::look::Look;
-use crate::web::moment::{Moment, percent, span};
-use crate::web::overview::view::day_uptime;
 use crate::web::sentence::{Sentence, sentence};
-use crate::web::svg::{states, strip};
-use crate::web::text::Text;
+use crate::web::status::served::Served;
+use crate::web::status::snapshot::{PublicService, Snapshot, Snapshots};
+use crate::web::status::view::StatusPage;
+use crate::web::svg::State as Tone;
+use crate::web::text::{Lang, Text};
 
-/// Incidents looked through for those of public services, and shown.
-const LOOKED: usize = 200;
-const SHOWN: usize = 10;
+/// Scheme and host of this hub as whoever asks knows them.
+pub struct Origin(pub String);
 
-#[derive(Template)]
-#[template(path = "status.html")]
-struct StatusPage {
-    frame: Frame,
-    sentence: Sentence,
-    services: Vec<Line>,
-    incidents: Vec<IncidentLine>,
-    at: Moment,
-}
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Origin {
+    type Error = std::convert::Infallible;
 
-struct Line {
-    name: String,
-    verdict: &'static str,
-    word: &'static str,
-    strip: String,
-    /// By the usual windows, the longest last.
-    uptimes: Vec<(&'static str, String)>,
-}
-
-struct IncidentLine {
-    name: String,
-    tone: &'static str,
-    opened: Moment,
-    lasted: String,
-    open: bool,
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Origin, std::convert::Infallible> {
+        Outcome::Success(Origin(origin(request)))
+    }
 }
 
 #[get("/status")]
-pub async fn page(_anyone: Anyone, look: Look, state: &State<ApiState>) -> Result<Html, ApiError> {
-    let t = Text(look.lang);
-    let now = state.clock.now();
-    let listed = state.services.list();
-    let is_public = |id| listed.iter().any(|service| service.id == id && service.document.public == Some(true));
-    let services: Vec<ServiceState> = state.board.summary(now).into_iter().filter(|service| is_public(service.id)).collect();
-    let mut regions: Vec<&str> = services.iter().flat_map(|service| service.regions.iter().map(|region| &*region.region.0)).collect();
-    regions.sort_unstable();
-    regions.dedup();
-    let spans = state.incidents.spans(first_start(now));
-    let opened = |service: &ServiceState| {
-        spans.iter().filter(|span| span.service == service.id && span.closed_at.is_none()).map(|span| span.opened_at).min()
-    };
-    // A store that is away takes the list of incidents from it, not the page.
-    let (_, recent) = state.incidents.page(&IncidentFilter::default(), 0, LOOKED).await.unwrap_or_default();
-    let incidents = recent.iter().map(|stored| &stored.incident).filter(|incident| is_public(incident.service)).take(SHOWN);
-    Html::of(&StatusPage {
-        sentence: match services.is_empty() {
-            true => Sentence { tone: "unknown", text: t.s("status.nothing").to_owned(), since: None },
-            false => sentence(t, &services, regions.len(), opened),
-        },
-        incidents: incidents
-            .map(|incident| IncidentLine {
-                name: incident.name.to_string(),
-                tone: if incident.severity.name() == "critical" { "down" } else { "degraded" },
-                opened: Moment::full(incident.opened_at),
-                lasted: span(t, incident.closed_at.unwrap_or(now).since(incident.opened_at)),
-                open: incident.closed_at.is_none(),
-            })
-            .collect(),
-        services: services.iter().map(|service| line(t, state, service, now)).collect(),
-        frame: Frame::without_user(look, t.s("status.title"), "/status".to_owned()),
-        at: Moment::full(now),
-    })
+pub async fn page(_anyone: Anyone, look: Look, state: &State<ApiState>, snapshots: &State<Snapshots>) -> Result<Served, ApiError> {
+    let snapshot = snapshots.get(state).await;
+    Served::page(&StatusPage::new(look, state, &snapshot))
 }
 
-fn line(t: Text, state: &ApiState, service: &ServiceState, now: Timestamp) -> Line {
-    let first = first_start(now);
-    let spans = state.incidents.spans(first);
-    let own: Vec<_> = spans.iter().filter(|span| span.service == service.id).collect();
-    let keys = ["range.day", "range.week", "range.month", "range.quarter"];
-    let known = state.uptimes.get(service.id);
-    let uptime = |(key, place): (&'static str, usize)| {
-        let (ratio, coverage) = match place {
-            0 => {
-                let (ratio, coverage) = day_uptime(state, service, now);
-                (ratio?, coverage)
-            }
-            _ => {
-                let window = known.as_ref().and_then(|known| known.windows.get(place))?;
-                (window.ratio?, window.coverage)
-            }
-        };
-        Some((t.s(key), format!("{} ({})", percent(ratio), t.one("overview.coverage", percent(coverage)))))
+/// The same for programs.
+#[get("/status.json")]
+pub async fn as_json(_anyone: Anyone, state: &State<ApiState>, snapshots: &State<Snapshots>) -> Served {
+    let snapshot = snapshots.get(state).await;
+    let told = told(Text(Lang::English), &snapshot);
+    let service = |service: &PublicService| {
+        let whole = service.whole();
+        let days = service
+            .days
+            .iter()
+            .map(|day| json!({"date": date(day), "state": tone(day.tone), "uptime": day.uptime(), "coverage": day.coverage()}));
+        json!({
+            "id": service.id.0, "name": service.name, "group": service.group, "verdict": service.verdict,
+            "uptime": whole.uptime(), "coverage": whole.coverage(), "days": days.collect::<Vec<_>>(),
+            "badge": format!("/badge/{}.svg", service.id),
+        })
     };
-    Line {
-        name: service.name.to_string(),
-        verdict: service.verdict.name(),
-        word: t.word("verdict", service.verdict.name()),
-        strip: strip(&states(&state.strips.of(service.id, now), &own, first), t.s("overview.hours")),
-        uptimes: keys.into_iter().zip(0..).filter_map(uptime).collect(),
+    let incidents = snapshot.incidents.iter().map(|incident| {
+        json!({
+            "id": incident.id.to_string(), "service": incident.service, "severity": incident.severity.name(),
+            "reasons": incident.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>(),
+            "opened_at": incident.opened_at.rfc3339(), "acknowledged_at": incident.acknowledged_at.map(|at| at.rfc3339()),
+            "closed_at": incident.closed_at.map(|at| at.rfc3339()),
+        })
+    });
+    let windows = snapshot.windows.iter().map(|window| {
+        json!({
+            "title": window.title, "from": window.span.from.rfc3339(), "until": window.span.until.rfc3339(),
+            "running": window.running(snapshot.at), "services": window.services,
+        })
+    });
+    let document = json!({
+        "title": title(state, Text(Lang::English)), "generated_at": snapshot.at.rfc3339(), "state": told.tone, "sentence": told.text,
+        "services": snapshot.services.iter().map(service).collect::<Vec<_>>(),
+        "incidents": incidents.collect::<Vec<_>>(), "maintenance": windows.collect::<Vec<_>>(),
+    });
+    Served::open(ContentType::JSON, document.to_string())
+}
+
+/// News of incidents and maintenance as Atom (RFC 4287).
+#[get("/status/feed.atom")]
+pub async fn as_feed(_anyone: Anyone, origin: Origin, state: &State<ApiState>, snapshots: &State<Snapshots>) -> Result<Served, ApiError> {
+    let snapshot = snapshots.get(state).await;
+    feed::drawn(&snapshot, &origin.0, title(state, Text(Lang::English)))
+}
+
+/// How one service stands, or with `show=uptime` how it stood for ninety days, as a picture to be put elsewhere.
+#[get("/badge/<file>?<show>")]
+pub async fn as_badge(
+    _anyone: Anyone,
+    state: &State<ApiState>,
+    snapshots: &State<Snapshots>,
+    file: &str,
+    show: Option<&str>,
+) -> Result<Served, ApiError> {
+    let name = file.strip_suffix(".svg").unwrap_or(file);
+    let snapshot = snapshots.get(state).await;
+    let found = snapshot.services.iter().find(|service| service.id.to_string() == name || service.name == name);
+    // Of one that is not public nobody learns whether it is there.
+    let service = found.ok_or_else(|| ApiError::not_found(format!("there is no public service {name}")))?;
+    Ok(Served::open(ContentType::SVG, badge::drawn(service, show == Some("uptime"))))
+}
+
+/// The picture on top.
+#[get("/status/logo")]
+pub fn logo(_anyone: Anyone, state: &State<ApiState>) -> Result<Served, ApiError> {
+    let logo = state.status.logo.as_ref().ok_or_else(|| ApiError::not_found("this status page has no logo"))?;
+    let kind = ContentType::parse_flexible(logo.kind).unwrap_or(ContentType::Binary);
+    Ok(Served::open(kind, logo.bytes.to_vec()))
+}
+
+/// The colour of the page, as a style sheet: nothing is styled inline.
+#[get("/status/theme.css")]
+pub fn theme(_anyone: Anyone, state: &State<ApiState>) -> Served {
+    let mut text = String::new();
+    if let Some(accent) = &state.status.accent {
+        let _ = writeln!(text, ":root {{ --brand: {accent}; }}");
+    }
+    Served::open(ContentType::CSS, text)
+}
+
+fn title(state: &ApiState, t: Text) -> &str {
+    state.status.title.as_deref().unwrap_or(t.s("status.title"))
+}
+
+/// How all of it stands, in one sentence.
+fn told(t: Text, snapshot: &Snapshot) -> Sentence {
+    if snapshot.states.is_empty() {
+        return Sentence { tone: "unknown", text: t.s("status.nothing").to_owned(), since: None };
+    }
+    let opened = |service: &crate::aggregate::board::ServiceState| {
+        let open = snapshot.incidents.iter().filter(|incident| incident.closed_at.is_none() && *incident.service == *service.name);
+        open.map(|incident| incident.opened_at).min()
+    };
+    sentence(t, &snapshot.states, snapshot.regions, opened)
+}
+
+fn date(day: &snapshot::Day) -> String {
+    day.start.datetime().format("%Y-%m-%d").to_string()
+}
+
+fn tone(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Unknown => "unknown",
+        Tone::Up => "up",
+        Tone::Partly => "degraded",
+        Tone::Down => "down",
+        Tone::Maintenance => "maintenance",
     }
 }

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 use crate::store::incidents::IncidentSpan;
 
 /// From one cell to the next; the style sheet draws 4 and leaves 2.
-const STEP: usize = 6;
+pub const STEP: usize = 6;
 
 /// What a cell of a strip says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +24,18 @@ pub enum State {
     Partly,
     /// There was an incident.
     Down,
+    /// It was worked on.
+    Maintenance,
 }
 
 impl State {
-    fn letter(self) -> char {
+    pub fn letter(self) -> char {
         match self {
             State::Unknown => 'n',
             State::Up => 'u',
             State::Partly => 'p',
             State::Down => 'd',
+            State::Maintenance => 'm',
         }
     }
 }
@@ -71,7 +74,7 @@ fn drawn(states: &[State], label: &str, extent: &str) -> String {
         format!("<svg class=\"strip\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\"{extent} role=\"img\" aria-label=\"");
     escape(label, &mut markup);
     markup.push_str("\">");
-    for state in [State::Up, State::Partly, State::Down, State::Unknown] {
+    for state in [State::Up, State::Partly, State::Down, State::Maintenance, State::Unknown] {
         let mut path = String::new();
         let mut place = 0;
         while place < states.len() {

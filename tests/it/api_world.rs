@@ -14,6 +14,7 @@ use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
 use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
+use probemesh::config::status::StatusSettings;
 use probemesh::config::system::{SystemSettings, Thresholds};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
@@ -237,6 +238,11 @@ impl World {
             clock: clock.clone(),
             settings,
             default_schedule,
+            status: StatusSettings {
+                title: Some("Example status".to_owned()),
+                accent: Some("#0b6e63".to_owned()),
+                ..StatusSettings::default()
+            },
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),

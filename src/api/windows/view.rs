@@ -39,41 +39,41 @@ impl State {
 
 #[derive(Serialize, ToSchema)]
 pub struct WindowView {
-    id: u32,
-    title: String,
-    reason: String,
+    pub id: u32,
+    pub title: String,
+    pub reason: String,
     /// `once`, `recurring` or `manual`
-    kind: &'static str,
+    pub kind: &'static str,
     /// `active`, `upcoming`, `past` or `deleted`
     state: &'static str,
     #[serde(skip)]
     #[schema(ignore)]
     pub stage: State,
-    all: bool,
+    pub all: bool,
     /// As they were named.
     services: Vec<u32>,
     tags: Vec<String>,
     groups: Vec<String>,
     /// The services it means now, by all of these.
-    service_ids: Vec<u32>,
+    pub service_ids: Vec<u32>,
     /// Of one that recurs: from when to when it does.
     from: Option<String>,
     until: Option<String>,
-    cron: Option<String>,
+    pub cron: Option<String>,
     timezone: Option<String>,
     duration_s: Option<f64>,
     longest_s: Option<f64>,
     /// The span it is active in.
-    current: Option<SpanView>,
+    pub current: Option<SpanView>,
     /// The next one to come.
-    next: Option<SpanView>,
+    pub next: Option<SpanView>,
     /// The last one that ended.
-    last: Option<SpanView>,
+    pub last: Option<SpanView>,
     /// Rises with each change. Sent back with a change, it must still be the same.
-    revision: u64,
+    pub revision: u64,
     created_by: String,
     created_at: String,
-    updated_by: String,
+    pub updated_by: String,
     updated_at: String,
     deleted_by: Option<String>,
     deleted_at: Option<String>,
@@ -86,10 +86,10 @@ pub struct WindowView {
 pub struct SpanView {
     #[schema(value_type = String)]
     #[serde(serialize_with = "text")]
-    from: Timestamp,
+    pub from: Timestamp,
     #[schema(value_type = String)]
     #[serde(serialize_with = "text")]
-    until: Timestamp,
+    pub until: Timestamp,
 }
 
 fn text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,13 +1,17 @@
 //! Every text: its key, in English, in Persian. A new page adds its own file here.
 
+mod alerts;
 mod edit;
 mod frame;
+mod issues;
 mod lists;
 mod overview;
+mod public;
 mod service;
 mod words;
 
 /// `{}` and `{name}` are filled in.
 pub type Entry = (&'static str, &'static str, &'static str);
 
-pub const TEXTS: [&[Entry]; 6] = [words::TEXTS, frame::TEXTS, overview::TEXTS, service::TEXTS, edit::TEXTS, lists::TEXTS];
+pub const TEXTS: [&[Entry]; 9] =
+    [words::TEXTS, frame::TEXTS, overview::TEXTS, service::TEXTS, edit::TEXTS, lists::TEXTS, public::TEXTS, issues::TEXTS, alerts::TEXTS];

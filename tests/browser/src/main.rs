@@ -26,11 +26,36 @@ fn main() {
     });
     std::thread::sleep(Duration::from_secs(8));
     let payments = 1;
+    let make = |path: &str, body: Value| drop(hub.call("POST", path, Some(body)));
+    for (title, kind, priority, labels) in [
+        ("Cart loses items when the session ends", "bug", "high", json!(["web"])),
+        ("Show prices without tax", "feature", "low", json!(["web", "money"])),
+        ("A customer cannot log in", "support", "critical", json!([])),
+    ] {
+        let description = "Seen on **Monday** by two customers.\n\n- [x] found\n- [ ] mended";
+        make("/api/v1/maintenance/issues", json!({"title": title, "issue_type": kind, "priority": priority, "labels": labels, "description": description, "service": 2}));
+    }
+    make("/api/v1/maintenance/issues/1/comments", json!({"body": "It is the *cache*: see `session.rs`."}));
+    make("/api/v1/alerts/channels", json!({"name": "On call", "kind": "webhook", "config": {"url": well.address()}}));
+    make("/api/v1/maintenance-windows", json!({"title": "New database", "kind": "manual", "start": true, "services": ["Reports"]}));
+    make("/api/v1/maintenance-windows", json!({"title": "Nightly restart", "kind": "recurring", "cron": "0 3 * * *", "duration_s": 900, "groups": ["Shop"]}));
     let pages = [
         ("overview", "/".to_owned()),
         ("service", format!("/services/{payments}?range=1h")),
         ("incidents", "/incidents".to_owned()),
         ("incident", format!("/incidents/{incident}")),
+        ("status", "/status".to_owned()),
+        ("issues", "/issues".to_owned()),
+        ("issue", "/issues/1".to_owned()),
+        ("issue-new", "/issues/new".to_owned()),
+        ("alerts", "/alerts".to_owned()),
+        ("rules", "/alerts/rules".to_owned()),
+        ("rule", "/alerts/rules/new".to_owned()),
+        ("channels", "/alerts/channels".to_owned()),
+        ("channel", "/alerts/channels/new?kind=email".to_owned()),
+        ("deliveries", "/alerts/deliveries".to_owned()),
+        ("windows", "/alerts/windows".to_owned()),
+        ("window", "/alerts/windows/new".to_owned()),
         ("edit", format!("/services/{payments}/edit")),
         ("import", "/services/import".to_owned()),
         ("delete", format!("/services/{payments}/delete")),
@@ -61,7 +86,7 @@ fn main() {
 fn services(well: &Target, slow: &Target, ill: &Target) -> Value {
     let service = |name: &str, target: &Target, group: &str, tags: &[&str]| {
         let path = format!("/{}", name.to_lowercase().replace(' ', "-"));
-        json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "tags": tags, "interval_s": 1,
+        json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "tags": tags, "interval_s": 1, "public": group != "Back office",
             "expect": {"status": 200, "json": [{"path": "$.status", "equals": "ok"}]}})
     };
     let mut slowly = service("Reports", slow, "Back office", &["batch"]);

@@ -101,7 +101,7 @@ fn from_the_first_log_in_to_an_incident_taken_on() {
 
 /// A hub with some services, each with its verdict.
 fn some_services(target: &Target) -> Hub {
-    let service = |name: &str, group: &str, path: &str| json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "interval_s": 4, "tags": ["demo"]});
+    let service = |name: &str, group: &str, path: &str| json!({"name": name, "base_url": target.address(), "health_path": path, "group": group, "interval_s": 4, "tags": ["demo"], "public": true});
     let mut services = vec![service("Shop", "Web", "/shop"), service("Search", "Web", "/search"), service("Mail", "Core", "/mail")];
     services.push(json!({"name": "Closed", "base_url": "http://127.0.0.1:9", "interval_s": 4}));
     let hub = Hub::start(&Value::Array(services));
@@ -148,7 +148,12 @@ fn every_page_is_usable_by_all_in_light_dark_phone_and_right_to_left() {
         let found = hub.call("GET", "/api/v1/incidents", None);
         found["results"][0]["id"].as_str().map(str::to_owned)
     });
-    let pages = ["/", "/services/1", "/services/1?range=1h", "/services/4", "/services/1/edit", "/services/1/delete", "/services/new", "/services/import", "/incidents", &format!("/incidents/{incident}"), "/no/such/page"];
+    let made = |path: &str, body: Value| drop(hub.call("POST", path, Some(body)));
+    made("/api/v1/maintenance/issues", json!({"title": "Closed does not answer", "issue_type": "bug", "priority": "high", "labels": ["web"], "description": "Since **Monday**", "service": 4}));
+    made("/api/v1/maintenance/issues/1/comments", json!({"body": "I look at it"}));
+    made("/api/v1/alerts/channels", json!({"name": "Desk", "kind": "webhook", "config": {"url": target.address()}}));
+    made("/api/v1/maintenance-windows", json!({"title": "By hand", "kind": "manual", "start": true, "services": ["Mail"]}));
+    let pages = ["/status", "/issues", "/issues?view=list", "/issues/new", "/issues/1", "/issues/1/edit", "/alerts", "/alerts/rules", "/alerts/rules/new", "/alerts/rules/1", "/alerts/channels", "/alerts/channels/new", "/alerts/channels/new?kind=email", "/alerts/channels/1", "/alerts/channels/1/delete", "/alerts/deliveries", "/alerts/windows", "/alerts/windows/new", "/alerts/windows/1", "/", "/services/1", "/services/1?range=1h", "/services/4", "/services/1/edit", "/services/1/delete", "/services/new", "/services/import", "/incidents", &format!("/incidents/{incident}"), "/no/such/page"];
     for window in [Window::DESK, Window::DARK, Window::PHONE] {
         let page = driver.open(window);
         page.log_in(&hub.address(), PASSWORD);

@@ -76,6 +76,5 @@ pub const TEXTS: &[Entry] = &[
     ("status.title", "Status", "وضعیت"),
     ("status.nothing", "No service is shown in public yet", "هنوز سرویسی برای عموم نمایش داده نمی‌شود"),
     ("status.as_of", "As of", "در"),
-    ("status.incidents", "Incidents", "رخدادها"),
     ("status.no_incident", "None in what is kept.", "در آنچه نگه داشته شده هیچ."),
 ];
