@@ -34,7 +34,7 @@ const NO_WORD: &str = "no word was given";
 #[get("/issues")]
 pub async fn list(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Refusal, ApiError> {
     let query = query.without_empty();
-    let (status, found, problem) = match issues::fitting(&query, state).await {
+    let (status, found, problem) = match issues::list::fitting(&query, state).await {
         Ok(found) => (Status::Ok, found, None),
         Err(error) => (error.status(), Vec::new(), Some(error.detail().to_owned())),
     };
@@ -127,7 +127,7 @@ pub async fn comment(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &
     visit.need(Role::Operator)?;
     let (issue, fields) = (find(state, id)?, form.0);
     let body = json!({"body": fields.get("body").unwrap_or_default()});
-    match issues::comment(Operator(visit.principal.clone()), state, id, JsonBody(body)).await {
+    match issues::talk::comment(Operator(visit.principal.clone()), state, id, JsonBody(body)).await {
         Ok(_) => Ok(Either::Right(Redirect::to(format!("/issues/{}#comment-{}", issue.id, issue.comments + 1)))),
         Err(error) => told(&visit, state, id, error, &fields).await,
     }
