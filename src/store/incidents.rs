@@ -163,7 +163,7 @@ impl Incidents {
     /// Those that have not closed, newest first; answered from memory.
     pub fn open_now(&self) -> Vec<StoredIncident> {
         let mut open: Vec<StoredIncident> = self.open.read().expect("no holder panics").values().cloned().collect();
-        open.sort_by(|one, other| other.incident.opened_at.cmp(&one.incident.opened_at));
+        open.sort_by_key(|one| std::cmp::Reverse(one.incident.opened_at));
         open
     }
 

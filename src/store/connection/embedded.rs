@@ -23,8 +23,24 @@ const STACK: usize = 16 << 20;
 /// No call takes longer; slices are made so that none comes near it.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
+/// What is left to do with a datastore that is open.
+///
+/// The datastore's own type does not show here: it is so deep that every future that reaches it would have the compiler prove
+/// anew, for a quarter of a second each time, that it may be sent.
+#[rocket::async_trait]
+trait Opened: Send + Sync {
+    async fn shut(&self) -> Result<(), String>;
+}
+
+#[rocket::async_trait]
+impl Opened for Datastore {
+    async fn shut(&self) -> Result<(), String> {
+        self.shutdown().await.map_err(|error| error.to_string())
+    }
+}
+
 pub struct Embedded {
-    datastore: Mutex<Option<Arc<Datastore>>>,
+    datastore: Mutex<Option<Arc<dyn Opened>>>,
     db: Mutex<Option<Arc<Surreal<Db>>>>,
     threads: Threads,
 }
@@ -39,7 +55,7 @@ impl std::fmt::Debug for Embedded {
 struct Threads {
     runtime: Option<Runtime>,
     /// Set while it is open: an engine that is forgotten is closed all the same.
-    open: Mutex<Option<Arc<Datastore>>>,
+    open: Mutex<Option<Arc<dyn Opened>>>,
 }
 
 impl Threads {
@@ -64,7 +80,7 @@ impl Drop for Threads {
             Some(datastore) => {
                 // It must be closed where it ran; a thread that cannot be had leaves the lock to the end of the process.
                 let closing = move || {
-                    let _ = runtime.block_on(datastore.shutdown());
+                    let _ = runtime.block_on(datastore.shut());
                     drop(datastore);
                 };
                 let _ = std::thread::Builder::new().name("store-close".to_owned()).stack_size(STACK).spawn(closing);
@@ -105,15 +121,15 @@ impl Embedded {
         let Some(datastore) = self.datastore.lock().expect("no holder panics").take() else { return Ok(()) };
         let closed = self.threads.run(async move {
             drop(db);
-            let closed = datastore.shutdown().await;
+            let closed = datastore.shut().await;
             drop(datastore);
             closed
         });
-        closed.await.unwrap_or(Ok(())).map_err(|error| error.to_string())
+        closed.await.unwrap_or(Ok(()))
     }
 }
 
-async fn open(path: String, config: ConfigMap) -> Result<(Arc<Datastore>, Surreal<Db>), String> {
+async fn open(path: String, config: ConfigMap) -> Result<(Arc<dyn Opened>, Surreal<Db>), String> {
     let datastore = Datastore::builder()
         .with_config(config)
         .with_query_timeout(Some(CALL_LIMIT))
