@@ -9,8 +9,10 @@ use utoipa::ToSchema;
 use crate::api::auth::Admin;
 use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Problem};
+use crate::api::issues::given;
 use crate::api::query::{Page, Query};
 use crate::api::state::ApiState;
+use crate::model::id::ChannelId;
 use crate::store::users::{Role, User};
 
 #[derive(Serialize, ToSchema)]
@@ -19,6 +21,8 @@ pub struct UserView {
     /// `viewer`, `operator` or `admin`.
     role: &'static str,
     created_at: String,
+    /// The alert channel that tells them what is for them alone: assignments and mentions.
+    channel: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -36,6 +40,9 @@ pub struct NewUser {
 pub struct UserChange {
     password: Option<String>,
     role: Option<String>,
+    /// The name or number of an alert channel; null: none.
+    #[serde(default, deserialize_with = "given")]
+    channel: Option<Option<String>>,
 }
 
 /// All users.
@@ -56,7 +63,7 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
     let (page, size) = (query.page()?, query.page_size()?);
     let all = state.users.list();
     let skip = usize::try_from((page - 1).saturating_mul(size as u64)).unwrap_or(usize::MAX);
-    let shown = all.iter().skip(skip).take(size).map(UserView::from).collect();
+    let shown = all.iter().skip(skip).take(size).map(|user| UserView::new(state, user)).collect();
     Ok(Json(query.numbered(all.len() as u64, page, size, shown)))
 }
 
@@ -74,10 +81,10 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
 pub async fn create(admin: Admin, state: &State<ApiState>, body: JsonBody) -> Result<Created<Json<UserView>>, ApiError> {
     let new: NewUser = body.read()?;
     let user = state.users.create(&new.username, &new.password, role(&new.role)?, &admin.0.author()).await?;
-    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::from(&user))))
+    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::new(state, &user))))
 }
 
-/// Sets a user's password or role. All tokens of the user end.
+/// Sets a user's password or role, with which all tokens of the user end, or the channel that tells them what is for them.
 #[utoipa::path(
     tag = "users",
     params(("username" = String, Path, description = "The user's name")),
@@ -94,6 +101,7 @@ pub async fn create(admin: Admin, state: &State<ApiState>, body: JsonBody) -> Re
 pub async fn patch(admin: Admin, state: &State<ApiState>, username: &str, body: JsonBody) -> Result<Json<UserView>, ApiError> {
     let change: UserChange = body.read()?;
     let role = change.role.as_deref().map(role).transpose()?;
+    let channel = change.channel.map(|name| name.map(|name| channel_of(state, &name)).transpose()).transpose()?;
     let mut user = state.users.get(username).ok_or_else(|| ApiError::not_found(format!("there is no user {username:?}")))?;
     if let Some(password) = &change.password {
         user = state.users.set_password(username, password, &admin.0.author()).await?;
@@ -101,7 +109,10 @@ pub async fn patch(admin: Admin, state: &State<ApiState>, username: &str, body: 
     if let Some(role) = role {
         user = state.users.set_role(username, role, &admin.0.author()).await?;
     }
-    Ok(Json(UserView::from(&user)))
+    if let Some(channel) = channel {
+        state.users.set_channel(username, channel, &admin.0.author()).await?;
+    }
+    Ok(Json(UserView::new(state, &user)))
 }
 
 /// Ends a user and all their tokens.
@@ -125,8 +136,16 @@ fn role(name: &str) -> Result<Role, ApiError> {
     Role::from_name(name).ok_or_else(|| ApiError::invalid_field("role", format!("{name:?} is not one of viewer, operator, admin")))
 }
 
-impl From<&User> for UserView {
-    fn from(user: &User) -> UserView {
-        UserView { username: user.username.clone(), role: user.role.name(), created_at: user.created_at.rfc3339() }
+/// A channel by its name or number.
+fn channel_of(state: &ApiState, name: &str) -> Result<ChannelId, ApiError> {
+    let found =
+        state.channels.list().iter().find(|channel| channel.name == name || channel.id.to_string() == name).map(|channel| channel.id);
+    found.ok_or_else(|| ApiError::invalid_field("channel", format!("there is no channel {name:?}")))
+}
+
+impl UserView {
+    fn new(state: &ApiState, user: &User) -> UserView {
+        let channel = state.users.channel(&user.username).and_then(|id| state.channels.get(id)).map(|channel| channel.name.clone());
+        UserView { username: user.username.clone(), role: user.role.name(), created_at: user.created_at.rfc3339(), channel }
     }
 }

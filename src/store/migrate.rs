@@ -35,6 +35,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 14, name: "0014_system.surql", text: include_str!("schema/0014_system.surql") },
     Migration { number: 15, name: "0015_web_sessions.surql", text: include_str!("schema/0015_web_sessions.surql") },
     Migration { number: 16, name: "0016_failing.surql", text: include_str!("schema/0016_failing.surql") },
+    Migration { number: 17, name: "0017_user_channels.surql", text: include_str!("schema/0017_user_channels.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.
