@@ -11,8 +11,10 @@ pub mod alerts;
 pub mod assets;
 pub mod chart;
 pub mod curl;
+pub mod digests;
 pub mod edit;
 pub mod errors;
+pub mod findings;
 pub mod frame;
 pub mod html;
 pub mod import;
@@ -23,10 +25,12 @@ pub mod login;
 pub mod look;
 pub mod moment;
 pub mod overview;
+pub mod performance;
 pub mod regions;
 pub mod results;
 pub mod sentence;
 pub mod service;
+pub mod slos;
 pub mod status;
 pub mod svg;
 pub mod text;
@@ -117,7 +121,20 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             service::checks_part,
             service::check,
             service::set_enabled,
-            service::feedback,
+            findings::list,
+            findings::one,
+            findings::feedback,
+            digests::list,
+            digests::one,
+            digests::run,
+            performance::page,
+            slos::list,
+            slos::new,
+            slos::create,
+            slos::edit,
+            slos::change,
+            slos::ask_delete,
+            slos::delete,
         ],
     )
 }

@@ -8,6 +8,7 @@
 //! **Invariants.** Nothing here does I/O or reads a clock. Where there is too little, a part says what it has and needs.
 
 pub mod bottleneck;
+pub mod course;
 pub mod figures;
 pub mod recommend;
 

@@ -17,11 +17,12 @@ use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
 /// Routes whose answer waits for a check of what is watched or depended on, or for whoever takes a message.
-const WAITING: [&str; 7] = [
+const WAITING: [&str; 8] = [
     "/api/monitor/services/<id>/check",
     "/api/monitor/checks/run",
     "/api/monitor/checks/try",
     "/services/<id>/check?<part>",
+    "/digests/run",
     "/api/v1/maintenance/metrics/collect",
     "/api/v1/alerts/channels/<id>/test",
     "/api/v1/alerts/channels/test",

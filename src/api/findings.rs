@@ -30,72 +30,72 @@ pub const NEAR: Duration = Duration::from_secs(600);
 #[derive(Serialize, ToSchema)]
 pub struct FindingView {
     /// Names it for ever.
-    id: String,
+    pub id: String,
     /// Null where many services are slow at once: they are named in the evidence.
-    service_id: Option<u32>,
+    pub service_id: Option<u32>,
     /// As it was called when it was found; the regions, where it is about no single service.
-    service_name: String,
+    pub service_name: String,
     /// The only region it was seen in; null where it was seen in several.
-    region: Option<String>,
-    regions: Vec<String>,
+    pub region: Option<String>,
+    pub regions: Vec<String>,
     /// `latency`, `dns`, `connect`, `tls`, `first_byte`, `transfer`, `errors` or `pattern`
-    signal: &'static str,
+    pub signal: &'static str,
     /// `spike`, `dip`, `level_up`, `level_down`, `drift`, `flatline`, `volatility`, `rhythm`, `burst`, `odd_region` or `unusual`
-    shape: &'static str,
-    open: bool,
-    since: String,
+    pub shape: &'static str,
+    pub open: bool,
+    pub since: String,
     /// The last odd sample.
-    last: String,
-    ended: Option<String>,
+    pub last: String,
+    pub ended: Option<String>,
     /// Until it ended, or until now.
-    duration_s: f64,
+    pub duration_s: f64,
     /// The oddest sample, and what habit had led to expect.
-    observed: f64,
-    expected: Option<f64>,
+    pub observed: f64,
+    pub expected: Option<f64>,
     /// `ms` of times, `share` of errors, `score` of a pattern: of observed, expected and evidence.
-    unit: &'static str,
+    pub unit: &'static str,
     /// How many times as large as usual; null where that has no meaning.
-    ratio: Option<f64>,
+    pub ratio: Option<f64>,
     /// 0 to 1
-    score: f64,
+    pub score: f64,
     /// 0 to 1: the score, less where little is known yet.
-    confidence: f64,
+    pub confidence: f64,
     /// Odd samples so far.
-    samples: u32,
-    learning: Option<LearningView>,
+    pub samples: u32,
+    pub learning: Option<LearningView>,
     /// All of it in one line.
-    summary: String,
-    evidence: Vec<EvidenceView>,
-    feedback: Option<FeedbackView>,
+    pub summary: String,
+    pub evidence: Vec<EvidenceView>,
+    pub feedback: Option<FeedbackView>,
     /// Incidents of the same service at about the same time.
-    incidents: Vec<String>,
+    pub incidents: Vec<String>,
 }
 
 /// Too little is known for a firm word.
 #[derive(Serialize, ToSchema)]
 pub struct LearningView {
     /// Samples it has.
-    have: u32,
+    pub have: u32,
     /// Samples it needs.
-    need: u32,
+    pub need: u32,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct EvidenceView {
-    at: String,
+    pub at: String,
     /// Such as `latency p50`, `failed of 60 checks`, or a region.
-    what: String,
-    observed: f64,
-    expected: Option<f64>,
+    pub what: String,
+    pub observed: f64,
+    pub expected: Option<f64>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct FeedbackView {
     /// False: "not an anomaly".
-    anomaly: bool,
-    who: String,
-    at: String,
-    note: Option<String>,
+    pub anomaly: bool,
+    pub who: String,
+    pub at: String,
+    pub note: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -6,6 +6,7 @@
 pub mod advice;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rocket::{State, get};
 use tokio::sync::Mutex;
 
 use crate::analysis::performance::bottleneck::{Bottleneck, bottlenecks};
+use crate::analysis::performance::course::{Course, courses};
 use crate::analysis::performance::figures::{Analysis, Collector};
 use crate::analysis::performance::recommend::{Recommendation, recommend};
 use crate::analysis::performance::{Grain, LONGEST, Periods, Setting, Settings};
@@ -33,7 +35,7 @@ use crate::store::rollups::Resolution;
 const FRESH: Duration = Duration::from_secs(15);
 /// Questions whose answers are kept.
 const KEPT: usize = 8;
-const USUAL_HOURS: u32 = 24;
+pub const USUAL_HOURS: u32 = 24;
 const USUAL_DAYS: u32 = 7;
 const MOST_DAYS: u32 = 90;
 
@@ -48,8 +50,11 @@ pub struct Question {
 pub struct Report {
     pub question: Question,
     pub at: Timestamp,
-    /// Without the courses of its series, which only the rules want.
+    /// Without its series, which only the rules and the courses want.
     pub analysis: Analysis,
+    /// How the latency went: of everything, and by service.
+    pub course: Course,
+    pub courses: BTreeMap<ServiceId, Course>,
     pub settings: Settings,
     pub bottlenecks: Vec<Bottleneck>,
     pub recommendations: Vec<Recommendation>,
@@ -197,8 +202,9 @@ async fn make(state: &ApiState, question: Question) -> Result<Report, ApiError> 
     let made = tokio::task::spawn_blocking(move || {
         let mut analysis = collector.analyse(&endpoints);
         let (bottlenecks, recommendations) = (bottlenecks(&analysis, &settings), recommend(&analysis, &settings));
+        let (course, courses) = courses(&analysis);
         analysis.series.clear();
-        Report { question, at: now, analysis, settings, bottlenecks, recommendations }
+        Report { question, at: now, analysis, course, courses, settings, bottlenecks, recommendations }
     });
     made.await.map_err(|_| ApiError::unavailable("the analysis was broken off"))
 }
@@ -214,7 +220,7 @@ fn period(query: &Query, state: &ApiState) -> Result<Question, ApiError> {
     question(query, state, hours)
 }
 
-fn question(query: &Query, state: &ApiState, hours: u32) -> Result<Question, ApiError> {
+pub fn question(query: &Query, state: &ApiState, hours: u32) -> Result<Question, ApiError> {
     let service = query.number("service", "the number of a service")?.map(ServiceId);
     if let Some(unknown) = service.filter(|service| state.services.get(*service).is_none()) {
         return Err(ApiError::bad_query("service", format!("names no service: there is none with the number {unknown}")));
@@ -222,7 +228,7 @@ fn question(query: &Query, state: &ApiState, hours: u32) -> Result<Question, Api
     Ok(Question { hours, service, region: query.text("region").map(str::to_owned) })
 }
 
-fn bounded(query: &Query, name: &str, most: u32) -> Result<Option<u32>, ApiError> {
+pub fn bounded(query: &Query, name: &str, most: u32) -> Result<Option<u32>, ApiError> {
     let what = format!("a whole number from 1 to {most}");
     match query.number::<u32>(name, &what)? {
         Some(number) if !(1..=most).contains(&number) => Err(ApiError::bad_query(name, format!("must be {what}, not {number}"))),

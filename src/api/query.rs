@@ -17,6 +17,7 @@ pub const LARGEST_PAGE: usize = 500;
 const USUAL_PAGE: usize = 50;
 
 /// The parameters of a request and the address it was sent to.
+#[derive(Clone)]
 pub struct Query {
     pairs: Vec<(String, String)>,
     /// Scheme, host and path, as the client knows them.

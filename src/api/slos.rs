@@ -81,12 +81,18 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         .filter(|slo| wanted.is_none_or(|wanted| wanted == burns(slo)))
         .collect();
     let skip = usize::try_from(page - 1).unwrap_or(usize::MAX).saturating_mul(size);
+    let views = views(state, fitting.iter().skip(skip).take(size).copied()).await?;
+    Ok(Json(query.numbered(fitting.len() as u64, page, size, views)))
+}
+
+/// Some objectives with how they stand.
+pub async fn views(state: &ApiState, slos: impl Iterator<Item = &Arc<Slo>>) -> Result<Vec<SloView>, ApiError> {
     let rates = state.slos.rates();
     let mut views = Vec::new();
-    for slo in fitting.iter().skip(skip).take(size) {
+    for slo in slos {
         views.push(SloView::new(slo, &*state.slos.status(slo).await?, rates.get(&slo.id), state));
     }
-    Ok(Json(query.numbered(fitting.len() as u64, page, size, views)))
+    Ok(views)
 }
 
 /// A new objective.

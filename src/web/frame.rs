@@ -28,6 +28,10 @@ pub struct UserView {
 pub enum Section {
     Overview,
     Incidents,
+    Findings,
+    Performance,
+    Slos,
+    Digests,
     Issues,
     Alerts,
     Regions,
@@ -40,6 +44,8 @@ pub struct Entry {
     pub label: &'static str,
     pub icon: &'static str,
     pub current: bool,
+    /// The first of its kind, set off from those before.
+    pub apart: bool,
 }
 
 impl Frame {
@@ -70,17 +76,32 @@ impl Frame {
         self.user.as_ref().is_some_and(|user| user.may_operate)
     }
 
-    /// The navigation, in order.
+    /// The navigation, in order: how it stands now, how it goes over time, what people do about it, and what it stands on.
     pub fn entries(&self) -> Vec<Entry> {
-        let entries = [
-            (Section::Overview, "/", "nav.overview", "overview"),
-            (Section::Incidents, "/incidents", "nav.incidents", "incidents"),
-            (Section::Issues, "/issues", "nav.issues", "issues"),
-            (Section::Alerts, "/alerts", "nav.alerts", "alerts"),
-            (Section::Regions, "/regions", "nav.regions", "regions"),
-            (Section::Results, "/results", "nav.results", "results"),
+        let groups: [&[(Section, &'static str, &'static str, &'static str)]; 4] = [
+            &[
+                (Section::Overview, "/", "nav.overview", "overview"),
+                (Section::Incidents, "/incidents", "nav.incidents", "incidents"),
+                (Section::Findings, "/findings", "nav.findings", "spot"),
+            ],
+            &[
+                (Section::Performance, "/performance", "nav.performance", "performance"),
+                (Section::Slos, "/slos", "nav.slos", "slos"),
+                (Section::Digests, "/digests", "nav.digests", "digests"),
+            ],
+            &[(Section::Issues, "/issues", "nav.issues", "issues"), (Section::Alerts, "/alerts", "nav.alerts", "alerts")],
+            &[(Section::Regions, "/regions", "nav.regions", "regions"), (Section::Results, "/results", "nav.results", "results")],
         ];
-        let entry = |(section, path, key, icon)| Entry { path, label: self.t.s(key), icon, current: section == self.section };
-        entries.into_iter().map(entry).collect()
+        let entry = |place: usize, (section, path, key, icon): &(Section, &'static str, &'static str, &'static str), apart: bool| Entry {
+            path,
+            label: self.t.s(key),
+            icon,
+            current: *section == self.section,
+            apart: apart && place == 0,
+        };
+        let of_group = |(number, group): (usize, &&[(Section, &'static str, &'static str, &'static str)])| {
+            group.iter().enumerate().map(|(place, one)| entry(place, one, number > 0)).collect::<Vec<_>>()
+        };
+        groups.iter().enumerate().flat_map(of_group).collect()
     }
 }

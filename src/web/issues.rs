@@ -24,6 +24,7 @@ use crate::web::input::Document;
 use crate::web::issues::form::{edit_page, new_page};
 use crate::web::issues::view::{IssuePage, ListPage};
 use crate::web::login::Refusal;
+use crate::web::look::inside;
 use crate::web::visit::{Fields, OwnForm, Visit};
 
 type Answer = Result<Either<Refusal, Redirect>, ApiError>;
@@ -117,7 +118,11 @@ pub async fn step(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str
         body["assignee"] = assignee.into();
     }
     match issues::step(Operator(visit.principal.clone()), state, id, JsonBody(body)).await {
-        Ok(_) => Ok(Either::Right(Redirect::to(format!("/issues/{}", issue.id)))),
+        // Back to the board, where it was taken there.
+        Ok(_) => Ok(Either::Right(Redirect::to(match fields.text("back") {
+            Some(back) => inside(Some(back)),
+            None => format!("/issues/{}", issue.id),
+        }))),
         Err(error) => told(&visit, state, id, error, &fields).await,
     }
 }

@@ -4,7 +4,7 @@ pub mod view;
 
 use std::collections::HashMap;
 
-use rocket::response::Redirect;
+use askama::Template;
 use rocket::{State, get};
 
 use crate::api::error::ApiError;
@@ -41,10 +41,27 @@ pub fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html,
     Html::of(&page)
 }
 
+#[derive(Template)]
+#[template(path = "admin.html")]
+struct AdminPage {
+    frame: Frame,
+    /// Path, heading, what is done there.
+    ways: Vec<(&'static str, &'static str, &'static str)>,
+}
+
 /// What the classic admin did is done on these pages.
 #[get("/admin")]
-pub fn admin(_visit: Visit) -> Redirect {
-    Redirect::to("/")
+pub fn admin(visit: Visit) -> Result<Html, ApiError> {
+    let t = Text(visit.look.lang);
+    let ways = [
+        ("/", "regions.services", "admin.services"),
+        ("/results", "nav.results", "admin.results"),
+        ("/digests", "nav.digests", "admin.digests"),
+    ];
+    Html::of(&AdminPage {
+        frame: Frame::new(&visit, Section::None, t.s("admin.title")),
+        ways: ways.into_iter().map(|(path, name, about)| (path, t.s(name), t.s(about))).collect(),
+    })
 }
 
 /// The sentence, the counts and what is open: what a script puts in the place of the old.

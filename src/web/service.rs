@@ -13,11 +13,9 @@ use rocket::{Either, State, get, post};
 
 use crate::api::checks::ask;
 use crate::api::error::ApiError;
-use crate::api::events::Event;
 use crate::api::query::Query;
 use crate::api::services::find;
 use crate::api::state::ApiState;
-use crate::model::finding::FindingId;
 use crate::store::services::StoredService;
 use crate::store::users::Role;
 use crate::web::frame::{Frame, Section};
@@ -44,7 +42,7 @@ pub async fn page(visit: Visit, query: Query, state: &State<ApiState>, id: &str)
         name: service.name().to_owned(),
         enabled: service.enabled(),
         now: NowPart::new(t, state, &service, now).await?,
-        side: side(t, state, &service, &drawn, now),
+        side: side(t, state, &service, &drawn, now).await?,
         charts: ChartsPart { t, range, charts: drawn, id: service.id.0 },
         checks: last_checks(t, state, &service).await?,
         refresh_s: refresh_after(range).as_secs(),
@@ -107,16 +105,4 @@ pub async fn set_enabled(visit: Visit, form: OwnForm, state: &State<ApiState>, i
     state.services.replace(service.id, document, Some(service.revision), &visit.principal.author()).await?;
     (state.services_changed)();
     Ok(Redirect::to(format!("/services/{}", service.id)))
-}
-
-/// A person's word on a finding, from wherever it is shown.
-#[post("/findings/<id>/feedback", data = "<form>")]
-pub async fn feedback(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Result<Redirect, ApiError> {
-    visit.need(Role::Operator)?;
-    let anomaly = form.0.get("anomaly") == Some("true");
-    let found = state.findings.feedback(&FindingId(id.into()), anomaly, None, &visit.principal.author()).await?;
-    let finding = found.ok_or_else(|| ApiError::not_found(format!("there is no finding {id}")))?;
-    let _ = state.events.send(Arc::new(Event::finding("feedback", &finding)));
-    // One that many services share is of none alone.
-    Ok(Redirect::to(finding.service.map_or_else(|| "/".to_owned(), |service| format!("/services/{service}#findings"))))
 }

@@ -124,6 +124,66 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
     format!("<svg class=\"spark\" viewBox=\"0 0 {width} 20\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path d=\"{path}\"/></svg>")
 }
 
+/// Two lines to one scale: how it went, and behind it how it went in the period before. `None` where nothing was measured;
+/// nothing at all where there is too little to draw. `label` says in words what it is.
+pub fn course(before: &[Option<f64>], now: &[Option<f64>], label: &str) -> String {
+    let known = before.iter().chain(now).flatten();
+    let (low, high) = known.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
+    if now.iter().flatten().count() < 2 {
+        return String::new();
+    }
+    // A line that hardly moves stays flat, whatever its height.
+    let range = (high - low).max(high * 0.2).max(1.0);
+    let line = |values: &[Option<f64>]| {
+        let mut path = String::new();
+        let mut gap = true;
+        for (place, value) in values.iter().enumerate() {
+            if let Some(value) = value {
+                let (x, y) = (place * 10 + 5, 54 - ((value - low) / range * 48.0).round() as i64);
+                // A point between two gaps is a short dash.
+                let _ = if gap { write!(path, "M{} {y}H{}", x - 2, x + 2) } else { write!(path, "L{x} {y}") };
+            }
+            gap = value.is_none();
+        }
+        path
+    };
+    let width = before.len().max(now.len()) * 10;
+    let mut markup = format!("<svg class=\"course\" viewBox=\"0 0 {width} 60\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
+    escape(label, &mut markup);
+    let _ = write!(markup, "\"><path class=\"before\" d=\"{}\"/><path class=\"now\" d=\"{}\"/></svg>", line(before), line(now));
+    markup
+}
+
+/// A bar that is filled by a share, 0 to 1. What it says stands beside it in words, so it is none for those who hear a page.
+pub fn meter(share: f64, tone: &str) -> String {
+    let filled = (share.clamp(0.0, 1.0) * 1000.0).round();
+    format!(
+        "<svg class=\"meter\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"hollow\" width=\"1000\" \
+         height=\"10\"/><rect class=\"{tone}\" width=\"{filled}\" height=\"10\"/></svg>"
+    )
+}
+
+/// Phases side by side, each as wide as its part of the whole; what each says, in words, is `label`.
+pub fn phase_bar(parts: &[(&'static str, f64)], label: &str) -> String {
+    let whole: f64 = parts.iter().map(|(_, part)| part).sum();
+    if whole <= 0.0 {
+        return String::new();
+    }
+    let mut markup = "<svg class=\"phases\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"".to_owned();
+    escape(label, &mut markup);
+    markup.push_str("\">");
+    let mut x = 0.0;
+    for (name, part) in parts {
+        let width = part / whole * 1000.0;
+        if width > 0.0 {
+            let _ = write!(markup, "<rect class=\"phase {name}\" x=\"{x:.0}\" y=\"0\" width=\"{:.0}\" height=\"10\"/>", width.max(4.0));
+        }
+        x += width;
+    }
+    markup.push_str("</svg>");
+    markup
+}
+
 /// Text inside an attribute.
 pub fn escape(text: &str, out: &mut String) {
     for letter in text.chars() {
@@ -169,6 +229,18 @@ mod tests {
         let (n, u, p, d) = (State::Unknown, State::Up, State::Partly, State::Down);
         assert_eq!(shown[..7], [n, p, d, u, d, u, u]);
         assert_eq!(shown[45..], [u, p, p]);
+    }
+
+    #[test]
+    fn two_lines_share_a_scale_and_a_lone_point_is_seen() {
+        assert_eq!(course(&[Some(5.0), Some(6.0)], &[Some(5.0), None], "x"), "");
+        let markup = course(&[Some(100.0), None, Some(100.0)], &[Some(200.0), Some(100.0), None], "a \"b\"");
+        assert!(
+            markup.contains("class=\"before\" d=\"M3 54H7M23 54H27\"") && markup.contains("class=\"now\" d=\"M3 6H7L15 54\""),
+            "{markup}"
+        );
+        assert!(markup.contains("aria-label=\"a &quot;b&quot;\""), "{markup}");
+        assert!(meter(1.7, "up").contains("class=\"up\" width=\"1000\"") && meter(-3.0, "down").contains("class=\"down\" width=\"0\""));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
 use probemesh::model::alert::CauseMove;
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
+use probemesh::model::digest::Digest;
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
@@ -78,6 +79,9 @@ pub struct World {
     pub requests: Option<mpsc::Receiver<CheckNow>>,
     pub nodes: Arc<Nodes>,
     pub findings: Arc<Findings>,
+    pub digests: Arc<Digests>,
+    /// What becomes of the next order for a digest.
+    pub writer: Arc<Mutex<Writer>>,
     pub alerts: Arc<Alerts>,
     /// What was said of causes of alerts.
     pub said: Mutex<mpsc::UnboundedReceiver<CauseMove>>,
@@ -89,6 +93,15 @@ pub struct World {
     /// What single people were to be told.
     pub notes: Mutex<mpsc::UnboundedReceiver<Note>>,
     batches: AtomicUsize,
+}
+
+/// Whoever writes digests, as the test plays it.
+pub enum Writer {
+    /// At work on another.
+    Busy,
+    /// At work on this one, and never done.
+    Slow,
+    Writes(Box<Digest>),
 }
 
 /// An answer, read to its end.
@@ -210,6 +223,8 @@ impl World {
             default_schedule: default_schedule.clone(),
             clock: clock.clone(),
         });
+        let digests = Arc::new(Digests::open(store.database.clone()).await.expect("digests open"));
+        let writer = Arc::new(Mutex::new(Writer::Busy));
         let state = ApiState {
             tracker: tracker.clone(),
             store: store.clone(),
@@ -218,8 +233,8 @@ impl World {
             inbox,
             exits: Arc::new(Recording(Recorder::new(&["mail", "chat"]))),
             incidents: incidents.clone(),
-            digests: Arc::new(Digests::open(store.database.clone()).await.expect("digests open")),
-            digest_orders: busy_digester(),
+            digests: digests.clone(),
+            digest_orders: played_digester(digests.clone(), writer.clone()),
             digest_hours: 24,
             findings: findings.clone(),
             habits: Arc::default(),
@@ -285,6 +300,8 @@ impl World {
             requests: Some(requests),
             nodes,
             findings,
+            digests,
+            writer,
             alerts,
             said: Mutex::new(said),
             channels,
@@ -357,12 +374,20 @@ pub async fn answer(response: LocalResponse<'_>) -> Answer {
     Answer { status, kind, headers, text }
 }
 
-/// Whoever writes digests is always at work on another.
-fn busy_digester() -> mpsc::Sender<Order> {
+fn played_digester(digests: Arc<Digests>, writer: Arc<Mutex<Writer>>) -> mpsc::Sender<Order> {
     let (orders, mut taken) = mpsc::channel::<Order>(4);
     tokio::spawn(async move {
+        let mut waiting = Vec::new();
         while let Some(order) = taken.recv().await {
-            let _ = order.answer.send(Err(Refused::Busy));
+            let becomes = std::mem::replace(&mut *writer.lock().expect("no holder panics"), Writer::Busy);
+            match becomes {
+                Writer::Busy => drop(order.answer.send(Err(Refused::Busy))),
+                Writer::Slow => waiting.push(order.answer),
+                Writer::Writes(digest) => {
+                    digests.save(&digest).await.expect("it is stored");
+                    let _ = order.answer.send(Ok(Arc::new(*digest)));
+                }
+            }
         }
     });
     orders

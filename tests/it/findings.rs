@@ -288,7 +288,7 @@ async fn what_was_called_none_is_not_told_again_unless_it_is_larger_and_a_restar
     fed.world.stop().await;
 }
 
-fn finding(number: u32, service: u32, minute: u64, signal: Signal, ended: bool) -> Finding {
+pub fn finding(number: u32, service: u32, minute: u64, signal: Signal, ended: bool) -> Finding {
     let since = api_world::at("2026-11-22T07:00:00Z").plus(Duration::from_secs(60 * minute));
     Finding {
         id: FindingId(format!("{service}-{}-{number}", signal.name()).into()),

@@ -2,9 +2,13 @@
 
 mod alerts;
 mod browser;
+mod digests;
+mod findings;
 mod forms;
 mod issues;
 mod login;
 mod pages;
+mod performance;
+mod slos;
 mod status;
 mod thousand;

@@ -225,6 +225,10 @@ impl Half {
         self.blocks.push(Levels { start, checks: rollup.checks, failed: rollup.failed(), of });
     }
 
+    fn of(&self, level: usize) -> impl Iterator<Item = (i64, f64)> + '_ {
+        self.blocks.iter().filter_map(move |levels| Some((levels.start, f64::from(levels.of[level]?))))
+    }
+
     fn errors(&self) -> impl Iterator<Item = Block> + '_ {
         self.blocks.iter().map(|levels| Block { start: levels.start, level_us: None, checks: levels.checks, failed: levels.failed })
     }
@@ -233,9 +237,13 @@ impl Half {
 impl Series {
     /// The levels of the period's blocks by their start, of the earlier period first where `before` says so.
     pub fn course(&self, level: usize, before: bool) -> Vec<(i64, f64)> {
-        let earlier = self.before.blocks.iter().filter(|_| before);
-        let blocks = earlier.chain(&self.now.blocks);
-        blocks.filter_map(|levels| Some((levels.start, f64::from(levels.of[level]?)))).collect()
+        let earlier = self.before.of(level).filter(|_| before);
+        earlier.chain(self.now.of(level)).collect()
+    }
+
+    /// The same, of the earlier period alone.
+    pub fn earlier(&self, level: usize) -> Vec<(i64, f64)> {
+        self.before.of(level).collect()
     }
 }
 

@@ -13,79 +13,79 @@ use crate::model::id::ServiceId;
 
 #[derive(Serialize, ToSchema)]
 pub struct BottlenecksView {
-    generated_at: String,
-    period: PeriodView,
+    pub generated_at: String,
+    pub period: PeriodView,
     /// The dearest first.
-    results: Vec<BottleneckView>,
+    pub results: Vec<BottleneckView>,
     /// Why there are none, if that is for want of data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<String>,
+    pub missing: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct BottleneckView {
     /// `phase`, `timeouts`, `retries` or `endpoint`
-    kind: &'static str,
-    service_id: Option<u32>,
-    service_name: Option<String>,
+    pub kind: &'static str,
+    pub service_id: Option<u32>,
+    pub service_name: Option<String>,
     /// The region nearly all of it arises in; null where it is no single one.
-    region: Option<String>,
-    phase: Option<&'static str>,
-    endpoint: Option<String>,
+    pub region: Option<String>,
+    pub phase: Option<&'static str>,
+    pub endpoint: Option<String>,
     /// Seconds a day that checks, or requests, take longer than they need.
-    cost_s_per_day: f64,
+    pub cost_s_per_day: f64,
     /// Checks, or requests, a day it arises in.
-    per_day: f64,
-    mean_ms: f64,
-    floor_ms: f64,
+    pub per_day: f64,
+    pub mean_ms: f64,
+    pub floor_ms: f64,
     /// What the floor is.
-    floor_of: &'static str,
-    latency: Option<StatsView>,
+    pub floor_of: &'static str,
+    pub latency: Option<StatsView>,
     /// Of all time of the service's checks that passed; of retries, of its checks.
-    share: Option<f64>,
-    trend: Option<TrendView>,
+    pub share: Option<f64>,
+    pub trend: Option<TrendView>,
     /// In one line.
-    summary: String,
+    pub summary: String,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct RecommendationsView {
-    generated_at: String,
-    period: PeriodView,
+    pub generated_at: String,
+    pub period: PeriodView,
     /// The weightiest first; none: nothing was found that calls for one.
-    results: Vec<RecommendationView>,
+    pub results: Vec<RecommendationView>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<String>,
+    pub missing: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct RecommendationView {
-    rule: &'static str,
-    services: Vec<NamedService>,
+    pub rule: &'static str,
+    pub services: Vec<NamedService>,
     /// Empty: all regions of the services.
-    regions: Vec<String>,
-    phase: Option<&'static str>,
-    endpoint: Option<String>,
-    what: String,
-    why: Vec<FactView>,
+    pub regions: Vec<String>,
+    pub phase: Option<&'static str>,
+    pub endpoint: Option<String>,
+    pub what: String,
+    pub why: Vec<FactView>,
     /// 0 to 1.
-    sure: f64,
-    because: String,
-    advice: String,
-    cost_s_per_day: Option<f64>,
+    pub sure: f64,
+    pub because: String,
+    pub advice: String,
+    pub cost_s_per_day: Option<f64>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct NamedService {
-    service_id: u32,
-    service_name: String,
+    pub service_id: u32,
+    pub service_name: String,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct FactView {
-    what: String,
-    value: f64,
-    unit: &'static str,
+    pub what: String,
+    pub value: f64,
+    pub unit: &'static str,
 }
 
 impl From<&Report> for BottlenecksView {

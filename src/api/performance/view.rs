@@ -15,123 +15,123 @@ use crate::model::time::Timestamp;
 
 #[derive(Serialize, ToSchema)]
 pub struct PeriodView {
-    since: String,
-    until: String,
+    pub since: String,
+    pub until: String,
     /// What trends hold it against.
-    before_since: String,
-    before_until: String,
+    pub before_since: String,
+    pub before_until: String,
     /// The length of the blocks that are compared.
-    block_s: f64,
+    pub block_s: f64,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct AnalysisView {
-    generated_at: String,
-    hours: u32,
-    period: PeriodView,
+    pub generated_at: String,
+    pub hours: u32,
+    pub period: PeriodView,
     /// Everything together.
-    whole: FiguresView,
-    services: Vec<ServiceView>,
-    regions: Vec<RegionView>,
+    pub whole: FiguresView,
+    pub services: Vec<ServiceView>,
+    pub regions: Vec<RegionView>,
     /// This API's own; empty where a service or a region is asked for.
-    endpoints: Vec<EndpointView>,
+    pub endpoints: Vec<EndpointView>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct ServiceView {
-    service_id: u32,
-    service_name: String,
+    pub service_id: u32,
+    pub service_name: String,
     #[serde(flatten)]
-    figures: FiguresView,
-    regions: Vec<RegionView>,
+    pub figures: FiguresView,
+    pub regions: Vec<RegionView>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct RegionView {
-    region: String,
+    pub region: String,
     #[serde(flatten)]
-    figures: FiguresView,
+    pub figures: FiguresView,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct FiguresView {
-    checks: u64,
-    attempts: u64,
-    failures: u64,
-    failures_by_reason: BTreeMap<&'static str, u64>,
+    pub checks: u64,
+    pub attempts: u64,
+    pub failures: u64,
+    pub failures_by_reason: BTreeMap<&'static str, u64>,
     /// Failed checks over all, 0 to 1; null of none.
-    error_rate: Option<f64>,
+    pub error_rate: Option<f64>,
     /// Of the checks that passed; null where none did.
-    latency: Option<StatsView>,
+    pub latency: Option<StatsView>,
     /// Of the checks that passed: `dns`, `connect`, `tls`, `first_byte`, `transfer`, those that happened.
-    phases: BTreeMap<&'static str, PhaseView>,
+    pub phases: BTreeMap<&'static str, PhaseView>,
     /// Of the median latency.
-    trend: TrendView,
+    pub trend: TrendView,
     /// Of the 95th percentile.
-    p95_trend: TrendView,
-    error_trend: TrendView,
+    pub p95_trend: TrendView,
+    pub error_trend: TrendView,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct PhaseView {
     #[serde(flatten)]
-    stats: StatsView,
+    pub stats: StatsView,
     /// Of the whole latency, 0 to 1.
-    share: Option<f64>,
+    pub share: Option<f64>,
     /// Null by region.
-    trend: Option<TrendView>,
+    pub trend: Option<TrendView>,
 }
 
 /// Percentiles are within one per cent.
 #[derive(Serialize, ToSchema)]
 pub struct StatsView {
-    count: u64,
-    mean_ms: f64,
-    median_ms: f64,
+    pub count: u64,
+    pub mean_ms: f64,
+    pub median_ms: f64,
     /// Null of fewer than 20.
-    p95_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
     /// Null of fewer than 100.
-    p99_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
     /// What cannot be said, with how much there is and how much is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<String>,
+    pub missing: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct TrendView {
     /// `slower`, `faster`, `worse`, `better`, `steady` or `unknown`
-    direction: &'static str,
+    pub direction: &'static str,
     /// Milliseconds; of errors the share that failed.
-    before: Option<f64>,
-    now: Option<f64>,
+    pub before: Option<f64>,
+    pub now: Option<f64>,
     /// Now over before.
-    ratio: Option<f64>,
+    pub ratio: Option<f64>,
     /// Where the ratio lies at 95 %; of latencies alone.
-    ratio_low: Option<f64>,
-    ratio_high: Option<f64>,
+    pub ratio_low: Option<f64>,
+    pub ratio_high: Option<f64>,
     /// The probability that chance alone makes so much of a change.
-    chance: Option<f64>,
+    pub chance: Option<f64>,
     /// 0 to 1: that something changed at all.
-    confidence: f64,
+    pub confidence: f64,
     /// Why the direction is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<String>,
+    pub missing: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct EndpointView {
-    method: String,
-    route: String,
+    pub method: String,
+    pub route: String,
     /// `answer`; `waits`, for a check or someone else; `stream`, whose latency is the time until it opened; `page`
-    kind: &'static str,
-    requests: u64,
+    pub kind: &'static str,
+    pub requests: u64,
     /// By class of status: `1xx` to `5xx`, those that happened.
-    answers: BTreeMap<&'static str, u64>,
+    pub answers: BTreeMap<&'static str, u64>,
     /// Answers of the 5xx class over all: those of 4xx are the caller's.
-    error_rate: f64,
-    latency: StatsView,
-    trend: TrendView,
-    error_trend: TrendView,
+    pub error_rate: f64,
+    pub latency: StatsView,
+    pub trend: TrendView,
+    pub error_trend: TrendView,
 }
 
 impl From<&Report> for AnalysisView {

@@ -13,20 +13,20 @@ use crate::slo::desk::{Status, seconds};
 
 #[derive(Serialize, ToSchema)]
 pub struct SloView {
-    id: u32,
-    name: String,
+    pub id: u32,
+    pub name: String,
     #[serde(flatten)]
-    promise: PromiseView,
+    pub promise: PromiseView,
     /// When the budget burns too fast: factor, `long_s`, `short_s`, severity.
     #[schema(value_type = Vec<Object>)]
-    burn: Vec<Value>,
-    status: StatusView,
+    pub burn: Vec<Value>,
+    pub status: StatusView,
     /// Rises with each change. Sent back with a change, it must still be the same.
-    revision: u64,
-    created_by: String,
-    created_at: String,
-    updated_by: String,
-    updated_at: String,
+    pub revision: u64,
+    pub created_by: String,
+    pub created_at: String,
+    pub updated_by: String,
+    pub updated_at: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -48,32 +48,32 @@ pub struct PromiseView {
 pub struct PeriodView {
     /// Of one that rolls.
     #[serde(skip_serializing_if = "Option::is_none")]
-    days: Option<u32>,
+    pub days: Option<u32>,
     /// `week`, `month` or `quarter`
     #[serde(skip_serializing_if = "Option::is_none")]
-    calendar: Option<&'static str>,
+    pub calendar: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    timezone: Option<&'static str>,
+    pub timezone: Option<&'static str>,
 }
 
 /// The running period up to now.
 #[derive(Serialize, ToSchema)]
 pub struct StatusView {
-    as_of: String,
+    pub as_of: String,
     /// `met`, `missed`, or `unknown` where less than `least_coverage` was measured.
-    state: &'static str,
+    pub state: &'static str,
     /// From where it is reckoned: the period's beginning, or the service's.
-    since: String,
+    pub since: String,
     /// When the period ends; one that rolls ends now.
-    until: String,
+    pub until: String,
     #[serde(flatten)]
-    figures: Figures,
+    pub figures: Figures,
     /// Whether a pair of burn rates is above its factor, since when, and how severe that is.
-    burning: bool,
-    burning_since: Option<String>,
-    severity: Option<&'static str>,
+    pub burning: bool,
+    pub burning_since: Option<String>,
+    pub severity: Option<&'static str>,
     /// By pair: how many times as fast as spends the budget just in its period. Empty until it is worked out.
-    burn_rates: Vec<RateView>,
+    pub burn_rates: Vec<RateView>,
 }
 
 /// What a stretch of time came to. Times are those of one region on average.
@@ -110,13 +110,13 @@ pub struct BudgetView {
 
 #[derive(Serialize, ToSchema)]
 pub struct RateView {
-    factor: f64,
-    long_s: f64,
-    short_s: f64,
-    severity: &'static str,
+    pub factor: f64,
+    pub long_s: f64,
+    pub short_s: f64,
+    pub severity: &'static str,
     /// Null: too little is known of it.
-    long: Option<f64>,
-    short: Option<f64>,
+    pub long: Option<f64>,
+    pub short: Option<f64>,
 }
 
 impl SloView {

@@ -11,7 +11,7 @@ use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::issue::{Comment, Issue, IssueChange, IssueStatus, IssueType, Priority};
 use crate::store::issues::IssueFilter;
-use crate::tracker::statistics::{SOON, statistics};
+use crate::tracker::statistics::{SOON, Spans, statistics};
 use crate::tracker::workflow::steps;
 use crate::web::frame::{Frame, Section};
 use crate::web::moment::{Moment, percent, span};
@@ -69,6 +69,8 @@ struct Select {
 }
 
 struct Column {
+    /// What it is for a script: the status of whatever is put into it.
+    status: &'static str,
     name: &'static str,
     count: usize,
     cards: Vec<Card>,
@@ -88,6 +90,17 @@ pub struct Card {
     pub service: Option<String>,
     pub updated: Moment,
     pub comments: Option<String>,
+    pub revision: u64,
+    /// Where it may go from here.
+    pub steps: Vec<Step>,
+}
+
+impl Card {
+    /// The names of the steps, for a script.
+    fn step_names(&self) -> String {
+        let names: Vec<String> = self.steps.iter().map(|step| format!("{}{}", step.status, if step.onwards { "" } else { "?" })).collect();
+        names.join(" ")
+    }
 }
 
 #[derive(Template)]
@@ -102,8 +115,6 @@ pub struct IssuePage {
     incident: Option<String>,
     finding: Option<String>,
     by_program: bool,
-    revision: u64,
-    steps: Vec<Step>,
     people: Vec<String>,
     comments: Vec<Said>,
     history: Vec<Entry>,
@@ -112,11 +123,11 @@ pub struct IssuePage {
     typed: String,
 }
 
-struct Step {
-    status: &'static str,
-    word: &'static str,
-    /// Onwards, and not away.
-    onwards: bool,
+pub struct Step {
+    pub status: &'static str,
+    pub word: &'static str,
+    /// Onwards, and not away: it needs no word.
+    pub onwards: bool,
 }
 
 struct Said {
@@ -152,6 +163,7 @@ impl ListPage {
             let names = statuses.iter().map(|status| status.name()).collect::<Vec<_>>().join(",");
             let more = own.len().saturating_sub(COLUMN);
             Column {
+                status: statuses[0].name(),
                 name: t.word("issue_status", statuses[0].name()),
                 count: own.len(),
                 cards: own.iter().take(COLUMN).map(|issue| Card::new(t, issue)).collect(),
@@ -183,13 +195,14 @@ fn tiles(t: Text, state: &ApiState) -> Vec<(&'static str, String, String)> {
     let now = state.clock.now();
     let found = statistics(&state.tracker.issues.list(&IssueFilter::default()), now.minus(PERIOD), now);
     let took = |took: Option<Duration>| took.map_or_else(|| "–".to_owned(), |took| span(t, took));
+    let tail = |spans: &Spans| t.one("issue.tile_p95", took(spans.p95));
     let soon = found.soon.map_or_else(|| "–".to_owned(), percent);
     vec![
         ("issue.tile_open", found.all.open.to_string(), t.one("issue.tile_in_progress", found.all.in_progress)),
         ("issue.tile_age", took(found.age_of_open.median), t.one("issue.tile_oldest", took(found.age_of_open.longest))),
         ("issue.tile_new", found.created.to_string(), t.s("issue.tile_period").to_owned()),
-        ("issue.tile_triage", took(found.to_triage.median), t.s("issue.tile_median").to_owned()),
-        ("issue.tile_resolve", took(found.to_resolve.median), t.s("issue.tile_median").to_owned()),
+        ("issue.tile_triage", took(found.to_triage.median), tail(&found.to_triage)),
+        ("issue.tile_resolve", took(found.to_resolve.median), tail(&found.to_resolve)),
         ("issue.tile_soon", soon, t.one("issue.tile_under", span(t, SOON))),
     ]
     .into_iter()
@@ -242,6 +255,8 @@ impl Card {
             labels: issue.labels.clone(),
             service: issue.service.as_ref().map(|service| service.name.clone()),
             updated: Moment::ago(issue.updated_at),
+            revision: issue.revision,
+            steps: steps(issue.status).iter().map(|status| Step::new(t, issue, *status)).collect(),
             comments: (issue.comments > 0).then(|| t.count("issue.comment_one", "issue.comment_many", issue.comments.into())),
         }
     }
@@ -257,11 +272,6 @@ impl IssuePage {
     ) -> Result<IssuePage, ApiError> {
         let t = Text(visit.look.lang);
         let store = &state.tracker.issues;
-        let step = |status: &IssueStatus| Step {
-            status: status.name(),
-            word: t.word("issue_status", status.name()),
-            onwards: *status > issue.status && *status != IssueStatus::WontDo,
-        };
         Ok(IssuePage {
             frame: Frame::new(visit, Section::Issues, format!("#{} {}", issue.id, issue.title)),
             card: Card::new(t, issue),
@@ -272,14 +282,19 @@ impl IssuePage {
             incident: issue.incident.as_ref().map(ToString::to_string),
             finding: issue.finding.as_ref().map(ToString::to_string),
             by_program: issue.cause.is_some(),
-            revision: issue.revision,
-            steps: steps(issue.status).iter().map(step).collect(),
             people: state.users.list().iter().map(|user| user.username.clone()).collect(),
             comments: store.comments(issue.id, 1, issue.comments).await?.iter().map(Said::from).collect(),
             history: store.changes(issue.id, 1, issue.changes).await?.into_iter().rev().map(|change| Entry::new(t, change)).collect(),
             problem,
             typed,
         })
+    }
+}
+
+impl Step {
+    fn new(t: Text, issue: &Issue, status: IssueStatus) -> Step {
+        let onwards = status > issue.status && status != IssueStatus::WontDo;
+        Step { status: status.name(), word: t.word("issue_status", status.name()), onwards }
     }
 }
 

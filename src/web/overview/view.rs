@@ -11,6 +11,7 @@ use crate::aggregate::verdict::Verdict;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::time::Timestamp;
+use crate::store::findings::FindingQuery;
 use crate::web::frame::Frame;
 use crate::web::moment::{Moment, latency_of, percent};
 use crate::web::overview::Spans;
@@ -50,6 +51,8 @@ pub struct HeadPart {
     more: usize,
     newest: Option<Moment>,
     watched: usize,
+    /// Anomalies that go on.
+    odd: u64,
 }
 
 #[derive(Template)]
@@ -166,6 +169,10 @@ impl OverviewPage {
 }
 
 impl HeadPart {
+    fn odd_text(&self) -> String {
+        self.t.count("overview.odd_one", "overview.odd_many", self.odd)
+    }
+
     pub fn new(t: Text, state: &ApiState, services: &[ServiceState], now: Timestamp) -> HeadPart {
         let spans = state.incidents.spans(now);
         let opened = |service: &ServiceState| {
@@ -209,6 +216,7 @@ impl HeadPart {
             more: count - incidents.len(),
             incidents,
             newest: services.iter().filter_map(|service| service.latest.as_ref()).map(|latest| latest.started_at).max().map(Moment::ago),
+            odd: state.findings.count(&FindingQuery { open: Some(true), ..FindingQuery::default() }),
             watched: services.len(),
         }
     }

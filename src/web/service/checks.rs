@@ -1,12 +1,10 @@
 //! A check as people read it: what came, how long each phase took, each attempt, and what there was to see.
 
-use std::fmt::Write;
-
 use crate::model::check::{CheckResult, Phases};
 use crate::store::query::ResultId;
 use crate::web::chart::PHASES;
 use crate::web::moment::{Moment, latency, latency_of};
-use crate::web::svg::escape;
+use crate::web::svg::phase_bar;
 use crate::web::text::Text;
 
 pub struct CheckRow {
@@ -118,23 +116,8 @@ fn phases(t: Text, phases: &Phases) -> Vec<PhaseLine> {
 /// Phases side by side, each as wide as its share.
 fn bar(t: Text, phases: &Phases) -> String {
     let took = micros(phases);
-    let whole: f64 = took.iter().flatten().sum();
-    if whole <= 0.0 {
-        return String::new();
-    }
     let words: Vec<String> =
         PHASES.iter().zip(took).filter_map(|(name, us)| Some(format!("{} {}", t.word("phase", name), latency(us?)))).collect();
-    let mut markup = "<svg class=\"phases\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"".to_owned();
-    escape(&words.join(", "), &mut markup);
-    markup.push_str("\">");
-    let mut x = 0.0;
-    for (name, us) in PHASES.iter().zip(took) {
-        let width = us.unwrap_or(0.0) / whole * 1000.0;
-        if width > 0.0 {
-            let _ = write!(markup, "<rect class=\"phase {name}\" x=\"{x:.0}\" y=\"0\" width=\"{:.0}\" height=\"10\"/>", width.max(4.0));
-        }
-        x += width;
-    }
-    markup.push_str("</svg>");
-    markup
+    let parts: Vec<(&'static str, f64)> = PHASES.iter().zip(took).map(|(name, us)| (*name, us.unwrap_or(0.0))).collect();
+    phase_bar(&parts, &words.join(", "))
 }

@@ -8,6 +8,7 @@ use crate::aggregate::board::{RegionState, ServiceState};
 use crate::api::error::ApiError;
 use crate::api::mask::masked;
 use crate::api::services::fresh_uptimes;
+use crate::api::slos::views;
 use crate::api::state::ApiState;
 use crate::model::check::Certificate;
 use crate::model::time::Timestamp;
@@ -21,6 +22,7 @@ use crate::web::sentence::{Sentence, sentence};
 use crate::web::service::charts::{Charts, Range};
 use crate::web::service::checks::CheckRow;
 use crate::web::service::facts::facts;
+use crate::web::slos::view::Card;
 use crate::web::text::Text;
 
 /// Checks shown, and those of them of which every detail is read.
@@ -91,6 +93,7 @@ pub struct Side {
     pub facts: Vec<(&'static str, String)>,
     pub certificates: Vec<CertificateLine>,
     pub digest: Option<DigestLine>,
+    pub slos: Vec<Card>,
     pub findings: Vec<FindingLine>,
 }
 
@@ -128,6 +131,9 @@ pub struct CertificateLine {
 }
 
 pub struct DigestLine {
+    pub id: String,
+    pub written: Moment,
+    pub writer: &'static str,
     pub headline: String,
     pub paragraphs: Vec<String>,
     pub suggestions: Vec<String>,
@@ -245,9 +251,12 @@ impl RegionLine {
     }
 }
 
-pub fn side(t: Text, state: &ApiState, service: &StoredService, charts: &Charts, now: Timestamp) -> Side {
+pub async fn side(t: Text, state: &ApiState, service: &StoredService, charts: &Charts, now: Timestamp) -> Result<Side, ApiError> {
     let regions = state.board.service(service.id, now).map(|stands| stands.regions).unwrap_or_default();
     let digest = state.digests.latest(Some(service.id)).map(|digest| DigestLine {
+        id: digest.id.to_string(),
+        written: Moment::ago(digest.written_at),
+        writer: t.word("writer", digest.writer.name()),
         headline: digest.text.headline.clone(),
         paragraphs: digest.text.paragraphs.clone(),
         suggestions: digest.text.suggestions.clone(),
@@ -262,7 +271,15 @@ pub fn side(t: Text, state: &ApiState, service: &StoredService, charts: &Charts,
         score: format!("{:.2}", finding.score),
         learning: !finding.is_firm(),
     });
-    Side { facts: facts(t, &masked(&service.document)), certificates: certificates(t, &regions, now), digest, findings: findings.collect() }
+    let all = state.slos.slos.list();
+    let slos = views(state, all.iter().filter(|slo| slo.promise.service == service.id)).await?;
+    Ok(Side {
+        facts: facts(t, &masked(&service.document)),
+        certificates: certificates(t, &regions, now),
+        digest,
+        slos: slos.iter().map(|view| Card::new(t, view)).collect(),
+        findings: findings.collect(),
+    })
 }
 
 /// One line for each certificate that is shown somewhere, with the regions that are shown it.

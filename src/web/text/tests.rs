@@ -4,8 +4,13 @@ use std::path::Path;
 use super::catalogue::TEXTS;
 use super::{BY_KEY, Lang, Text};
 use crate::aggregate::verdict::Verdict;
+use crate::analysis::trend::Direction;
 use crate::model::check::{Phase, Reason};
+use crate::model::digest::Writer;
+use crate::model::finding::{Shape, Signal};
 use crate::model::incident::EntryKind;
+use crate::model::slo::CalendarUnit;
+use crate::slo::budget::Standing;
 
 /// Files of the pages: handlers and templates.
 fn sources() -> Vec<(String, String)> {
@@ -69,6 +74,14 @@ fn every_text_that_is_asked_for_is_there_and_every_one_that_is_there_is_asked_fo
         "delivery.",
         "weekday.",
         "window_kind.",
+        "writer.",
+        "signal.",
+        "shape.",
+        "direction.",
+        "place.",
+        "slo_state.",
+        "slo_kind.",
+        "slo_period.",
     ];
     let unused: Vec<_> =
         BY_KEY.keys().filter(|key| !asked.contains_key(**key) && !words.iter().any(|group| key.starts_with(group))).collect();
@@ -83,6 +96,14 @@ fn every_word_of_the_monitor_has_a_text() {
     let words = words.chain(Reason::ALL.map(|reason| ("reason", reason.name())));
     let words = words.chain(Phase::ALL.map(|phase| ("phase", phase.name())));
     let words = words.chain(EntryKind::ALL.map(|kind| ("entry", kind.name())));
+    let words = words.chain(Signal::ALL.map(|signal| ("signal", signal.name()))).chain(Shape::ALL.map(|shape| ("shape", shape.name())));
+    let words = words.chain(Writer::ALL.map(|writer| ("writer", writer.name())));
+    let words = words.chain(CalendarUnit::ALL.map(|unit| ("slo_period", unit.name())));
+    let standings = [Standing::Met, Standing::Missed, Standing::Unknown].map(Standing::name);
+    let words = words.chain(standings.map(|name| ("slo_state", name)));
+    let unknown = Direction::Unknown { have: 0, need: 1, of: "blocks" };
+    let directions = [Direction::Slower, Direction::Faster, Direction::Worse, Direction::Better, Direction::Steady, unknown];
+    let words = words.chain(directions.map(|direction| ("direction", direction.name())));
     for (group, name) in words {
         assert!(BY_KEY.contains_key(format!("{group}.{name}").as_str()), "{group}.{name}");
     }

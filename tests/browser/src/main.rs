@@ -39,7 +39,19 @@ fn main() {
     make("/api/v1/alerts/channels", json!({"name": "On call", "kind": "webhook", "config": {"url": well.address()}}));
     make("/api/v1/maintenance-windows", json!({"title": "New database", "kind": "manual", "start": true, "services": ["Reports"]}));
     make("/api/v1/maintenance-windows", json!({"title": "Nightly restart", "kind": "recurring", "cron": "0 3 * * *", "duration_s": 900, "groups": ["Shop"]}));
+    make("/api/v1/slos", json!({"name": "Payments are taken", "service": "Payments", "objective": 99.9, "least_coverage": 0}));
+    make("/api/v1/slos", json!({"name": "Search is there", "service": "Search", "objective": 99, "least_coverage": 0, "period": {"calendar": "month"}}));
+    make("/api/v1/slos", json!({"name": "Reports are quick", "service": "Reports", "objective": 95, "kind": "latency", "latency_ms": 200, "least_coverage": 0}));
+    let digest = hub.call("POST", "/api/monitor/digests/run/", Some(json!({"period_hours": 1})));
+    let digest = digest["id"].as_str().expect("it has an id").to_owned();
     let pages = [
+        ("digests", "/digests".to_owned()),
+        ("digest", format!("/digests/{digest}")),
+        ("findings", "/findings".to_owned()),
+        ("performance", "/performance?hours=1".to_owned()),
+        ("objectives", "/slos".to_owned()),
+        ("objective", "/slos/1".to_owned()),
+        ("admin", "/admin/".to_owned()),
         ("overview", "/".to_owned()),
         ("service", format!("/services/{payments}?range=1h")),
         ("incidents", "/incidents".to_owned()),
@@ -78,6 +90,11 @@ fn main() {
             page.click("button[value=fa]");
             std::thread::sleep(Duration::from_millis(900));
             page.picture(&folder.join("overview-persian.png"));
+            for (name, path) in pages.iter().filter(|(name, _)| ["performance", "objectives", "digest"].contains(name)) {
+                page.go(&format!("{}{path}", hub.address()));
+                std::thread::sleep(Duration::from_millis(600));
+                page.picture(&folder.join(format!("{name}-persian.png")));
+            }
         }
     }
     println!("pictures are in {}", folder.display());

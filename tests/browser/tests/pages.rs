@@ -153,7 +153,11 @@ fn every_page_is_usable_by_all_in_light_dark_phone_and_right_to_left() {
     made("/api/v1/maintenance/issues/1/comments", json!({"body": "I look at it"}));
     made("/api/v1/alerts/channels", json!({"name": "Desk", "kind": "webhook", "config": {"url": target.address()}}));
     made("/api/v1/maintenance-windows", json!({"title": "By hand", "kind": "manual", "start": true, "services": ["Mail"]}));
-    let pages = ["/status", "/issues", "/issues?view=list", "/issues/new", "/issues/1", "/issues/1/edit", "/alerts", "/alerts/rules", "/alerts/rules/new", "/alerts/rules/1", "/alerts/channels", "/alerts/channels/new", "/alerts/channels/new?kind=email", "/alerts/channels/1", "/alerts/channels/1/delete", "/alerts/deliveries", "/alerts/windows", "/alerts/windows/new", "/alerts/windows/1", "/", "/services/1", "/services/1?range=1h", "/services/4", "/services/1/edit", "/services/1/delete", "/services/new", "/services/import", "/incidents", &format!("/incidents/{incident}"), "/no/such/page"];
+    made("/api/v1/slos", json!({"name": "Shop is up", "service": "Shop", "objective": 99.9, "least_coverage": 0}));
+    made("/api/v1/slos", json!({"name": "Closed is up", "service": "Closed", "objective": 99, "least_coverage": 0}));
+    let digest = hub.call("POST", "/api/monitor/digests/run/", Some(json!({"period_hours": 1})));
+    let digest = format!("/digests/{}", digest["id"].as_str().expect("it has an id"));
+    let pages = ["/admin/", "/digests", &digest, "/findings", "/performance", "/performance?hours=1", "/performance?region=nowhere", "/slos", "/slos/new", "/slos/1", "/slos/1/delete", "/status", "/issues", "/issues?view=list", "/issues/new", "/issues/1", "/issues/1/edit", "/alerts", "/alerts/rules", "/alerts/rules/new", "/alerts/rules/1", "/alerts/channels", "/alerts/channels/new", "/alerts/channels/new?kind=email", "/alerts/channels/1", "/alerts/channels/1/delete", "/alerts/deliveries", "/alerts/windows", "/alerts/windows/new", "/alerts/windows/1", "/", "/services/1", "/services/1?range=1h", "/services/4", "/services/1/edit", "/services/1/delete", "/services/new", "/services/import", "/incidents", &format!("/incidents/{incident}"), "/no/such/page"];
     for window in [Window::DESK, Window::DARK, Window::PHONE] {
         let page = driver.open(window);
         page.log_in(&hub.address(), PASSWORD);
@@ -195,4 +199,48 @@ fn without_a_script_everything_is_read_and_changed_all_the_same() {
     until("the check is made", || page.address().ends_with("/services/1#checks").then_some(()));
     page.click("form[action='/services/1/enabled'] button");
     until("it is paused", || source().contains("Shop is paused").then_some(()));
+}
+
+#[test]
+fn an_issue_is_dragged_and_walked_over_the_board_and_a_digest_is_asked_for() {
+    let (driver, target) = (Driver::start(), Target::start());
+    let hub = some_services(&target);
+    hub.call("POST", "/api/v1/maintenance/issues", Some(json!({"title": "Cart loses items", "issue_type": "bug", "priority": "high"})));
+    let page = driver.open(Window::DESK);
+    page.log_in(&hub.address(), PASSWORD);
+    page.sees("Closed down");
+    page.go(&format!("{}/issues", hub.address()));
+    page.sees("Cart loses items");
+    let status = || hub.call("GET", "/api/v1/maintenance/issues/1", None)["status"].clone();
+    let drag = |to: &str| {
+        page.run(&format!(
+            "const card = document.querySelector('.ticket'), column = document.querySelector('.column[data-status={to}]'), dataTransfer = new DataTransfer();\
+             for (const [place, name] of [[card, 'dragstart'], [column, 'dragover'], [column, 'drop'], [card, 'dragend']])\
+               place.dispatchEvent(new DragEvent(name, {{dataTransfer, bubbles: true, cancelable: true}}));"
+        ));
+    };
+    // Where it may not go it stays.
+    drag("closed");
+    drag("triaged");
+    until("the step", || (status() == json!("triaged")).then_some(()));
+    page.sees("Cart loses items");
+    until("the card is in the column", || page.has(".column[data-status=triaged] .ticket").then_some(()));
+    // A step back takes a word.
+    drag("reported");
+    page.fill("#why input", "too early");
+    page.click("#why button[value=move]");
+    until("the step back", || (status() == json!("reported")).then_some(()));
+    until("the card is back", || page.has(".column[data-status=reported] .ticket").then_some(()));
+    // By the keyboard alone.
+    page.run("document.querySelector('.ticket summary').focus()");
+    page.press("\u{e007}\u{e004}\u{e004}\u{e007}");
+    until("the step by keys", || (status() == json!("triaged")).then_some(()));
+    nothing_is_wrong_with(&page);
+
+    page.go(&format!("{}/digests", hub.address()));
+    page.sees("No digest yet");
+    page.click("#run button");
+    page.sees("How it was written");
+    page.sees("Local writer");
+    nothing_is_wrong_with(&page);
 }

@@ -31,6 +31,13 @@ async fn an_issue_goes_from_the_form_over_the_board_to_its_end() {
     let board = browser.page("/issues").await;
     assert!(board.contains("class=\"board\"") && board.contains("href=\"/issues/1\""), "{board}");
 
+    // Each card carries its steps, those that take a word marked; a step from the board leads back to it.
+    assert!(board.contains("data-steps=\"triaged wont_do?\"") && board.contains("data-status=\"in_progress\""), "{board}");
+    let moved = browser.send_form("/issues/1/step", &[("status", "triaged"), ("revision", "1"), ("back", "/issues?priority=high")]).await;
+    assert_eq!((moved.status, moved.header("Location")), (303, Some("/issues?priority=high")), "{}", moved.text);
+    let outside = [("status", "reported"), ("reason", "too early"), ("back", "https://evil.example/")];
+    assert_eq!(browser.send_form("/issues/1/step", &outside).await.header("Location"), Some("/"));
+
     // Whoever takes it up without naming anybody has it.
     for status in ["triaged", "assigned", "in_progress", "testing", "resolved", "verified", "closed"] {
         let answer = browser.send_form("/issues/1/step", &[("status", status)]).await;
@@ -149,7 +156,8 @@ async fn a_viewer_reads_and_changes_nothing() {
     let mut viewer = Browser::of(&world, "viewer").await;
     let page = viewer.page("/issues/1").await;
     assert!(!page.contains("/issues/1/step") && !page.contains("/issues/1/comments"), "{page}");
-    assert!(!viewer.page("/issues").await.contains("href=\"/issues/new\""));
+    let board = viewer.page("/issues").await;
+    assert!(!board.contains("href=\"/issues/new\"") && !board.contains("/issues/1/step") && !board.contains("board-"), "{board}");
     assert_eq!(viewer.get("/issues/new").await.status, 403);
     for (path, fields) in [
         ("/issues/new", vec![("title", "x"), ("issue_type", "bug")]),
