@@ -19,6 +19,10 @@ pub struct UserView {
     /// `viewer`, `operator` or `admin`.
     role: &'static str,
     created_at: String,
+    /// May not log in, and their keys rest.
+    disabled: bool,
+    /// Whether a code is wanted of them beside the password.
+    second_factor: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -36,6 +40,8 @@ pub struct NewUser {
 pub struct UserChange {
     password: Option<String>,
     role: Option<String>,
+    /// Locks the user out, or lets them in again.
+    disabled: Option<bool>,
 }
 
 /// All users.
@@ -56,7 +62,7 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
     let (page, size) = (query.page()?, query.page_size()?);
     let all = state.users.list();
     let skip = usize::try_from((page - 1).saturating_mul(size as u64)).unwrap_or(usize::MAX);
-    let shown = all.iter().skip(skip).take(size).map(UserView::from).collect();
+    let shown = all.iter().skip(skip).take(size).map(|user| UserView::of(state, user)).collect();
     Ok(Json(query.numbered(all.len() as u64, page, size, shown)))
 }
 
@@ -74,10 +80,10 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
 pub async fn create(admin: Admin, state: &State<ApiState>, body: JsonBody) -> Result<Created<Json<UserView>>, ApiError> {
     let new: NewUser = body.read()?;
     let user = state.users.create(&new.username, &new.password, role(&new.role)?, &admin.0.author()).await?;
-    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::from(&user))))
+    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::of(state, &user))))
 }
 
-/// Sets a user's password or role. All tokens of the user end.
+/// Sets a user's password or role, or locks them out. All tokens of the user end.
 #[utoipa::path(
     tag = "users",
     params(("username" = String, Path, description = "The user's name")),
@@ -101,7 +107,26 @@ pub async fn patch(admin: Admin, state: &State<ApiState>, username: &str, body: 
     if let Some(role) = role {
         user = state.users.set_role(username, role, &admin.0.author()).await?;
     }
-    Ok(Json(UserView::from(&user)))
+    if let Some(disabled) = change.disabled {
+        user = state.users.set_disabled(username, disabled, &admin.0.author()).await?;
+    }
+    Ok(Json(UserView::of(state, &user)))
+}
+
+/// Turns a user's second factor off, as when their authenticator is lost.
+#[utoipa::path(
+    tag = "users",
+    params(("username" = String, Path, description = "The user's name")),
+    responses(
+        (status = 204, description = "A password is enough again"),
+        (status = 403, description = "Takes role admin", body = Problem),
+        (status = 404, description = "There is no such user, or they have no second factor", body = Problem),
+    )
+)]
+#[delete("/api/v1/users/<username>/second-factor")]
+pub async fn turn_off_second_factor(admin: Admin, state: &State<ApiState>, username: &str) -> Result<NoContent, ApiError> {
+    state.second_factors.turn_off(username, &admin.0.author()).await?;
+    Ok(NoContent)
 }
 
 /// Ends a user and all their tokens.
@@ -125,8 +150,14 @@ fn role(name: &str) -> Result<Role, ApiError> {
     Role::from_name(name).ok_or_else(|| ApiError::invalid_field("role", format!("{name:?} is not one of viewer, operator, admin")))
 }
 
-impl From<&User> for UserView {
-    fn from(user: &User) -> UserView {
-        UserView { username: user.username.clone(), role: user.role.name(), created_at: user.created_at.rfc3339() }
+impl UserView {
+    fn of(state: &ApiState, user: &User) -> UserView {
+        UserView {
+            username: user.username.clone(),
+            role: user.role.name(),
+            created_at: user.created_at.rfc3339(),
+            disabled: user.disabled,
+            second_factor: state.second_factors.of(user).is_some(),
+        }
     }
 }

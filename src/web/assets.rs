@@ -41,6 +41,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("service.js", ContentType::JavaScript),
         asset!("form.js", ContentType::JavaScript),
         asset!("incident.js", ContentType::JavaScript),
+        asset!("system.js", ContentType::JavaScript),
         asset!("icon.svg", ContentType::SVG),
     ];
     files.into_iter().map(|(name, bytes, kind)| Asset::new(name, bytes, kind)).collect()

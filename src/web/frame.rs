@@ -32,6 +32,7 @@ pub enum Section {
     Alerts,
     Regions,
     Results,
+    System,
     None,
 }
 
@@ -79,6 +80,7 @@ impl Frame {
             (Section::Alerts, "/alerts", "nav.alerts", "alerts"),
             (Section::Regions, "/regions", "nav.regions", "regions"),
             (Section::Results, "/results", "nav.results", "results"),
+            (Section::System, "/system", "nav.system", "system"),
         ];
         let entry = |(section, path, key, icon)| Entry { path, label: self.t.s(key), icon, current: section == self.section };
         entries.into_iter().map(entry).collect()

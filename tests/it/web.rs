@@ -7,4 +7,5 @@ mod issues;
 mod login;
 mod pages;
 mod status;
+mod system;
 mod thousand;

@@ -6,6 +6,9 @@ use super::{BY_KEY, Lang, Text};
 use crate::aggregate::verdict::Verdict;
 use crate::model::check::{Phase, Reason};
 use crate::model::incident::EntryKind;
+use crate::model::system::Figure;
+use crate::store::api_keys::Scope;
+use crate::store::users::Role;
 
 /// Files of the pages: handlers and templates.
 fn sources() -> Vec<(String, String)> {
@@ -69,6 +72,15 @@ fn every_text_that_is_asked_for_is_there_and_every_one_that_is_there_is_asked_fo
         "delivery.",
         "weekday.",
         "window_kind.",
+        "actor_state.",
+        "health.",
+        "dependency_state.",
+        "system_part.",
+        "figure.",
+        "log.",
+        "log_level.",
+        "key_state.",
+        "scope.",
     ];
     let unused: Vec<_> =
         BY_KEY.keys().filter(|key| !asked.contains_key(**key) && !words.iter().any(|group| key.starts_with(group))).collect();
@@ -83,6 +95,12 @@ fn every_word_of_the_monitor_has_a_text() {
     let words = words.chain(Reason::ALL.map(|reason| ("reason", reason.name())));
     let words = words.chain(Phase::ALL.map(|phase| ("phase", phase.name())));
     let words = words.chain(EntryKind::ALL.map(|kind| ("entry", kind.name())));
+    let words = words.chain(Scope::ALL.map(|scope| ("scope", scope.name())));
+    let words = words.chain(Role::ALL.map(|role| ("role", role.name())));
+    for figure in Figure::ALL {
+        let key = format!("figure.{}", figure.name());
+        assert!(BY_KEY.contains_key(key.as_str()), "{key}");
+    }
     for (group, name) in words {
         assert!(BY_KEY.contains_key(format!("{group}.{name}").as_str()), "{group}.{name}");
     }
