@@ -10,6 +10,7 @@ pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod auth;
+pub mod backup;
 pub mod body;
 pub mod channels;
 pub mod checks;
@@ -23,7 +24,10 @@ pub mod health;
 pub mod incidents;
 pub mod issues;
 pub mod joining;
+pub mod keys;
 pub mod local;
+pub mod login;
+pub mod logs;
 pub mod markdown;
 pub mod mask;
 pub mod metrics;
@@ -33,7 +37,9 @@ pub mod query;
 pub mod regions;
 pub mod results;
 pub mod rollups;
+pub mod scope;
 pub mod services;
+pub mod settings;
 pub mod slos;
 pub mod state;
 pub mod statistics;
@@ -151,7 +157,14 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 users::create,
                 users::patch,
                 users::delete,
+                users::turn_off_second_factor,
+                keys::list,
+                keys::create,
+                keys::revoke,
                 audit::list,
+                logs::read,
+                settings::list,
+                backup::read,
                 events::listen,
                 local::documents,
                 local::seed,

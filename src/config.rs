@@ -12,6 +12,7 @@ pub mod analysis;
 pub mod channels;
 pub mod dependencies;
 pub mod digest;
+pub mod effective;
 pub mod file;
 pub mod load;
 pub mod locate;
@@ -31,8 +32,11 @@ pub mod system;
 pub mod tracker;
 pub mod watching;
 
+use std::sync::Arc;
+
 use figment::Figment;
 
+use crate::config::effective::Setting;
 use crate::config::mistake::Mistake;
 use crate::config::sections::{
     AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings,
@@ -60,6 +64,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Rocket's own keys: address, port, tls, limits.
     pub rocket: Figment,
+    /// All of it as people are shown it.
+    pub effective: Arc<[Setting]>,
 }
 
 impl Config {

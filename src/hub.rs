@@ -342,6 +342,8 @@ impl Hub {
             slos,
             users: records.users.clone(),
             web_sessions: records.web_sessions,
+            api_keys: records.api_keys,
+            second_factors: records.second_factors,
             audit: records.audit,
             channels: records.channels,
             sender: alerting.sender,
@@ -350,6 +352,8 @@ impl Hub {
             strips: strips.clone(),
             clock: clock.clone(),
             settings: config.api.clone(),
+            effective: config.effective.clone(),
+            log_dir: config.log.dir.clone(),
             status: config.status.clone(),
             default_schedule: config.hub.schedule.clone(),
             services_changed: Arc::new(move || {

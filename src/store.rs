@@ -42,6 +42,7 @@ pub mod values;
 
 pub mod alerts;
 pub mod analyst;
+pub mod api_keys;
 pub mod audit;
 pub mod channels;
 pub mod digests;
@@ -50,6 +51,7 @@ pub mod findings;
 pub mod incidents;
 pub mod issues;
 pub mod nodes;
+pub mod second_factors;
 pub mod secrets;
 pub mod services;
 pub mod sessions;

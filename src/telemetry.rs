@@ -13,6 +13,7 @@ pub mod health;
 pub mod health_line;
 pub mod rolling;
 pub mod sink;
+pub mod tail;
 
 use std::io::IsTerminal;
 use std::sync::mpsc;

@@ -33,6 +33,7 @@ pub mod service;
 pub mod slos;
 pub mod status;
 pub mod svg;
+pub mod system;
 pub mod text;
 pub mod visit;
 
@@ -106,9 +107,40 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             alerts::windows::ask_delete,
             alerts::windows::delete,
             regions::page,
+            regions::now,
             regions::invite,
             results::page,
             results::csv,
+            system::page,
+            system::collect,
+            system::actors::page,
+            system::actors::part,
+            system::logs::page,
+            system::logs::part,
+            system::settings::page,
+            system::people::list,
+            system::people::new,
+            system::people::create,
+            system::people::one,
+            system::people::change,
+            system::people::second_factor_off,
+            system::people::end_session,
+            system::people::ask_delete,
+            system::people::delete,
+            system::keys::of_account,
+            system::keys::of_all,
+            system::keys::new_own,
+            system::keys::new_of_any,
+            system::keys::create_own,
+            system::keys::create_of_any,
+            system::keys::revoke_own,
+            system::keys::revoke_any,
+            system::second_factor::page,
+            system::second_factor::turn_on,
+            system::second_factor::turn_off,
+            system::audit::page,
+            system::backup::page,
+            system::backup::download,
             status::page,
             status::as_json,
             status::as_feed,

@@ -17,18 +17,19 @@ use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
 /// Routes whose answer waits for a check of what is watched or depended on, or for whoever takes a message.
-const WAITING: [&str; 8] = [
+const WAITING: [&str; 9] = [
     "/api/monitor/services/<id>/check",
     "/api/monitor/checks/run",
     "/api/monitor/checks/try",
     "/services/<id>/check?<part>",
     "/digests/run",
     "/api/v1/maintenance/metrics/collect",
+    "/system/collect",
     "/api/v1/alerts/channels/<id>/test",
     "/api/v1/alerts/channels/test",
 ];
 /// Routes asked for by machines, again and again: worth a line only when they fail. Open pages ask for their parts.
-const OFTEN: [&str; 9] = [
+const OFTEN: [&str; 12] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -36,8 +37,11 @@ const OFTEN: [&str; 9] = [
     "/overview/head",
     "/overview/rows?<ids>",
     "/services/<id>/now",
+    "/regions/now",
     "/services/<id>/checks",
     "/services/<id>/charts?<range>",
+    "/system/actors/tree",
+    "/system/logs/lines",
 ];
 
 /// What a page of ours may load and do: its own files and addresses, nothing inline, nothing from elsewhere.

@@ -1,12 +1,14 @@
-//! Who asks: access tokens (JWT, HS256), the cookie of someone logged in to the pages, and the guards that let a role in.
+//! Who asks: access tokens (JWT, HS256), API keys, the cookie of someone logged in to the pages, and the guards that let a role in.
 //!
 //! A cookie is sent by the browser whoever made the page, so whatever changes something by it needs the form token too, which
 //! only our own pages hold.
 //!
-//! **Invariant.** The role is the one the user has now, not the one a token was made with; a token of a deleted user, or
-//! from before a change of password or role, is worth nothing.
+//! **Invariants.** The role is the one the user has now, not the one a token was made with; a token of a deleted user, or
+//! from before a change of password or role, is worth nothing. A key is let in where one of its scopes fits the route, with no
+//! more than its owner's role of now.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -15,9 +17,11 @@ use rocket::request::{FromRequest, Outcome, Request};
 use serde::{Deserialize, Serialize};
 
 use crate::api::error::ApiError;
+use crate::api::scope::scopes_for;
 use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
 use crate::model::time::Timestamp;
+use crate::store::api_keys::{ApiKey, PREFIX, Scope};
 use crate::store::secrets::Secrets;
 use crate::store::services::Author;
 use crate::store::users::{Role, User};
@@ -38,6 +42,8 @@ pub struct Principal {
     pub expires_at: Timestamp,
     /// A command on this machine.
     pub local: bool,
+    /// The key that asks in the user's name, and what it is for; `None`: a person who logged in.
+    pub key: Option<Arc<ApiKey>>,
 }
 
 impl Principal {
@@ -134,7 +140,7 @@ pub fn identify_visitor(request: &Request<'_>) -> Result<(Principal, Visitor), A
     };
     throttle.user(&visitor.user.username).map_err(|wait| ApiError::too_many("you ask too often", wait))?;
     let User { username, role, .. } = visitor.user.clone();
-    Ok((Principal { username, role, address, expires_at: visitor.expires_at, local: false }, visitor))
+    Ok((Principal { username, role, address, expires_at: visitor.expires_at, local: false, key: None }, visitor))
 }
 
 /// The same for the API, where a request that may change something must carry the form token.
@@ -158,13 +164,20 @@ fn identify(request: &Request<'_>) -> Result<Principal, ApiError> {
     if request.headers().get_one("Authorization").is_none() && visitor(request).is_some() {
         return identify_by_cookie(request);
     }
-    let found = bearer(request).and_then(|token| check_token(state, token));
-    match found {
+    let found = bearer(request);
+    if let Ok(text) = found
+        && text.starts_with(PREFIX)
+    {
+        return identify_by_key(request, text);
+    }
+    match found.and_then(|token| check_token(state, token)) {
         Ok(Bearer::User(user, expires_at)) => {
             throttle.user(&user.username).map_err(|wait| ApiError::too_many("you ask too often", wait))?;
-            Ok(Principal { username: user.username, role: user.role, address, expires_at, local: false })
+            Ok(Principal { username: user.username, role: user.role, address, expires_at, local: false, key: None })
         }
-        Ok(Bearer::Local(expires_at)) => Ok(Principal { username: LOCAL.to_owned(), role: Role::Admin, address, expires_at, local: true }),
+        Ok(Bearer::Local(expires_at)) => {
+            Ok(Principal { username: LOCAL.to_owned(), role: Role::Admin, address, expires_at, local: true, key: None })
+        }
         Err(error) => {
             throttle.address(address).map_err(|wait| ApiError::too_many("this address asks too often", wait))?;
             Err(error)
@@ -172,8 +185,48 @@ fn identify(request: &Request<'_>) -> Result<Principal, ApiError> {
     }
 }
 
+/// The user of a request made with a key.
+///
+/// Wrong keys are counted like log-ins, and only they: there is no guessing 256 bits, so a program that asks with a key that is
+/// over must not lock out those that share its address.
+fn identify_by_key(request: &Request<'_>, text: &str) -> Result<Principal, ApiError> {
+    let state = managed::<ApiState>(request);
+    let throttle = managed::<Throttle>(request);
+    let address = request.client_ip();
+    let refused = |detail: &str| {
+        throttle.login(address).map_err(|wait| ApiError::too_many("too many wrong keys from this address", wait))?;
+        tracing::warn!(address = ?address, "an api key was refused: {detail}");
+        Err(invalid_token(detail))
+    };
+    let Some(key) = state.api_keys.find(text) else { return refused("the API key is not one of this hub, or was revoked") };
+    let now = state.clock.now();
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return refused("the API key has expired");
+    }
+    let owner = state.users.get(&key.owner).filter(|owner| owner.created_at == key.owner_since && !owner.disabled);
+    let Some(owner) = owner else { return refused("the owner of the API key is gone or disabled") };
+    throttle.user(&owner.username).map_err(|wait| ApiError::too_many("you ask too often", wait))?;
+    state.api_keys.used(text);
+    // The route, not the path: what was asked for may be spelled in many ways.
+    let route = request.route().map_or("", |route| route.uri.path());
+    let fitting = scopes_for(request.method(), route);
+    if !fitting.iter().any(|scope| key.scopes.contains(scope)) {
+        let names = |scopes: &[Scope]| scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" or ");
+        let detail = match fitting.as_slice() {
+            [] => "this cannot be asked with an API key; log in instead".to_owned(),
+            fitting => format!("this takes a key with scope {}; this one has {}", names(fitting), names(&key.scopes).replace(" or ", ", ")),
+        };
+        return Err(ApiError::new(Status::Forbidden, detail));
+    }
+    // A stream ends before long, so that a key that was revoked meanwhile is found out.
+    let soon = now.plus(state.settings.access_lifetime);
+    let expires_at = key.expires_at.map_or(soon, |end| end.min(soon));
+    Ok(Principal { username: owner.username, role: owner.role.min(key.role), address, expires_at, local: false, key: Some(Arc::new(key)) })
+}
+
 fn bearer<'r>(request: &'r Request<'_>) -> Result<&'r str, ApiError> {
-    let header = request.headers().get_one("Authorization").ok_or_else(|| ApiError::unauthorized("an access token is wanted"))?;
+    let header =
+        request.headers().get_one("Authorization").ok_or_else(|| ApiError::unauthorized("an access token or an API key is wanted"))?;
     let token = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     token.ok_or_else(|| ApiError::unauthorized("the Authorization header must be: Bearer <access token>"))
 }
@@ -185,9 +238,7 @@ enum Bearer {
 }
 
 fn check_token(state: &ApiState, token: &str) -> Result<Bearer, ApiError> {
-    let invalid = |detail: &str| {
-        ApiError::new(Status::Unauthorized, detail).with_header("WWW-Authenticate", "Bearer realm=\"probemesh\", error=\"invalid_token\"")
-    };
+    let invalid = invalid_token;
     let mut validation = Validation::new(Algorithm::HS256);
     // The library would ask the system for the time.
     validation.validate_exp = false;
@@ -209,6 +260,10 @@ fn check_token(state: &ApiState, token: &str) -> Result<Bearer, ApiError> {
         Some(user) => Ok(Bearer::User(user, expires_at)),
         None => Err(invalid("the access token is no longer valid")),
     }
+}
+
+fn invalid_token(detail: &str) -> ApiError {
+    ApiError::new(Status::Unauthorized, detail).with_header("WWW-Authenticate", "Bearer realm=\"probemesh\", error=\"invalid_token\"")
 }
 
 fn guard(request: &Request<'_>, least: Role) -> Outcome<Principal, ApiError> {

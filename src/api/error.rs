@@ -14,9 +14,11 @@ use utoipa::ToSchema;
 
 use crate::config::mistake::Mistake;
 use crate::store::alerts::rules::RulesError;
+use crate::store::api_keys::KeysError;
 use crate::store::channels::ChannelsError;
 use crate::store::connection::StoreError;
 use crate::store::nodes::NodesError;
+use crate::store::second_factors::FactorError;
 use crate::store::services::ServicesError;
 use crate::store::slos::SlosError;
 use crate::store::users::UsersError;
@@ -282,6 +284,31 @@ impl From<UsersError> for ApiError {
             UsersError::BadPassword => ApiError::invalid_field("password", error.to_string()),
             UsersError::LastAdmin { .. } => ApiError::new(Status::Conflict, error.to_string()),
             UsersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeysError> for ApiError {
+    fn from(error: KeysError) -> ApiError {
+        match error {
+            KeysError::Unknown { .. } => ApiError::not_found(error.to_string()),
+            KeysError::BadName | KeysError::NameTaken { .. } => ApiError::invalid_field("name", error.to_string()),
+            KeysError::AboveOwner { .. } => ApiError::invalid_field("role", error.to_string()),
+            KeysError::NoScope => ApiError::invalid_field("scopes", error.to_string()),
+            KeysError::TooMany { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            KeysError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FactorError> for ApiError {
+    fn from(error: FactorError) -> ApiError {
+        match error {
+            FactorError::Wrong => ApiError::invalid_field("code", error.to_string()),
+            FactorError::NotBegun | FactorError::On => ApiError::new(Status::Conflict, error.to_string()),
+            FactorError::Off { .. } => ApiError::not_found(error.to_string()),
+            FactorError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
+            FactorError::Store(error) => error.into(),
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::api::summary::UptimeView;
 #[openapi(
     info(
         title = "probemesh",
-        description = "Watches APIs from many regions at once. Log in at /api/token/ and send the access token with every request. \
+        description = "Watches APIs from many regions at once. Log in at /api/token/ and send the access token with every request, or make an API key and \
+                       send that instead. \
                        Times are RFC 3339 in UTC; errors are problems of RFC 9457; lists are paged.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
@@ -115,7 +116,14 @@ use crate::api::summary::UptimeView;
         crate::api::users::create,
         crate::api::users::patch,
         crate::api::users::delete,
+        crate::api::users::turn_off_second_factor,
+        crate::api::keys::list,
+        crate::api::keys::create,
+        crate::api::keys::revoke,
         crate::api::audit::list,
+        crate::api::logs::read,
+        crate::api::settings::list,
+        crate::api::backup::read,
         crate::api::events::listen,
         crate::api::local::documents,
         crate::api::local::seed,

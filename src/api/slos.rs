@@ -1,6 +1,6 @@
 //! Objectives: what is promised of services, how they stand, and reports.
 
-mod body;
+pub mod body;
 mod report;
 pub mod view;
 

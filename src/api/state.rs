@@ -1,6 +1,7 @@
 //! What the handlers work on: the running hub as the API sees it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rocket::futures::future::BoxFuture;
@@ -18,6 +19,7 @@ use crate::analysis::analyzer::Habits;
 use crate::api::events::Event;
 use crate::api::metrics::Metrics;
 use crate::clock::Clock;
+use crate::config::effective::Setting;
 use crate::config::sections::ApiSettings;
 use crate::config::status::StatusSettings;
 use crate::digest::digester::Order;
@@ -30,6 +32,7 @@ use crate::model::service::{Schedule, Service};
 use crate::slo::desk::SloDesk;
 use crate::store::Store;
 use crate::store::alerts::Alerts;
+use crate::store::api_keys::ApiKeys;
 use crate::store::audit::Audit;
 use crate::store::channels::Channels;
 use crate::store::digests::Digests;
@@ -37,6 +40,7 @@ use crate::store::endpoints::EndpointHours;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::nodes::Nodes;
+use crate::store::second_factors::SecondFactors;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::sessions::Sessions;
@@ -75,6 +79,8 @@ pub struct ApiState {
     pub sessions: Arc<Sessions>,
     /// Who is logged in to the pages.
     pub web_sessions: Arc<WebSessions>,
+    pub api_keys: Arc<ApiKeys>,
+    pub second_factors: Arc<SecondFactors>,
     pub audit: Arc<Audit>,
     pub channels: Arc<Channels>,
     /// Sends through them.
@@ -85,6 +91,10 @@ pub struct ApiState {
     pub strips: Arc<Strips>,
     pub clock: Clock,
     pub settings: ApiSettings,
+    /// Everything this process runs by, as people are shown it.
+    pub effective: Arc<[Setting]>,
+    /// Where the logs lie.
+    pub log_dir: PathBuf,
     /// How the public status page looks.
     pub status: StatusSettings,
     /// For services that name neither interval nor cron.

@@ -31,13 +31,7 @@ const COLLECT_WITHIN: Duration = Duration::from_secs(75);
 )]
 #[get("/api/v1/maintenance/health")]
 pub async fn health(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Json<HealthView>, ApiError> {
-    query.allow(&["hours"])?;
-    let what = format!("a whole number from 1 to {MOST_HOURS}");
-    let hours = match query.number::<u32>("hours", &what)? {
-        None => USUAL_HOURS,
-        Some(hours) if (1..=MOST_HOURS).contains(&hours) => hours,
-        Some(hours) => return Err(ApiError::bad_query("hours", format!("must be {what}, not {hours}"))),
-    };
+    let hours = hours_of(&query)?;
     let desk = &state.system;
     let report = match desk.latest() {
         Some(report) => report,
@@ -50,6 +44,17 @@ pub async fn health(_viewer: Viewer, query: Query, state: &State<ApiState>) -> R
         Err(error) => TrendView::none(hours, error.to_string()),
     };
     Ok(Json(HealthView::of(&report, desk.age(&report), Some(trend))))
+}
+
+/// How far back a trend is wanted.
+pub fn hours_of(query: &Query) -> Result<u32, ApiError> {
+    query.allow(&["hours"])?;
+    let what = format!("a whole number from 1 to {MOST_HOURS}");
+    match query.number::<u32>("hours", &what)? {
+        None => Ok(USUAL_HOURS),
+        Some(hours) if (1..=MOST_HOURS).contains(&hours) => Ok(hours),
+        Some(hours) => Err(ApiError::bad_query("hours", format!("must be {what}, not {hours}"))),
+    }
 }
 
 /// Asks every dependency and looks at everything now; the answer is what was found, without a trend.

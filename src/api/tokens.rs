@@ -1,6 +1,4 @@
-//! Log-in: a password gives a pair of tokens, a refresh token gives the next pair.
-
-use std::net::IpAddr;
+//! Log-in: a password, and a code where one is wanted, gives a pair of tokens, a refresh token gives the next pair.
 
 use rocket::serde::json::Json;
 use rocket::{State, post};
@@ -10,17 +8,19 @@ use utoipa::ToSchema;
 use crate::api::auth::{Anyone, access_token};
 use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Problem};
+use crate::api::login::{Door, Step, code_wanted};
 use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
 use crate::store::audit::Change;
 use crate::store::sessions::SessionsError;
-use crate::store::users::User;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
     username: String,
     password: String,
+    /// Of the second factor, where the user has one: six digits, or a recovery code.
+    code: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -46,7 +46,7 @@ pub struct TokenPair {
     request_body = Credentials,
     responses(
         (status = 200, description = "A pair of tokens", body = TokenPair),
-        (status = 401, description = "User name or password is wrong", body = Problem),
+        (status = 401, description = "User name or password is wrong; or a code is wanted or wrong, then errors names the field code", body = Problem),
         (status = 429, description = "Too many attempts; Retry-After says when", body = Problem),
     )
 )]
@@ -57,45 +57,15 @@ pub async fn obtain(
     throttle: &State<Throttle>,
     body: JsonBody,
 ) -> Result<Json<TokenPair>, ApiError> {
-    let Credentials { username, password } = body.read()?;
-    let user = log_in(state, throttle, anyone.address, &username, &password, "token").await?;
+    let Credentials { username, password, code } = body.read()?;
+    let door = Door { state, throttle, address: anyone.address, subject: "token" };
+    let user = match (door.password(&username, &password).await?, code) {
+        (Step::In(user), _) => user,
+        (Step::Code(user), Some(code)) => door.code(user, &code).await?,
+        (Step::Code(_), None) => return Err(code_wanted()),
+    };
     let refresh = state.sessions.begin(&user).await?;
     Ok(Json(TokenPair { access: access_token(state, &user), refresh, expires_in: state.settings.access_lifetime.as_secs() }))
-}
-
-/// The user of a name and a password: throttled, and in the audit log whether it succeeds or not. `subject` is what it is for.
-pub async fn log_in(
-    state: &ApiState,
-    throttle: &Throttle,
-    address: Option<IpAddr>,
-    username: &str,
-    password: &str,
-    subject: &str,
-) -> Result<User, ApiError> {
-    throttle.login(address).map_err(|wait| ApiError::too_many("too many log-ins from this address", wait))?;
-    throttle.locked(username).map_err(|wait| ApiError::too_many("too many failed log-ins of this user", wait))?;
-    let user = state.users.verify(username, password).await;
-    let change = Change {
-        // A name may be a password typed into the wrong field, so only names that are known are kept.
-        who: state.users.get(username).map_or_else(|| "unknown user".to_owned(), |user| user.username),
-        address,
-        action: if user.is_some() { "login.succeeded" } else { "login.failed" },
-        subject: subject.to_owned(),
-        fields: Vec::new(),
-    };
-    match user {
-        Some(user) => {
-            throttle.succeeded(username);
-            state.audit.record(&change).await?;
-            Ok(user)
-        }
-        None => {
-            throttle.failed(username);
-            tracing::warn!(user = change.who, address = ?address, "log-in failed");
-            state.audit.record(&change).await?;
-            Err(ApiError::unauthorized("user name or password is wrong"))
-        }
-    }
 }
 
 /// The next pair of tokens.

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -14,11 +15,13 @@ use crate::config::alerts::alerts;
 use crate::config::analysis::analysis;
 use crate::config::channels::channels;
 use crate::config::digest::digest;
+use crate::config::effective::{self, Setting};
 use crate::config::file::TomlFile;
 use crate::config::mesh::mesh;
 use crate::config::mistake::Mistake;
 use crate::config::nearest::suggestion;
 use crate::config::reader::{Reader, Unit};
+use crate::config::reload;
 use crate::config::rocket_keys;
 use crate::config::sections::{ApiSettings, HubSettings, LogSettings, ProbeSettings, RegionSettings, RestartSettings, StoreSettings};
 use crate::config::service::parse_cron;
@@ -75,10 +78,36 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let system = system(&mut reader, sources);
     let status = status(&mut reader, sources);
     let log = log(&mut reader, sources);
+    let mut effective = reader.answers();
     mistakes.extend(reader.finish(tables));
     let rocket = rocket_keys::rocket(sources, file, &api, &mut mistakes);
     if mistakes.is_empty() {
-        return Ok(Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, status, log, rocket });
+        effective.extend(effective::of_rocket(&rocket, sources));
+        let mut config = Config {
+            hub,
+            region,
+            store,
+            api,
+            mesh,
+            analysis,
+            digest,
+            alerts,
+            channels,
+            tracker,
+            system,
+            status,
+            log,
+            rocket,
+            effective: Arc::default(),
+        };
+        // What a text comes to that was not set is known only now.
+        for (path, text) in reload::texts(&config) {
+            if let Some(setting) = effective.iter_mut().find(|setting| setting.path == path && setting.value.is_empty()) {
+                *setting = Setting::new(path, text, setting.origin.clone(), setting.variable.clone());
+            }
+        }
+        config.effective = effective.into();
+        return Ok(config);
     }
     mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.position));
     Err(mistakes)

@@ -13,6 +13,7 @@ use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::Value;
 
+use crate::config::effective::{Origin, Setting};
 use crate::config::file::TomlFile;
 use crate::config::mistake::Mistake;
 use crate::config::nearest::{nearest, suggestion};
@@ -28,6 +29,8 @@ pub struct Reader<'a> {
     merged: Figment,
     asked: BTreeSet<String>,
     mistakes: Vec<Mistake>,
+    /// What was answered, in the order of the questions.
+    answers: Vec<Setting>,
 }
 
 /// What a key's number counts; its name ends in the unit.
@@ -72,10 +75,16 @@ impl<'a> Reader<'a> {
             };
             merged = merged.merge(Serialized::default(path, value));
         }
-        Reader { sources, file, variables, merged, asked: BTreeSet::new(), mistakes: Vec::new() }
+        Reader { sources, file, variables, merged, asked: BTreeSet::new(), mistakes: Vec::new(), answers: Vec::new() }
     }
 
     pub fn whole(&mut self, path: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let answer = self.whole_of(path, default, range);
+        self.answered(path, answer);
+        answer
+    }
+
+    fn whole_of(&mut self, path: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let Some(value) = self.value(path) else { return default };
         let Some(number) = whole_number(&value) else {
             self.wrong(path, format!("must be a whole number, not {}", written(&value)));
@@ -93,12 +102,16 @@ impl<'a> Reader<'a> {
     /// A span, written as a number of `unit`; the range is in that unit too.
     pub fn span(&mut self, path: &str, unit: Unit, default: f64, range: RangeInclusive<f64>) -> Duration {
         let name = unit_name(path.rsplit('_').next().unwrap_or_default());
-        Duration::from_secs_f64(self.number_of(path, name, default, range) * unit.seconds())
+        let answer = self.number_of(path, name, default, range);
+        self.answered(path, answer);
+        Duration::from_secs_f64(answer * unit.seconds())
     }
 
     /// A number that counts nothing.
     pub fn number(&mut self, path: &str, default: f64, range: RangeInclusive<f64>) -> f64 {
-        self.number_of(path, "", default, range)
+        let answer = self.number_of(path, "", default, range);
+        self.answered(path, answer);
+        answer
     }
 
     fn number_of(&mut self, path: &str, unit: &str, default: f64, range: RangeInclusive<f64>) -> f64 {
@@ -117,6 +130,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn flag(&mut self, path: &str, default: bool) -> bool {
+        let answer = self.flag_of(path, default);
+        self.answered(path, answer);
+        answer
+    }
+
+    fn flag_of(&mut self, path: &str, default: bool) -> bool {
         let Some(value) = self.value(path) else { return default };
         value.to_bool().unwrap_or_else(|| {
             self.wrong(path, format!("must be true or false, not {}", written(&value)));
@@ -125,6 +144,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn text(&mut self, path: &str) -> Option<String> {
+        let answer = self.text_of(path);
+        self.answered(path, answer.as_deref().unwrap_or_default());
+        answer
+    }
+
+    fn text_of(&mut self, path: &str) -> Option<String> {
         let value = self.value(path)?;
         // A password of digits is a text all the same.
         if let Some(variable) = self.variables.get(path) {
@@ -151,6 +176,12 @@ impl<'a> Reader<'a> {
 
     /// A list of texts; a variable may also part them by commas.
     pub fn list(&mut self, path: &str) -> Vec<String> {
+        let answer = self.list_of(path);
+        self.answered(path, answer.join(", "));
+        answer
+    }
+
+    fn list_of(&mut self, path: &str) -> Vec<String> {
         match self.value(path) {
             None => Vec::new(),
             Some(Value::Array(_, entries)) => {
@@ -172,6 +203,23 @@ impl<'a> Reader<'a> {
                 Vec::new()
             }
         }
+    }
+
+    /// All that was asked for with what was answered and where it came from; of a key that was asked for twice, the first.
+    pub fn answers(&mut self) -> Vec<Setting> {
+        std::mem::take(&mut self.answers)
+    }
+
+    fn answered(&mut self, path: &str, answer: impl Display) {
+        if self.answers.iter().any(|other| other.path == path) {
+            return;
+        }
+        let origin = match (self.variables.get(path), self.file) {
+            (Some(variable), _) => Origin::Variable(variable.name.clone()),
+            (None, Some(file)) if file.contains(path) => Origin::File(file.path.clone()),
+            _ => Origin::Default,
+        };
+        self.answers.push(Setting::new(path, answer, origin, variable_name(path)));
     }
 
     /// Adds a mistake at a path, with the variable or the file that gave the value.

@@ -132,9 +132,16 @@ fn live(path: &'static str, value: impl std::fmt::Debug) -> Valued {
     Valued { path, live: true, value: format!("{value:?}") }
 }
 
+/// What keys that hold a text or a path came to, by path: also those that were not set.
+pub fn texts(config: &Config) -> Vec<(&'static str, String)> {
+    let plain = |valued: Valued| Some((valued.path, valued.value.strip_prefix('"')?.strip_suffix('"')?.to_owned()));
+    values(config).into_iter().filter_map(plain).collect()
+}
+
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, status, log, rocket } = config;
+    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, status, log, rocket, effective: _ } =
+        config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![

@@ -12,6 +12,7 @@ use crate::mesh::token_issuer::TokenIssuer;
 use crate::store::Store;
 use crate::store::alerts::Alerts;
 use crate::store::analyst::AnalystStates;
+use crate::store::api_keys::ApiKeys;
 use crate::store::audit::Audit;
 use crate::store::channels::Channels;
 use crate::store::digests::Digests;
@@ -19,6 +20,7 @@ use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::issues::Issues;
 use crate::store::nodes::Nodes;
+use crate::store::second_factors::SecondFactors;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::slos::Slos;
@@ -33,6 +35,8 @@ pub struct Records {
     pub channels: Arc<Channels>,
     pub users: Arc<Users>,
     pub web_sessions: Arc<WebSessions>,
+    pub api_keys: Arc<ApiKeys>,
+    pub second_factors: Arc<SecondFactors>,
     pub services: Arc<Services>,
     pub nodes: Arc<Nodes>,
     pub incidents: Arc<Incidents>,
@@ -54,6 +58,8 @@ impl Records {
         let audit = Arc::new(Audit::new(store.database.clone(), clock.clone()));
         let users = Arc::new(Users::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let web_sessions = WebSessions::open(store.database.clone(), clock.clone(), config.api.refresh_lifetime).await?;
+        let api_keys = ApiKeys::open(store.database.clone(), audit.clone(), clock.clone()).await?;
+        let second_factors = SecondFactors::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?;
         let services = Arc::new(Services::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let channels = Arc::new(Channels::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
         let nodes = Arc::new(Nodes::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?);
@@ -72,6 +78,8 @@ impl Records {
             channels,
             users,
             web_sessions: Arc::new(web_sessions),
+            api_keys: Arc::new(api_keys),
+            second_factors: Arc::new(second_factors),
             services,
             nodes,
             incidents,

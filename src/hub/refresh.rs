@@ -1,6 +1,6 @@
 //! Copies of what the store holds, read again after the store was in doubt.
 //!
-//! Services, users, channels, issues, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be
+//! Services, users, their keys and second factors, channels, issues, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be
 //! made a little later: whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
 
 use std::sync::Arc;
@@ -10,8 +10,10 @@ use tracing::{debug, info};
 
 use crate::clock::Clock;
 use crate::hub::records::Records;
+use crate::store::api_keys::ApiKeys;
 use crate::store::channels::Channels;
 use crate::store::issues::Issues;
+use crate::store::second_factors::SecondFactors;
 use crate::store::services::Services;
 use crate::store::slos::Slos;
 use crate::store::users::Users;
@@ -25,6 +27,8 @@ const LATE: Duration = Duration::from_secs(15);
 struct Copies {
     services: Arc<Services>,
     users: Arc<Users>,
+    api_keys: Arc<ApiKeys>,
+    second_factors: Arc<SecondFactors>,
     channels: Arc<Channels>,
     issues: Arc<Issues>,
     windows: Arc<WindowStore>,
@@ -38,6 +42,8 @@ pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync 
     let copies = Copies {
         services: records.services.clone(),
         users: records.users.clone(),
+        api_keys: records.api_keys.clone(),
+        second_factors: records.second_factors.clone(),
         channels: records.channels.clone(),
         issues: records.issues.clone(),
         windows: records.windows.clone(),
@@ -73,6 +79,8 @@ pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync 
 impl Copies {
     async fn refresh(&self) -> anyhow::Result<bool> {
         self.users.refresh().await?;
+        self.api_keys.refresh().await?;
+        self.second_factors.refresh().await?;
         self.channels.refresh().await?;
         self.issues.refresh().await?;
         let services = self.services.refresh().await?;

@@ -14,6 +14,10 @@ use crate::clock::Clock;
 use crate::model::time::Timestamp;
 use crate::store::connection::{Database, StoreError};
 
+/// Rows a search reads at once, and at all before it says how to go on.
+const AT_ONCE: u64 = 1_000;
+const LOOKED_THROUGH: u64 = 20_000;
+
 /// A change about to be made, as the audit log will tell it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -38,6 +42,32 @@ pub struct AuditEntry {
     pub action: String,
     pub subject: String,
     pub fields: Vec<String>,
+}
+
+/// Which rows are wanted; what is empty is not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    pub who: String,
+    /// The beginning of an action, such as `login.` or `service.update`.
+    pub action: String,
+    /// Part of a subject.
+    pub subject: String,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+impl AuditFilter {
+    pub fn is_empty(&self) -> bool {
+        *self == AuditFilter::default()
+    }
+
+    fn fits(&self, entry: &AuditEntry) -> bool {
+        (self.who.is_empty() || entry.who == self.who)
+            && entry.action.starts_with(&self.action)
+            && entry.subject.contains(&self.subject)
+            && self.until.is_none_or(|until| entry.at < until)
+            && self.since.is_none_or(|since| entry.at >= since)
+    }
 }
 
 /// The log. Every change of services and users is committed through it.
@@ -117,9 +147,39 @@ impl Audit {
     pub async fn page(&self, skip: u64, size: u64) -> Result<(u64, Vec<AuditEntry>), StoreError> {
         let count = self.count().await?;
         let last = count.saturating_sub(skip);
-        let first = last.saturating_sub(size);
-        if last == 0 {
-            return Ok((count, Vec::new()));
+        Ok((count, self.range(last.saturating_sub(size), last).await?))
+    }
+
+    /// Rows that fit, newest first, older than the row `before`; and the row to go on before, where there may be more.
+    pub async fn search(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        size: usize,
+    ) -> Result<(Vec<AuditEntry>, Option<u64>), StoreError> {
+        let mut last = self.count().await?.min(before.map_or(u64::MAX, |before| before.saturating_sub(1)));
+        let mut found = Vec::new();
+        let stops = last.saturating_sub(LOOKED_THROUGH);
+        while last > stops {
+            let first = last.saturating_sub(AT_ONCE).max(stops);
+            for entry in self.range(first, last).await? {
+                // Rows are in the order of their times, as far as the clock went forwards.
+                if filter.fits(&entry) {
+                    if found.len() == size {
+                        return Ok((found, Some(entry.id + 1)));
+                    }
+                    found.push(entry);
+                }
+            }
+            last = first;
+        }
+        Ok((found, (last > 0).then_some(last + 1)))
+    }
+
+    /// Rows after `first` up to `last`, newest first.
+    async fn range(&self, first: u64, last: u64) -> Result<Vec<AuditEntry>, StoreError> {
+        if last <= first {
+            return Ok(Vec::new());
         }
         // Numbers leave no gaps, so a page is a range of ids.
         let mut answer = self
@@ -139,7 +199,7 @@ impl Audit {
             subject: row.subject,
             fields: row.fields,
         });
-        Ok((count, entries.collect()))
+        Ok(entries.collect())
     }
 }
 

@@ -60,6 +60,8 @@ pub struct User {
     /// Tokens of an earlier epoch are worth nothing.
     pub epoch: u64,
     pub created_at: Timestamp,
+    /// May not log in; nothing that was given to them before is worth anything meanwhile.
+    pub disabled: bool,
 }
 
 #[derive(Debug, Error)]
@@ -109,6 +111,7 @@ struct NewRow {
     role: String,
     epoch: i64,
     created_at: i64,
+    disabled: Option<bool>,
 }
 
 #[derive(SurrealValue)]
@@ -118,6 +121,7 @@ struct Row {
     role: String,
     epoch: i64,
     created_at: i64,
+    disabled: Option<bool>,
 }
 
 impl Users {
@@ -187,6 +191,20 @@ impl Users {
         self.update(kept, "password", author).await
     }
 
+    /// All tokens of the user end with this, and their keys rest for as long as it holds.
+    pub async fn set_disabled(&self, username: &str, disabled: bool, author: &Author) -> Result<User, UsersError> {
+        let _turn = self.turn.lock().await;
+        let mut kept = self.kept(username)?;
+        if kept.user.disabled == disabled {
+            return Ok(kept.user);
+        }
+        if disabled {
+            self.not_the_last_admin(&kept.user)?;
+        }
+        kept.user.disabled = disabled;
+        self.update(kept, "disabled", author).await
+    }
+
     /// All tokens of the user end with this.
     pub async fn set_role(&self, username: &str, role: Role, author: &Author) -> Result<User, UsersError> {
         let _turn = self.turn.lock().await;
@@ -204,7 +222,8 @@ impl Users {
         let kept = self.kept(username)?;
         self.not_the_last_admin(&kept.user)?;
         let statements = "DELETE type::record('user', $username) RETURN NONE; DELETE session WHERE username = $username RETURN NONE; \
-                          DELETE type::record('user_channel', $username) RETURN NONE;";
+                          DELETE type::record('user_channel', $username) RETURN NONE; \
+                          DELETE api_key WHERE owner = $username RETURN NONE; DELETE type::record('second_factor', $username) RETURN NONE;";
         let change = change(author, "user.delete", username, Vec::new());
         self.audit.commit(statements, vec![("username", Value::from_t(username.to_owned()))], &change).await?;
         self.known.write().expect("no holder panics").remove(username);
@@ -212,7 +231,7 @@ impl Users {
         Ok(())
     }
 
-    /// The user, if the password is theirs.
+    /// The user, if the password is theirs and they may log in.
     pub async fn verify(&self, username: &str, password: &str) -> Option<User> {
         let kept = self.known.read().expect("no holder panics").get(username).cloned();
         let hash = kept.as_ref().map_or_else(|| self.nobody.clone(), |kept| kept.hash.clone());
@@ -223,7 +242,7 @@ impl Users {
             Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
         });
         let fits = fits.await.expect("hashing does not panic");
-        kept.filter(|_| fits).map(|kept| kept.user)
+        kept.map(|kept| kept.user).filter(|user| fits && !user.disabled)
     }
 
     async fn store_new(&self, username: &str, password: &str, role: Role, author: &Author) -> Result<User, UsersError> {
@@ -235,7 +254,7 @@ impl Users {
         let now = self.clock.now();
         // Rises with time, so that a user made anew under an old name does not take the old one's tokens over.
         let epoch = now.0.max(0) as u64;
-        let kept = Kept { user: User { username: username.to_owned(), role, epoch, created_at: now }, hash };
+        let kept = Kept { user: User { username: username.to_owned(), role, epoch, created_at: now, disabled: false }, hash };
         let values = vec![("username", Value::from_t(username.to_owned())), ("row", row(&kept).into_value())];
         let change = change(author, "user.create", username, vec!["role".to_owned()]);
         self.audit.commit("CREATE type::record('user', $username) CONTENT $row RETURN NONE;", values, &change).await?;
@@ -262,8 +281,8 @@ impl Users {
     }
 
     fn not_the_last_admin(&self, user: &User) -> Result<(), UsersError> {
-        let others = self.list().into_iter().any(|other| other.role == Role::Admin && other.username != user.username);
-        match user.role == Role::Admin && !others {
+        let others = self.list().into_iter().any(|other| other.role == Role::Admin && !other.disabled && other.username != user.username);
+        match user.role == Role::Admin && !user.disabled && !others {
             true => Err(UsersError::LastAdmin { username: user.username.clone() }),
             false => Ok(()),
         }
@@ -283,7 +302,8 @@ async fn read_all(database: &Database) -> Result<BTreeMap<String, Kept>, UsersEr
     for row in rows {
         let role = Role::from_name(&row.role);
         let role = role.ok_or_else(|| StoreError::Corrupt { what: "user", message: format!("{:?} is not a role", row.role) })?;
-        let user = User { username: row.username.clone(), role, epoch: row.epoch as u64, created_at: Timestamp(row.created_at) };
+        let (epoch, created_at, disabled) = (row.epoch as u64, Timestamp(row.created_at), row.disabled == Some(true));
+        let user = User { username: row.username.clone(), role, epoch, created_at, disabled };
         known.insert(row.username, Kept { user, hash: row.password });
     }
     Ok(known)
@@ -305,6 +325,7 @@ fn row(kept: &Kept) -> NewRow {
         role: kept.user.role.name().to_owned(),
         epoch: kept.user.epoch as i64,
         created_at: kept.user.created_at.0,
+        disabled: Some(kept.user.disabled),
     }
 }
 

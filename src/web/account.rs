@@ -1,4 +1,4 @@
-//! Whoever is logged in: where else they are, and how to end that.
+//! Whoever is logged in: their second factor and keys, where else they are logged in, and how to end that.
 
 use askama::Template;
 use rocket::response::Redirect;
@@ -19,7 +19,16 @@ struct AccountPage {
     frame: Frame,
     name: String,
     role: &'static str,
+    /// How many recovery codes are left, where a second factor is on.
+    recovery_left: Option<usize>,
+    keys: usize,
     sessions: Vec<Line>,
+}
+
+impl AccountPage {
+    fn keys_text(&self) -> String {
+        self.frame.t.count("account.key", "account.keys", self.keys as u64)
+    }
 }
 
 struct Line {
@@ -43,11 +52,14 @@ pub fn page(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
         since: Moment::full(session.created_at),
         until: Moment::full(session.expires_at),
     });
+    let user = state.users.get(&visit.principal.username);
     let t = Text(visit.look.lang);
     Html::of(&AccountPage {
         frame: Frame::new(&visit, Section::None, t.s("account.title")),
         name: visit.principal.username.clone(),
         role: t.word("role", visit.principal.role.name()),
+        recovery_left: user.and_then(|user| state.second_factors.of(&user)).map(|standing| standing.recovery_left),
+        keys: state.api_keys.list(Some(&visit.principal.username)).len(),
         sessions: sessions.collect(),
     })
 }

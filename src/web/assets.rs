@@ -43,6 +43,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("incident.js", ContentType::JavaScript),
         asset!("digests.js", ContentType::JavaScript),
         asset!("board.js", ContentType::JavaScript),
+        asset!("system.js", ContentType::JavaScript),
         asset!("icon.svg", ContentType::SVG),
     ];
     files.into_iter().map(|(name, bytes, kind)| Asset::new(name, bytes, kind)).collect()

@@ -11,8 +11,8 @@ use crate::web::svg::escape;
 use crate::web::text::Text;
 
 /// Units of the plot: one bucket's width, and its whole height.
-const WIDE: usize = 10;
-const HIGH: f64 = 1000.0;
+pub const WIDE: usize = 10;
+pub const HIGH: f64 = 1000.0;
 /// Ticks of time under a chart, at most.
 const TICKS: i64 = 6;
 
@@ -219,7 +219,7 @@ fn runs(values: &[Option<f64>]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// A line through the middle of each bucket, level to the edges of a run.
-fn line(values: &[Option<f64>], top: f64) -> String {
+pub fn line(values: &[Option<f64>], top: f64) -> String {
     let mut path = String::new();
     for run in runs(values) {
         for (index, place) in run.clone().enumerate() {
@@ -237,7 +237,7 @@ fn line(values: &[Option<f64>], top: f64) -> String {
 }
 
 /// Between two such lines.
-fn area(low: &[Option<f64>], high: &[Option<f64>], top: f64) -> String {
+pub fn area(low: &[Option<f64>], high: &[Option<f64>], top: f64) -> String {
     let mut path = String::new();
     for run in runs(high) {
         let edge = |values: &[Option<f64>], place: usize| y(values[place].unwrap_or(0.0), top);

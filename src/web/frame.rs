@@ -36,6 +36,7 @@ pub enum Section {
     Alerts,
     Regions,
     Results,
+    System,
     None,
 }
 
@@ -90,7 +91,11 @@ impl Frame {
                 (Section::Digests, "/digests", "nav.digests", "digests"),
             ],
             &[(Section::Issues, "/issues", "nav.issues", "issues"), (Section::Alerts, "/alerts", "nav.alerts", "alerts")],
-            &[(Section::Regions, "/regions", "nav.regions", "regions"), (Section::Results, "/results", "nav.results", "results")],
+            &[
+                (Section::Regions, "/regions", "nav.regions", "regions"),
+                (Section::Results, "/results", "nav.results", "results"),
+                (Section::System, "/system", "nav.system", "system"),
+            ],
         ];
         let entry = |place: usize, (section, path, key, icon): &(Section, &'static str, &'static str, &'static str), apart: bool| Entry {
             path,

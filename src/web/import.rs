@@ -1,11 +1,14 @@
-//! Many services at once, from a services.json: first what would happen, then it happens.
+//! Many services at once, from a services.json or a backup: first what would happen, then it happens. A mask in a backup stands
+//! for the secret that is kept here.
 
 use askama::Template;
 use rocket::http::Status;
 use rocket::response::Redirect;
 use rocket::{Either, State, get, post};
+use serde_json::Value;
 
 use crate::api::error::ApiError;
+use crate::api::mask::unmask;
 use crate::api::state::ApiState;
 use crate::config::mistake::Mistake;
 use crate::config::service::ServiceDocument;
@@ -51,7 +54,9 @@ pub async fn take(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Resul
     let text = form.0.get("text").unwrap_or_default().to_owned();
     let update = form.0.get("update") == Some("true");
     let frame = Frame::new(&visit, Section::Overview, t.s("import.title"));
-    let read = parse_services(std::path::Path::new(NAME), &text, &state.default_schedule, false);
+    let list = services_of_backup(&text);
+    let read = parse_services(std::path::Path::new(NAME), list.as_deref().unwrap_or(&text), &state.default_schedule, false);
+    let read = read.and_then(|documents| unmasked(state, documents));
     let (status, page) = match read {
         Err(mistakes) => {
             let mistakes = mistakes.iter().map(Mistake::to_string).collect();
@@ -68,6 +73,23 @@ pub async fn take(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Resul
         }
     };
     Ok(Either::Left(Refusal(status, Html::of(&page)?)))
+}
+
+/// The services of a backup, as a services.json would have them.
+fn services_of_backup(text: &str) -> Option<String> {
+    let whole: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
+    whole.get("services").filter(|services| services.is_array()).map(|services| format!("{services:#}"))
+}
+
+/// Documents with what is kept here in the place of every mask.
+fn unmasked(state: &ApiState, mut documents: Vec<ServiceDocument>) -> Result<Vec<ServiceDocument>, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    for (place, document) in documents.iter_mut().enumerate() {
+        let kept = document.name.as_deref().and_then(|name| state.services.find_by_name(name.trim()));
+        let wrong = unmask(document, kept.as_ref().map(|kept| &kept.document));
+        mistakes.extend(wrong.into_iter().map(|mistake| mistake.inside(&format!("[{place}]"))));
+    }
+    if mistakes.is_empty() { Ok(documents) } else { Err(mistakes) }
 }
 
 fn line(t: Text, state: &ApiState, document: &ServiceDocument, update: bool) -> Line {

@@ -32,6 +32,8 @@ pub enum Kind {
     /// `dir` of its text.
     Line(&'static str),
     Secret,
+    /// Never filled in.
+    Password,
     Area(u8),
     Choice(Vec<Choice>),
     Several(Vec<Choice>),

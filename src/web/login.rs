@@ -1,4 +1,4 @@
-//! Log-in and log-out.
+//! Log-in, with a code as a second step where one is wanted, and log-out.
 //!
 //! The form of the log-in carries a token of its own, held against a cookie only this page sets: another site can make no one
 //! log in as somebody else.
@@ -15,9 +15,9 @@ use rocket::{Either, State, get, post};
 
 use crate::api::auth::{Anyone, SESSION_COOKIE, managed, visitor};
 use crate::api::error::ApiError;
+use crate::api::login::{Door, Step, ticket, user_of_ticket};
 use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
-use crate::api::tokens::log_in;
 use crate::store::audit::Change;
 use crate::store::secrets::random;
 use crate::store::web_sessions::form_token;
@@ -36,6 +36,8 @@ struct LoginPage {
     token: String,
     next: String,
     username: String,
+    /// Says that the password was right: a code is asked for.
+    ticket: Option<String>,
     problem: Option<String>,
 }
 
@@ -71,7 +73,7 @@ pub fn page(asker: Asker, cookies: &CookieJar<'_>, next: Option<&str>) -> Result
     let next = inside(next);
     match asker.logged_in {
         true => Ok(Either::Right(Redirect::to(next))),
-        false => form(&asker, cookies, next, String::new(), None).map(Either::Left),
+        false => form(&asker, cookies, next, Asked::default()).map(Either::Left),
     }
 }
 
@@ -119,11 +121,21 @@ pub async fn enter(
     let username = fields.text("username").unwrap_or_default().to_owned();
     let wanted = cookies.get(LOGIN_COOKIE).map(|cookie| form_token(cookie.value()));
     if wanted.is_none() || fields.get(TOKEN_FIELD) != wanted.as_deref() {
-        let page = form(&asker, cookies, next, username, Some(t.s("login.stale").to_owned()))?;
-        return Ok(Either::Right(Refusal(Status::Forbidden, page)));
+        let asked = Asked { username, problem: Some(t.s("login.stale").to_owned()), ..Asked::default() };
+        return Ok(Either::Right(Refusal(Status::Forbidden, form(&asker, cookies, next, asked)?)));
     }
-    match log_in(state, throttle, anyone.address, &username, fields.get("password").unwrap_or_default(), "page").await {
-        Ok(user) => {
+    let door = Door { state, throttle, address: anyone.address, subject: "page" };
+    let given = fields.text("ticket").map(|ticket| user_of_ticket(state, ticket));
+    let step = match &given {
+        None => door.password(&username, fields.get("password").unwrap_or_default()).await,
+        Some(Some(user)) => door.code(user.clone(), fields.get("code").unwrap_or_default()).await.map(Step::In),
+        Some(None) => {
+            let asked = Asked { username, problem: Some(t.s("login.late").to_owned()), ..Asked::default() };
+            return Ok(Either::Right(Refusal(Status::Unauthorized, form(&asker, cookies, next, asked)?)));
+        }
+    };
+    match step {
+        Ok(Step::In(user)) => {
             let token = state.web_sessions.begin(&user, anyone.address, &asker.agent).await?;
             let ends = state.clock.now().plus(state.settings.refresh_lifetime).0.div_euclid(1_000_000);
             let mut cookie = Cookie::new(SESSION_COOKIE, token);
@@ -136,14 +148,20 @@ pub async fn enter(
             cookies.remove(Cookie::build(LOGIN_COOKIE).path("/login"));
             Ok(Either::Left(Redirect::to(next)))
         }
+        Ok(Step::Code(user)) => {
+            let asked = Asked { ticket: Some(ticket(state, &user)), username: user.username, problem: None };
+            Ok(Either::Right(Refusal(Status::Ok, form(&asker, cookies, next, asked)?)))
+        }
         Err(error) => {
-            let problem = match error.status().code {
-                401 => t.s("login.wrong"),
-                429 => t.s("login.too_many"),
+            let problem = match (error.status().code, &given) {
+                (401, None) => t.s("login.wrong"),
+                (401, Some(_)) => t.s("login.wrong_code"),
+                (429, _) => t.s("login.too_many"),
                 _ => return Err(error),
             };
-            let page = form(&asker, cookies, next, username, Some(problem.to_owned()))?;
-            Ok(Either::Right(Refusal(error.status(), page)))
+            let ticket = given.flatten().map(|user| ticket(state, &user));
+            let asked = Asked { username, ticket, problem: Some(problem.to_owned()) };
+            Ok(Either::Right(Refusal(error.status(), form(&asker, cookies, next, asked)?)))
         }
     }
 }
@@ -163,7 +181,15 @@ pub async fn leave(visit: Visit, _form: OwnForm, cookies: &CookieJar<'_>, state:
     Ok(Redirect::to("/login"))
 }
 
-fn form(asker: &Asker, cookies: &CookieJar<'_>, next: String, username: String, problem: Option<String>) -> Result<Html, ApiError> {
+/// What the form asks for next, and what was wrong before.
+#[derive(Default)]
+struct Asked {
+    username: String,
+    ticket: Option<String>,
+    problem: Option<String>,
+}
+
+fn form(asker: &Asker, cookies: &CookieJar<'_>, next: String, asked: Asked) -> Result<Html, ApiError> {
     let held = cookies.get(LOGIN_COOKIE).map(|cookie| cookie.value().to_owned()).filter(|held| held.len() >= 20);
     let held = held.unwrap_or_else(|| {
         let made = BASE64_URL_SAFE_NO_PAD.encode(random::<24>());
@@ -177,5 +203,6 @@ fn form(asker: &Asker, cookies: &CookieJar<'_>, next: String, username: String, 
     });
     let t = Text(asker.look.lang);
     let frame = Frame::without_user(asker.look, t.s("login.title"), "/login".to_owned());
-    Html::of(&LoginPage { frame, token: form_token(&held), next, username, problem })
+    let Asked { username, ticket, problem } = asked;
+    Html::of(&LoginPage { frame, token: form_token(&held), next, username, ticket, problem })
 }

@@ -24,13 +24,21 @@ use crate::web::visit::{OwnForm, Visit};
 #[template(path = "regions.html")]
 struct RegionsPage {
     frame: Frame,
-    regions: Vec<RegionView>,
+    now: Now,
     /// Whether this hub takes nodes, and this user may let them in.
     joining: Joining,
     wanted: String,
     wrong: Option<&'static str>,
     /// What is to be typed on the machine that joins.
     joined: Option<Invitation>,
+}
+
+/// What changes while one looks.
+#[derive(Template)]
+#[template(path = "parts/regions.html")]
+struct Now {
+    t: Text,
+    regions: Vec<RegionView>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,6 +87,12 @@ pub fn page(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
     draw(&visit, state, String::new(), None, None)
 }
 
+/// The regions alone, asked for again and again by an open page: who has joined is seen to.
+#[get("/regions/now")]
+pub fn now(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
+    Html::of(&Now::new(Text(visit.look.lang), state))
+}
+
 /// Makes a token with which a machine joins; its secret is shown this once.
 #[post("/regions", data = "<form>")]
 pub async fn invite(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Result<Refusal, ApiError> {
@@ -106,18 +120,6 @@ fn draw(
     joined: Option<Invitation>,
 ) -> Result<Html, ApiError> {
     let t = Text(visit.look.lang);
-    let silent = state.membership.silent();
-    let mut by_region: BTreeMap<String, Vec<NodeView>> = BTreeMap::new();
-    for (name, info) in state.membership.nodes() {
-        by_region.entry(info.region.clone()).or_default().push(NodeView::new(t, &name, info));
-    }
-    let region = |(name, nodes): (String, Vec<NodeView>)| {
-        let (tone, word) = match silent.get(&name.as_str().into()) {
-            Some(reason) => ("unknown", t.word("node_state", reason.name())),
-            None => ("up", t.s("node_state.connected")),
-        };
-        RegionView { name, tone, word, nodes }
-    };
     let joining = match (&state.token_issuer, visit.principal.role) {
         (None, _) => Joining::Off,
         (Some(_), Role::Admin) => Joining::Open,
@@ -125,12 +127,30 @@ fn draw(
     };
     Html::of(&RegionsPage {
         frame: Frame::new(visit, Section::Regions, t.s("nav.regions")),
-        regions: by_region.into_iter().map(region).collect(),
+        now: Now::new(t, state),
         joining,
         wanted,
         wrong,
         joined,
     })
+}
+
+impl Now {
+    fn new(t: Text, state: &ApiState) -> Now {
+        let silent = state.membership.silent();
+        let mut by_region: BTreeMap<String, Vec<NodeView>> = BTreeMap::new();
+        for (name, info) in state.membership.nodes() {
+            by_region.entry(info.region.clone()).or_default().push(NodeView::new(t, &name, info));
+        }
+        let region = |(name, nodes): (String, Vec<NodeView>)| {
+            let (tone, word) = match silent.get(&name.as_str().into()) {
+                Some(reason) => ("unknown", t.word("node_state", reason.name())),
+                None => ("up", t.s("node_state.connected")),
+            };
+            RegionView { name, tone, word, nodes }
+        };
+        Now { t, regions: by_region.into_iter().map(region).collect() }
+    }
 }
 
 impl NodeView {

@@ -98,6 +98,11 @@ impl Text {
         self.one(if count == 1 { one } else { many }, count)
     }
 
+    /// The text of a word the monitor uses that is sure to have one, as a test sees to.
+    pub fn known(&self, group: &str, name: &str) -> &'static str {
+        BY_KEY.get(format!("{group}.{name}").as_str()).map_or("", |texts| texts[self.0 as usize])
+    }
+
     /// The text of a word the monitor uses, such as a verdict or a reason; the word itself where there is none.
     pub fn word<'a>(&self, group: &str, name: &'a str) -> &'a str {
         BY_KEY.get(format!("{group}.{name}").as_str()).map_or(name, |texts| texts[self.0 as usize])

@@ -2,7 +2,9 @@
 
 mod access;
 mod edge;
+mod keys;
 mod results;
+pub mod second_factor;
 mod services;
 
 use serde_json::{Value, json};

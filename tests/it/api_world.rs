@@ -13,6 +13,7 @@ use probemesh::api::events::Event;
 use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
+use probemesh::config::effective::{Origin, Setting};
 use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
 use probemesh::config::status::StatusSettings;
 use probemesh::config::system::{SystemSettings, Thresholds};
@@ -30,6 +31,7 @@ use probemesh::model::time::Timestamp;
 use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
 use probemesh::store::alerts::Alerts;
+use probemesh::store::api_keys::ApiKeys;
 use probemesh::store::audit::Audit;
 use probemesh::store::channels::Channels;
 use probemesh::store::digests::Digests;
@@ -38,6 +40,7 @@ use probemesh::store::findings::Findings;
 use probemesh::store::incidents::Incidents;
 use probemesh::store::issues::Issues;
 use probemesh::store::nodes::Nodes;
+use probemesh::store::second_factors::SecondFactors;
 use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
@@ -69,6 +72,12 @@ pub struct World {
     pub store: Arc<Store>,
     pub services: Arc<Services>,
     pub users: Arc<Users>,
+    pub audit: Arc<Audit>,
+    pub api_keys: Arc<ApiKeys>,
+    pub second_factors: Arc<SecondFactors>,
+    pub secrets: Arc<Secrets>,
+    /// Where the pages look for logs.
+    pub logs: tempfile::TempDir,
     pub board: Arc<Board>,
     pub strips: Arc<Strips>,
     pub incidents: Arc<Incidents>,
@@ -160,6 +169,11 @@ impl World {
         let sending = ChannelSettings { send_timeout: Duration::from_secs(10), allow_commands: false, blocked_networks: Vec::new() };
         let sender = Sender::new(&sending, None, clock.clone()).expect("a sender is made");
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
+        let api_keys = ApiKeys::open(database.clone(), audit.clone(), clock.clone()).await.expect("keys open");
+        let api_keys = Arc::new(api_keys);
+        let second_factors = SecondFactors::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let second_factors = Arc::new(second_factors.expect("second factors open"));
+        let logs = tempfile::tempdir().expect("a temporary folder");
         let nodes = Nodes::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let nodes = Arc::new(nodes.expect("nodes open"));
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -244,14 +258,18 @@ impl World {
             users: users.clone(),
             sessions,
             web_sessions: Arc::new(web_sessions),
-            audit,
+            api_keys: api_keys.clone(),
+            second_factors: second_factors.clone(),
+            audit: audit.clone(),
             channels: channels.clone(),
             sender: Arc::new(sender),
-            secrets,
+            secrets: secrets.clone(),
             board: board.clone(),
             strips: strips.clone(),
             clock: clock.clone(),
             settings,
+            effective: effective(),
+            log_dir: logs.path().to_owned(),
             default_schedule,
             status: StatusSettings {
                 title: Some("Example status".to_owned()),
@@ -291,6 +309,11 @@ impl World {
             store,
             services,
             users,
+            audit,
+            api_keys,
+            second_factors,
+            secrets,
+            logs,
             board,
             strips,
             incidents,
@@ -372,6 +395,17 @@ pub async fn answer(response: LocalResponse<'_>) -> Answer {
     let headers = response.headers().iter().map(|header| (header.name().to_string(), header.value().to_owned())).collect();
     let text = response.into_string().await.unwrap_or_default();
     Answer { status, kind, headers, text }
+}
+
+fn effective() -> Arc<[Setting]> {
+    let setting = |path: &str, value: &str, origin| {
+        Setting::new(path, value, origin, format!("PROBEMESH_{}", path.to_uppercase().replace('.', "__")))
+    };
+    Arc::new([
+        setting("log.level", "info", Origin::Default),
+        setting("store.password", "hunter2", Origin::Variable("DATABASE_PASSWORD".to_owned())),
+        setting("status.title", "Example status", Origin::File("Rocket.toml".into())),
+    ])
 }
 
 fn played_digester(digests: Arc<Digests>, writer: Arc<Mutex<Writer>>) -> mpsc::Sender<Order> {

@@ -11,4 +11,5 @@ mod pages;
 mod performance;
 mod slos;
 mod status;
+mod system;
 mod thousand;

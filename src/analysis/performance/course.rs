@@ -81,8 +81,7 @@ mod tests {
         let periods = Periods::new(Timestamp::parse("2026-11-22T10:20:30Z").unwrap(), 24);
         let mut collector = Collector::new(periods);
         let rollup = |ms: u64| {
-            let mut rollup = Rollup::default();
-            rollup.checks = 1;
+            let mut rollup = Rollup { checks: 1, ..Rollup::default() };
             rollup.latency.add(Duration::from_millis(ms));
             rollup
         };

@@ -12,12 +12,13 @@ mod performance;
 mod public;
 mod service;
 mod slos;
+mod system;
 mod words;
 
 /// `{}` and `{name}` are filled in.
 pub type Entry = (&'static str, &'static str, &'static str);
 
-pub const TEXTS: [&[Entry]; 13] = [
+pub const TEXTS: [&[Entry]; 14] = [
     words::TEXTS,
     frame::TEXTS,
     overview::TEXTS,
@@ -31,4 +32,5 @@ pub const TEXTS: [&[Entry]; 13] = [
     findings::TEXTS,
     performance::TEXTS,
     slos::TEXTS,
+    system::TEXTS,
 ];

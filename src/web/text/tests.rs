@@ -10,7 +10,10 @@ use crate::model::digest::Writer;
 use crate::model::finding::{Shape, Signal};
 use crate::model::incident::EntryKind;
 use crate::model::slo::CalendarUnit;
+use crate::model::system::Figure;
 use crate::slo::budget::Standing;
+use crate::store::api_keys::Scope;
+use crate::store::users::Role;
 
 /// Files of the pages: handlers and templates.
 fn sources() -> Vec<(String, String)> {
@@ -82,6 +85,15 @@ fn every_text_that_is_asked_for_is_there_and_every_one_that_is_there_is_asked_fo
         "slo_state.",
         "slo_kind.",
         "slo_period.",
+        "actor_state.",
+        "health.",
+        "dependency_state.",
+        "system_part.",
+        "figure.",
+        "log.",
+        "log_level.",
+        "key_state.",
+        "scope.",
     ];
     let unused: Vec<_> =
         BY_KEY.keys().filter(|key| !asked.contains_key(**key) && !words.iter().any(|group| key.starts_with(group))).collect();
@@ -104,6 +116,12 @@ fn every_word_of_the_monitor_has_a_text() {
     let unknown = Direction::Unknown { have: 0, need: 1, of: "blocks" };
     let directions = [Direction::Slower, Direction::Faster, Direction::Worse, Direction::Better, Direction::Steady, unknown];
     let words = words.chain(directions.map(|direction| ("direction", direction.name())));
+    let words = words.chain(Scope::ALL.map(|scope| ("scope", scope.name())));
+    let words = words.chain(Role::ALL.map(|role| ("role", role.name())));
+    for figure in Figure::ALL {
+        let key = format!("figure.{}", figure.name());
+        assert!(BY_KEY.contains_key(key.as_str()), "{key}");
+    }
     for (group, name) in words {
         assert!(BY_KEY.contains_key(format!("{group}.{name}").as_str()), "{group}.{name}");
     }

@@ -33,17 +33,26 @@ fn main() {
         ("A customer cannot log in", "support", "critical", json!([])),
     ] {
         let description = "Seen on **Monday** by two customers.\n\n- [x] found\n- [ ] mended";
-        make("/api/v1/maintenance/issues", json!({"title": title, "issue_type": kind, "priority": priority, "labels": labels, "description": description, "service": 2}));
+        make(
+            "/api/v1/maintenance/issues",
+            json!({"title": title, "issue_type": kind, "priority": priority, "labels": labels, "description": description, "service": 2}),
+        );
     }
     make("/api/v1/maintenance/issues/1/comments", json!({"body": "It is the *cache*: see `session.rs`."}));
     make("/api/v1/alerts/channels", json!({"name": "On call", "kind": "webhook", "config": {"url": well.address()}}));
     make("/api/v1/maintenance-windows", json!({"title": "New database", "kind": "manual", "start": true, "services": ["Reports"]}));
-    make("/api/v1/maintenance-windows", json!({"title": "Nightly restart", "kind": "recurring", "cron": "0 3 * * *", "duration_s": 900, "groups": ["Shop"]}));
     make("/api/v1/slos", json!({"name": "Payments are taken", "service": "Payments", "objective": 99.9, "least_coverage": 0}));
     make("/api/v1/slos", json!({"name": "Search is there", "service": "Search", "objective": 99, "least_coverage": 0, "period": {"calendar": "month"}}));
     make("/api/v1/slos", json!({"name": "Reports are quick", "service": "Reports", "objective": 95, "kind": "latency", "latency_ms": 200, "least_coverage": 0}));
     let digest = hub.call("POST", "/api/monitor/digests/run/", Some(json!({"period_hours": 1})));
     let digest = digest["id"].as_str().expect("it has an id").to_owned();
+    make(
+        "/api/v1/maintenance-windows",
+        json!({"title": "Nightly restart", "kind": "recurring", "cron": "0 3 * * *", "duration_s": 900, "groups": ["Shop"]}),
+    );
+    make("/api/v1/users", json!({"username": "ada", "password": "a long password", "role": "operator"}));
+    make("/api/v1/keys", json!({"name": "deploy pipeline", "scopes": ["read", "services"], "expires_days": 90}));
+    make("/api/v1/keys", json!({"name": "dashboards", "owner": "ada", "role": "viewer", "scopes": ["results"]}));
     let pages = [
         ("digests", "/digests".to_owned()),
         ("digest", format!("/digests/{digest}")),
@@ -71,6 +80,18 @@ fn main() {
         ("edit", format!("/services/{payments}/edit")),
         ("import", "/services/import".to_owned()),
         ("delete", format!("/services/{payments}/delete")),
+        ("account", "/account".to_owned()),
+        ("second-factor", "/account/second-factor".to_owned()),
+        ("system", "/system?hours=1".to_owned()),
+        ("system-actors", "/system/actors".to_owned()),
+        ("system-logs", "/system/logs".to_owned()),
+        ("system-settings", "/system/settings".to_owned()),
+        ("system-users", "/system/users".to_owned()),
+        ("system-user", "/system/users/ada".to_owned()),
+        ("system-keys", "/system/keys".to_owned()),
+        ("system-key", "/system/keys/new".to_owned()),
+        ("system-audit", "/system/audit".to_owned()),
+        ("system-backup", "/system/backup".to_owned()),
         ("not-found", "/no/such/page".to_owned()),
     ];
     for (kind, window) in [("light", Window::DESK), ("dark", Window::DARK), ("phone", Window::PHONE)] {

@@ -1,6 +1,5 @@
 //! The first hour of a person with the pages, in a real browser on a real hub, without a mouse where that matters.
 
-
 use probemesh_browser::driver::{Driver, Page, Window};
 use probemesh_browser::hub::{Hub, PASSWORD};
 use probemesh_browser::target::Target;
@@ -15,7 +14,8 @@ fn nothing_is_wrong_with(page: &Page) {
 fn is_usable_by_all(page: &Page) {
     let axe = std::fs::read_to_string(named("TEST_AXE")).expect("axe is there; tests/run fetches it");
     page.run(&axe);
-    let found = page.run_async("const done = arguments[arguments.length - 1]; axe.run(document).then(done, (error) => done(String(error)));");
+    let found =
+        page.run_async("const done = arguments[arguments.length - 1]; axe.run(document).then(done, (error) => done(String(error)));");
     let violations = found["violations"].as_array().unwrap_or_else(|| panic!("axe ran: {found}"));
     let bad = |violation: &&Value| matches!(violation["impact"].as_str(), Some("serious" | "critical"));
     let told: Vec<String> = violations
@@ -107,7 +107,8 @@ fn some_services(target: &Target) -> Hub {
     let hub = Hub::start(&Value::Array(services));
     until("every verdict", || {
         let summary = hub.call("GET", "/api/monitor/health/summary/", None);
-        let verdicts: Vec<String> = summary["services"].as_array()?.iter().map(|one| one["verdict"].as_str().unwrap_or_default().to_owned()).collect();
+        let verdicts: Vec<String> =
+            summary["services"].as_array()?.iter().map(|one| one["verdict"].as_str().unwrap_or_default().to_owned()).collect();
         (verdicts == ["up", "up", "up", "down"]).then_some(())
     });
     hub
@@ -149,15 +150,66 @@ fn every_page_is_usable_by_all_in_light_dark_phone_and_right_to_left() {
         found["results"][0]["id"].as_str().map(str::to_owned)
     });
     let made = |path: &str, body: Value| drop(hub.call("POST", path, Some(body)));
-    made("/api/v1/maintenance/issues", json!({"title": "Closed does not answer", "issue_type": "bug", "priority": "high", "labels": ["web"], "description": "Since **Monday**", "service": 4}));
+    made(
+        "/api/v1/maintenance/issues",
+        json!({"title": "Closed does not answer", "issue_type": "bug", "priority": "high", "labels": ["web"], "description": "Since **Monday**", "service": 4}),
+    );
     made("/api/v1/maintenance/issues/1/comments", json!({"body": "I look at it"}));
     made("/api/v1/alerts/channels", json!({"name": "Desk", "kind": "webhook", "config": {"url": target.address()}}));
+    made("/api/v1/keys", json!({"name": "deploy pipeline", "scopes": ["read", "services"], "expires_days": 90}));
     made("/api/v1/maintenance-windows", json!({"title": "By hand", "kind": "manual", "start": true, "services": ["Mail"]}));
     made("/api/v1/slos", json!({"name": "Shop is up", "service": "Shop", "objective": 99.9, "least_coverage": 0}));
     made("/api/v1/slos", json!({"name": "Closed is up", "service": "Closed", "objective": 99, "least_coverage": 0}));
     let digest = hub.call("POST", "/api/monitor/digests/run/", Some(json!({"period_hours": 1})));
     let digest = format!("/digests/{}", digest["id"].as_str().expect("it has an id"));
-    let pages = ["/admin/", "/digests", &digest, "/findings", "/performance", "/performance?hours=1", "/performance?region=nowhere", "/slos", "/slos/new", "/slos/1", "/slos/1/delete", "/status", "/issues", "/issues?view=list", "/issues/new", "/issues/1", "/issues/1/edit", "/alerts", "/alerts/rules", "/alerts/rules/new", "/alerts/rules/1", "/alerts/channels", "/alerts/channels/new", "/alerts/channels/new?kind=email", "/alerts/channels/1", "/alerts/channels/1/delete", "/alerts/deliveries", "/alerts/windows", "/alerts/windows/new", "/alerts/windows/1", "/", "/services/1", "/services/1?range=1h", "/services/4", "/services/1/edit", "/services/1/delete", "/services/new", "/services/import", "/incidents", &format!("/incidents/{incident}"), "/no/such/page"];
+    let pages = [
+        "/admin/", "/digests", &digest, "/findings", "/performance", "/performance?hours=1", "/performance?region=nowhere", "/slos", "/slos/new", "/slos/1", "/slos/1/delete",
+        "/status",
+        "/issues",
+        "/issues?view=list",
+        "/issues/new",
+        "/issues/1",
+        "/issues/1/edit",
+        "/alerts",
+        "/alerts/rules",
+        "/alerts/rules/new",
+        "/alerts/rules/1",
+        "/alerts/channels",
+        "/alerts/channels/new",
+        "/alerts/channels/new?kind=email",
+        "/alerts/channels/1",
+        "/alerts/channels/1/delete",
+        "/alerts/deliveries",
+        "/alerts/windows",
+        "/alerts/windows/new",
+        "/alerts/windows/1",
+        "/",
+        "/services/1",
+        "/services/1?range=1h",
+        "/services/4",
+        "/services/1/edit",
+        "/services/1/delete",
+        "/services/new",
+        "/services/import",
+        "/incidents",
+        &format!("/incidents/{incident}"),
+        "/no/such/page",
+        "/account",
+        "/account/keys",
+        "/account/keys/new",
+        "/account/second-factor",
+        "/system",
+        "/system/actors",
+        "/system/logs",
+        "/system/settings",
+        "/system/users",
+        "/system/users/new",
+        "/system/users/admin",
+        "/system/keys",
+        "/system/keys/new",
+        "/system/audit",
+        "/system/backup",
+    ];
     for window in [Window::DESK, Window::DARK, Window::PHONE] {
         let page = driver.open(window);
         page.log_in(&hub.address(), PASSWORD);

@@ -155,7 +155,7 @@ async fn requests_are_throttled_for_each_user_and_for_addresses_without_one() {
 }
 
 /// Every route and the least role it takes; `None`: anyone.
-const ROLES: &[(Method, &str, Option<&str>)] = &[
+pub const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Post, "/api/token", None),
     (Method::Post, "/api/token/refresh", None),
     (Method::Post, "/api/token/revoke", None),
@@ -252,7 +252,14 @@ const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Post, "/api/v1/users", Some("admin")),
     (Method::Patch, "/api/v1/users/<username>", Some("admin")),
     (Method::Delete, "/api/v1/users/<username>", Some("admin")),
+    (Method::Delete, "/api/v1/users/<username>/second-factor", Some("admin")),
+    (Method::Get, "/api/v1/keys", Some("viewer")),
+    (Method::Post, "/api/v1/keys", Some("viewer")),
+    (Method::Delete, "/api/v1/keys/<id>", Some("viewer")),
     (Method::Get, "/api/v1/audit", Some("admin")),
+    (Method::Get, "/api/v1/logs", Some("admin")),
+    (Method::Get, "/api/v1/settings", Some("admin")),
+    (Method::Get, "/api/v1/backup", Some("admin")),
     // No one who logs in: only commands that sign with the data folder's key.
     (Method::Get, "/api/v1/local/documents", Some("local")),
     (Method::Post, "/api/v1/local/seed", Some("local")),
