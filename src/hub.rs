@@ -304,7 +304,7 @@ impl Hub {
             let _ = tree.desk.set(mesh.desk.clone());
         }
 
-        let tracking = tracker::start(&records, &config, &windows, &events, &tree, &clock).await?;
+        let tracking = tracker::start(&records, &config, &windows, &events, &tree, &alerting.inbox, &clock).await?;
 
         // Last of all that may fail: a password that is made must be shown.
         let new_password = records.users.ensure_admin(config.hub.admin_password.as_deref()).await.inspect_err(|_| {

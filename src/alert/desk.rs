@@ -10,18 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::alert::collapse::{Failing, Graph};
-use crate::alert::desk::message::message;
+use crate::alert::desk::message::{message, personal};
 use crate::alert::exit::Exits;
 use crate::alert::plan::{Situation, plan};
 use crate::alert::rule::{Facts, wants, wants_kind};
 use crate::alert::sources::{AllHeld, Seen, Sources};
 use crate::clock::Clock;
 use crate::config::sections::AlertSettings;
-use crate::model::alert::{Cause, CauseKind, CauseMove, Message, Telling};
-use crate::model::held::{Acknowledged, Delivery, DeliveryState, Held, Progress};
+use crate::model::alert::{Cause, CauseKind, CauseMove, Telling, Word};
+use crate::model::held::{Acknowledged, Delivery, Held, Progress};
 use crate::model::id::{ChannelId, ServiceId};
 use crate::model::rule::{Rule, RuleId};
 use crate::model::time::Timestamp;
@@ -69,6 +69,8 @@ pub struct Desk {
     fresh: Vec<String>,
     /// Said, and not yet taken in.
     said: Vec<CauseMove>,
+    /// For one person each, and not yet written.
+    words: Vec<Word>,
     loaded: bool,
     last_look: Timestamp,
     last_forget: Option<Timestamp>,
@@ -104,6 +106,7 @@ impl Desk {
             dirty: BTreeSet::new(),
             fresh: Vec::new(),
             said: Vec::new(),
+            words: Vec::new(),
             loaded: false,
             last_look,
             last_forget: None,
@@ -156,6 +159,7 @@ impl Desk {
                 debug!(cause = key, "cause is over");
                 self.dirty.insert(key);
             }
+            CauseMove::Word(word) => self.words.push(word),
         }
     }
 
@@ -291,7 +295,8 @@ impl Desk {
                         let id = delivery_id(rule.id, due.telling.name(), due.number, channel, &held.cause.key);
                         let message = message(&self.words(rule), held, due.telling, &id, self.named(held, due.telling));
                         let channel_name = names.get(&channel).cloned().unwrap_or_default();
-                        deliveries.push(made(id, seq, rule.id, held, channel, channel_name, now, message));
+                        let planned = Delivery::planned(seq, channel, channel_name, now, message);
+                        deliveries.push(Delivery { rule: rule.id, service: held.cause.service, ..planned });
                     }
                 }
             }
@@ -303,6 +308,7 @@ impl Desk {
         }
         self.args.alerts.commit(&commits).await?;
         self.seq = seq;
+        round.planned += self.pass_on(&names, now).await?;
         for commit in commits {
             let key = commit.held.cause.key.clone();
             self.dirty.remove(&key);
@@ -312,6 +318,24 @@ impl Desk {
             }
         }
         Ok(round)
+    }
+
+    /// Words for people go the way of every telling; one whose channel is gone has nobody to go to.
+    async fn pass_on(&mut self, names: &BTreeMap<ChannelId, String>, now: Timestamp) -> Result<usize, StoreError> {
+        let mut seq = self.seq;
+        let mut deliveries = Vec::new();
+        for word in &self.words {
+            let Some(name) = names.get(&word.channel) else {
+                warn!(word = word.key, channel = word.channel.0, "a word for a user finds no channel");
+                continue;
+            };
+            seq = now.0.max(seq + 1);
+            deliveries.push(personal(word, seq, name, self.args.public_url.as_deref(), now));
+        }
+        self.args.alerts.add(&deliveries).await?;
+        self.seq = seq;
+        self.words.clear();
+        Ok(deliveries.len())
     }
 
     fn not_before(&self, held: &Held) -> Timestamp {
@@ -401,7 +425,7 @@ fn told_by_another(rules: &[Arc<Rule>], held: &Held, mine: RuleId, telling: Tell
                 Telling::Acknowledged => other.tell_acknowledged,
                 Telling::Recovered => other.tell_recovered,
                 // That nobody has taken it on yet is news to who was told before.
-                Telling::Escalated | Telling::Test => false,
+                Telling::Escalated | Telling::Word | Telling::Test => false,
             }
     })
 }
@@ -414,36 +438,4 @@ fn may_follow(cause: &Cause) -> bool {
 fn delivery_id(rule: RuleId, telling: &str, number: u32, channel: ChannelId, cause: &str) -> String {
     let number = if number == 0 { String::new() } else { number.to_string() };
     format!("r{rule}-{telling}{number}-c{channel}-{cause}")
-}
-
-#[expect(clippy::too_many_arguments, reason = "each is a field of the row, and they come from four places")]
-fn made(
-    id: String,
-    seq: i64,
-    rule: RuleId,
-    held: &Held,
-    channel: ChannelId,
-    channel_name: String,
-    now: Timestamp,
-    message: Message,
-) -> Delivery {
-    Delivery {
-        id: id.into(),
-        seq,
-        rule,
-        service: held.cause.service,
-        channel,
-        channel_name,
-        state: DeliveryState::Pending,
-        attempts: 0,
-        planned_at: now,
-        next_at: None,
-        first_attempt_at: None,
-        last_attempt_at: None,
-        done_at: None,
-        error: None,
-        answer: None,
-        possible_duplicates: 0,
-        message,
-    }
 }

@@ -65,7 +65,7 @@ impl Mood {
     fn of(message: &Message) -> Mood {
         match (message.telling, message.severity) {
             (Telling::Recovered, _) => Mood::Good,
-            (Telling::Acknowledged | Telling::Test, _) => Mood::Neutral,
+            (Telling::Acknowledged | Telling::Word | Telling::Test, _) => Mood::Neutral,
             (_, Severity::Critical) => Mood::Bad,
             (_, Severity::Warning) => Mood::Warning,
         }
@@ -92,6 +92,7 @@ impl Parts {
                 fact("Recovered", moment(at));
                 fact("Lasted", format!("{}, since {}", span(at.since(message.since)), moment(message.since)));
             }
+            None if message.telling == Telling::Word => fact("When", ago(message.since, now)),
             None => fact("Since", ago(message.since, now)),
         }
         if !message.regions.is_empty() {
@@ -130,7 +131,7 @@ fn first_line(message: &Message) -> String {
         _ => headline,
     };
     let line = match (message.telling, message.recovered_at) {
-        (Telling::Raised, _) => headline,
+        (Telling::Raised | Telling::Word, _) => headline,
         (Telling::Repeated, _) => format!("Still: {headline}"),
         (Telling::Escalated, _) => format!("Escalated: {headline}"),
         (Telling::Acknowledged, _) => format!("Acknowledged: {headline}"),
@@ -144,6 +145,7 @@ fn first_line(message: &Message) -> String {
 fn footer(message: &Message) -> String {
     let what = match message.telling {
         Telling::Test => "A test of this channel".to_owned(),
+        Telling::Word => "For you: you are told what is assigned to you and where you are mentioned".to_owned(),
         telling => format!("Told ({}, {}) by rule {}", telling.name(), message.severity.name(), cut(&clean(&message.rule), 100)),
     };
     match message.drill {

@@ -164,13 +164,13 @@ pub async fn patch(admin: Admin, state: &State<ApiState>, id: &str, body: JsonBo
     tag = "alerts",
     params(
         ("id" = u32, Path, description = "The channel's number"),
-        ("force" = Option<bool>, Query, description = "Even if alert rules use it; they tell it nothing any more then"),
+        ("force" = Option<bool>, Query, description = "Even if alert rules use it or users are told by it; they tell it nothing any more then"),
     ),
     responses(
         (status = 204, description = "It is gone; its number is never given again"),
         (status = 403, description = "Takes role admin", body = Problem),
         (status = 404, description = "There is none of this number", body = Problem),
-        (status = 409, description = "Alert rules use it, and are named", body = Problem),
+        (status = 409, description = "Alert rules use it or users are told by it, and are named", body = Problem),
     )
 )]
 #[delete("/api/v1/alerts/channels/<id>")]
@@ -178,14 +178,15 @@ pub async fn delete(admin: Admin, query: Query, state: &State<ApiState>, id: &st
     query.allow(&["force"])?;
     let force = query.boolean("force")?.unwrap_or(false);
     let channel = find(state, id)?;
-    let rules: Vec<String> = state.alerts.rules.using(channel.id).iter().map(|stored| stored.rule.name.to_string()).collect();
-    if !rules.is_empty() && !force {
-        let detail = format!(
-            "channel {} is used by these alert rules: {}; with ?force=true they tell it nothing any more",
-            channel.id,
-            rules.join(", ")
-        );
+    let rules = state.alerts.rules.using(channel.id).into_iter().map(|stored| format!("rule {}", stored.rule.name));
+    let told = state.users.told_by(channel.id);
+    let using: Vec<String> = rules.chain(told.iter().map(|username| format!("user {username}"))).collect();
+    if !using.is_empty() && !force {
+        let detail = format!("channel {} tells for these: {}; with ?force=true it tells nothing any more", channel.id, using.join(", "));
         return Err(ApiError::new(Status::Conflict, detail));
+    }
+    for username in told {
+        state.users.set_channel(&username, None, &admin.0.author()).await?;
     }
     state.channels.delete(channel.id, &admin.0.author()).await?;
     Ok(NoContent)

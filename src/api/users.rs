@@ -9,8 +9,10 @@ use utoipa::ToSchema;
 use crate::api::auth::Admin;
 use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Problem};
+use crate::api::issues::given;
 use crate::api::query::{Page, Query};
 use crate::api::state::ApiState;
+use crate::model::id::ChannelId;
 use crate::store::users::{Role, User};
 
 #[derive(Serialize, ToSchema)]
@@ -23,6 +25,8 @@ pub struct UserView {
     disabled: bool,
     /// Whether a code is wanted of them beside the password.
     second_factor: bool,
+    /// The alert channel that tells them what is for them alone: assignments and mentions.
+    channel: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -42,6 +46,9 @@ pub struct UserChange {
     role: Option<String>,
     /// Locks the user out, or lets them in again.
     disabled: Option<bool>,
+    /// The name or number of an alert channel; null: none.
+    #[serde(default, deserialize_with = "given")]
+    channel: Option<Option<String>>,
 }
 
 /// All users.
@@ -62,7 +69,7 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
     let (page, size) = (query.page()?, query.page_size()?);
     let all = state.users.list();
     let skip = usize::try_from((page - 1).saturating_mul(size as u64)).unwrap_or(usize::MAX);
-    let shown = all.iter().skip(skip).take(size).map(|user| UserView::of(state, user)).collect();
+    let shown = all.iter().skip(skip).take(size).map(|user| UserView::new(state, user)).collect();
     Ok(Json(query.numbered(all.len() as u64, page, size, shown)))
 }
 
@@ -80,10 +87,10 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
 pub async fn create(admin: Admin, state: &State<ApiState>, body: JsonBody) -> Result<Created<Json<UserView>>, ApiError> {
     let new: NewUser = body.read()?;
     let user = state.users.create(&new.username, &new.password, role(&new.role)?, &admin.0.author()).await?;
-    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::of(state, &user))))
+    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::new(state, &user))))
 }
 
-/// Sets a user's password or role, or locks them out. All tokens of the user end.
+/// Sets a user's password or role or locks them out, with which all tokens of the user end, or the channel that tells them what is for them.
 #[utoipa::path(
     tag = "users",
     params(("username" = String, Path, description = "The user's name")),
@@ -100,6 +107,7 @@ pub async fn create(admin: Admin, state: &State<ApiState>, body: JsonBody) -> Re
 pub async fn patch(admin: Admin, state: &State<ApiState>, username: &str, body: JsonBody) -> Result<Json<UserView>, ApiError> {
     let change: UserChange = body.read()?;
     let role = change.role.as_deref().map(role).transpose()?;
+    let channel = change.channel.map(|name| name.map(|name| channel_of(state, &name)).transpose()).transpose()?;
     let mut user = state.users.get(username).ok_or_else(|| ApiError::not_found(format!("there is no user {username:?}")))?;
     if let Some(password) = &change.password {
         user = state.users.set_password(username, password, &admin.0.author()).await?;
@@ -110,7 +118,10 @@ pub async fn patch(admin: Admin, state: &State<ApiState>, username: &str, body: 
     if let Some(disabled) = change.disabled {
         user = state.users.set_disabled(username, disabled, &admin.0.author()).await?;
     }
-    Ok(Json(UserView::of(state, &user)))
+    if let Some(channel) = channel {
+        state.users.set_channel(username, channel, &admin.0.author()).await?;
+    }
+    Ok(Json(UserView::new(state, &user)))
 }
 
 /// Turns a user's second factor off, as when their authenticator is lost.
@@ -150,14 +161,23 @@ fn role(name: &str) -> Result<Role, ApiError> {
     Role::from_name(name).ok_or_else(|| ApiError::invalid_field("role", format!("{name:?} is not one of viewer, operator, admin")))
 }
 
+/// A channel by its name or number.
+fn channel_of(state: &ApiState, name: &str) -> Result<ChannelId, ApiError> {
+    let found =
+        state.channels.list().iter().find(|channel| channel.name == name || channel.id.to_string() == name).map(|channel| channel.id);
+    found.ok_or_else(|| ApiError::invalid_field("channel", format!("there is no channel {name:?}")))
+}
+
 impl UserView {
-    fn of(state: &ApiState, user: &User) -> UserView {
+    fn new(state: &ApiState, user: &User) -> UserView {
+        let channel = state.users.channel(&user.username).and_then(|id| state.channels.get(id)).map(|channel| channel.name.clone());
         UserView {
             username: user.username.clone(),
             role: user.role.name(),
             created_at: user.created_at.rfc3339(),
             disabled: user.disabled,
             second_factor: state.second_factors.of(user).is_some(),
+            channel,
         }
     }
 }

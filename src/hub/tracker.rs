@@ -7,6 +7,7 @@ use ractor::{Actor, ActorRef};
 use tokio::sync::{broadcast, mpsc};
 use tracing::info;
 
+use crate::alert::inbox::Inbox;
 use crate::alert::sources::incidents::key_of;
 use crate::api::events::Event;
 use crate::clock::Clock;
@@ -14,6 +15,8 @@ use crate::config::Config;
 use crate::hub::records::Records;
 use crate::hub::tree::Tree;
 use crate::maintenance::windows::Windows;
+use crate::model::alert::{CauseMove, Word};
+use crate::store::users::Users;
 use crate::supervise::{Keeper, KeeperArgs, KeeperMsg, Task, Wiring};
 use crate::tracker::desk::Tracker;
 use crate::tracker::notify::Note;
@@ -34,6 +37,7 @@ pub async fn start(
     windows: &Arc<Windows>,
     events: &broadcast::Sender<Arc<Event>>,
     tree: &Tree,
+    inbox: &Inbox,
     clock: &Clock,
 ) -> anyhow::Result<Tracking> {
     let (notes, asked) = mpsc::unbounded_channel();
@@ -73,7 +77,8 @@ pub async fn start(
         status: tree.tracker.clone(),
     };
     let (keeper, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the tracker cannot be started")?;
-    Ok(Tracking { tracker, keeper, _notes: write_down(asked) })
+    let notes = pass_on(asked, records.users.clone(), inbox.clone(), clock.clone());
+    Ok(Tracking { tracker, keeper, _notes: notes })
 }
 
 /// A group of its own: whatever becomes of it, incidents are seen and told.
@@ -87,11 +92,23 @@ fn wiring(opener: OpenerArgs) -> Wiring {
     })
 }
 
-/// Who is to be told of what stands in the log.
-fn write_down(mut notes: mpsc::UnboundedReceiver<Note>) -> Task {
+/// Who is to be told of what is told by their channel; of those who have none it stands in the log.
+fn pass_on(mut notes: mpsc::UnboundedReceiver<Note>, users: Arc<Users>, inbox: Inbox, clock: Clock) -> Task {
     Task::spawn(async move {
         while let Some(note) = notes.recv().await {
-            info!(user = note.user, issue = note.issue.0, key = note.key, text = note.text, "word for a user");
+            let channel = users.channel(&note.user);
+            info!(
+                user = note.user,
+                issue = note.issue.0,
+                key = note.key,
+                text = note.text,
+                channel = channel.map(|id| id.0),
+                "word for a user"
+            );
+            if let Some(channel) = channel {
+                let (path, at) = (format!("/issues/{}", note.issue), clock.now());
+                inbox.say(CauseMove::Word(Word { key: note.key, channel, headline: note.text, path, at }));
+            }
         }
     })
 }

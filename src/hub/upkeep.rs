@@ -25,7 +25,7 @@ use crate::slo::watch::{BurnWatch, BurnWatchArgs, BurnWatchStatus};
 use crate::store::services::{Author, Services};
 use crate::store::slos::Slos;
 use crate::store::uptimes::Uptimes;
-use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Task};
+use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg};
 
 /// What others ask.
 pub struct Upkeep {
@@ -119,21 +119,6 @@ pub async fn seed(slos: &Slos, services: &Services) -> anyhow::Result<()> {
         info!(name, "objective seeded");
     }
     Ok(())
-}
-
-/// Writes causes into the log, as long as nobody else takes them.
-pub fn log_causes() -> (mpsc::UnboundedSender<CauseMove>, Task) {
-    let (causes, mut moves) = mpsc::unbounded_channel();
-    let task = Task::spawn(async move {
-        while let Some(moved) = moves.recv().await {
-            match moved {
-                CauseMove::Raised(cause) => info!(cause = cause.key, headline = cause.headline, "cause raised"),
-                CauseMove::Acknowledged { key, by, .. } => info!(cause = key, by, "cause acknowledged"),
-                CauseMove::Cleared { key, .. } => info!(cause = key, "cause cleared"),
-            }
-        }
-    });
-    (causes, task)
 }
 
 impl UpkeepStatus {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::id::{NodeName, RegionName, ServiceId};
+use crate::model::id::{ChannelId, NodeName, RegionName, ServiceId};
 use crate::model::incident::Severity;
 use crate::model::time::Timestamp;
 
@@ -91,6 +91,20 @@ pub enum CauseMove {
         key: String,
         at: Timestamp,
     },
+    Word(Word),
+}
+
+/// Something for one person alone: no cause, and no rule asks for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    /// Names it; said again under the same name it is not told again. Safe in a URL.
+    pub key: String,
+    pub channel: ChannelId,
+    /// One line.
+    pub headline: String,
+    /// Where the dashboard shows it, from the root.
+    pub path: String,
+    pub at: Timestamp,
 }
 
 /// Why this is told now.
@@ -105,13 +119,15 @@ pub enum Telling {
     Acknowledged,
     /// It is over.
     Recovered,
+    /// It is for one person alone, and asks for nothing.
+    Word,
     /// A person tries the channel.
     Test,
 }
 
 impl Telling {
-    pub const ALL: [Telling; 6] =
-        [Telling::Raised, Telling::Repeated, Telling::Escalated, Telling::Acknowledged, Telling::Recovered, Telling::Test];
+    pub const ALL: [Telling; 7] =
+        [Telling::Raised, Telling::Repeated, Telling::Escalated, Telling::Acknowledged, Telling::Recovered, Telling::Word, Telling::Test];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -120,6 +136,7 @@ impl Telling {
             Telling::Escalated => "escalated",
             Telling::Acknowledged => "acknowledged",
             Telling::Recovered => "recovered",
+            Telling::Word => "word",
             Telling::Test => "test",
         }
     }

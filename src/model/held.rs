@@ -148,3 +148,28 @@ pub struct Delivery {
     pub possible_duplicates: u32,
     pub message: Message,
 }
+
+impl Delivery {
+    /// One that no attempt was made for, about no service and asked for by no rule.
+    pub fn planned(seq: i64, channel: ChannelId, channel_name: String, now: Timestamp, message: Message) -> Delivery {
+        Delivery {
+            id: message.key.as_str().into(),
+            seq,
+            rule: RuleId(0),
+            service: None,
+            channel,
+            channel_name,
+            state: DeliveryState::Pending,
+            attempts: 0,
+            planned_at: now,
+            next_at: None,
+            first_attempt_at: None,
+            last_attempt_at: None,
+            done_at: None,
+            error: None,
+            answer: None,
+            possible_duplicates: 0,
+            message,
+        }
+    }
+}

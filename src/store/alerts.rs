@@ -51,6 +51,17 @@ impl Alerts {
         })
     }
 
+    /// Writes deliveries that belong to no cause.
+    pub async fn add(&self, deliveries: &[Delivery]) -> Result<(), StoreError> {
+        for slice in deliveries.chunks(SLICE) {
+            let made = slice.iter().map(delivery_row).collect::<Result<Vec<_>, _>>()?;
+            let text = "INSERT IGNORE INTO alert_delivery $deliveries RETURN NONE";
+            self.database.query(text, vec![("deliveries", array(made))]).await?;
+            self.deliveries.made(slice.iter());
+        }
+        Ok(())
+    }
+
     /// Writes causes and their new deliveries, and makes them known to whoever delivers.
     pub async fn commit(&self, commits: &[Commit]) -> Result<(), StoreError> {
         let text = "BEGIN;

@@ -24,7 +24,7 @@ mod dictionaries;
 const VERSION: u8 = 2;
 /// Its columns hold failures too and no clock offsets, and the first is of starts.
 const FIRST_VERSION: u8 = 1;
-/// Failures lie by themselves up to one in so many rows.
+/// Failures lie by themselves up to one in so many rows of a block.
 const FEW: u64 = 4;
 
 /// One result as it is packed.
@@ -189,18 +189,42 @@ fn row<'a>(shared: &mut Dictionaries<'a>, Packable { result, omitted }: &'a Pack
 
 /// Packs results of one series. They must not be empty, not more than `MOST_ROWS` and in the order of [`order`].
 pub fn encode(results: &[Packable]) -> Vec<u8> {
+    encode_where(results, |summary| summary.failed() * FEW <= summary.checks)
+}
+
+/// The failing ones of some results as a block of their own, read without unpacking a column; `None`: there are none, or so
+/// many that the whole block is as soon read.
+pub fn encode_failing(results: &[Packable]) -> Failing {
+    let failing: Vec<Packable> = results.iter().filter(|row| row.result.failure.is_some()).cloned().collect();
+    match failing.len() {
+        0 => Failing::None,
+        count if count * FEW as usize > results.len() => Failing::Many,
+        _ => Failing::Few(encode_where(&failing, |_| true)),
+    }
+}
+
+/// How many of a block's results failed.
+pub enum Failing {
+    None,
+    /// Packed by themselves.
+    Few(Vec<u8>),
+    Many,
+}
+
+/// Failing rows lie by themselves where that is wanted.
+fn encode_where(results: &[Packable], apart: fn(&Summary) -> bool) -> Vec<u8> {
     let mut dictionaries = Dictionaries::default();
     let mut summary = Summary::default();
     for Packable { result, omitted } in results {
         summary.add(us(result.latency) as u64, result.failure.as_ref().map(|failure| failure.reason), *omitted);
     }
     let rows: Vec<Row> = results.iter().map(|result| row(&mut dictionaries, result)).collect();
-    let few = summary.failed() * FEW <= summary.checks;
-    let alone = |row: &Row| few && row[column::FLAGS] & flag::FAILURE != 0;
+    let apart = apart(&summary);
+    let alone = |row: &Row| apart && row[column::FLAGS] & flag::FAILURE != 0;
     let mut out = Writer::default();
     out.byte(VERSION);
     summary.write(&mut out);
-    out.slice(&apart::write(rows.iter().enumerate().filter(|(_, row)| alone(row))));
+    out.slice(&self::apart::write(rows.iter().enumerate().filter(|(_, row)| alone(row))));
     let mut values = Vec::with_capacity(rows.len());
     for index in 0..COLUMNS {
         let shape = if matches!(index, column::STARTED | column::SEQ) { Shape::Rising } else { Shape::Noisy };

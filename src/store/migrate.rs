@@ -34,7 +34,9 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 13, name: "0013_issues.surql", text: include_str!("schema/0013_issues.surql") },
     Migration { number: 14, name: "0014_system.surql", text: include_str!("schema/0014_system.surql") },
     Migration { number: 15, name: "0015_web_sessions.surql", text: include_str!("schema/0015_web_sessions.surql") },
-    Migration { number: 16, name: "0016_keys_and_codes.surql", text: include_str!("schema/0016_keys_and_codes.surql") },
+    Migration { number: 16, name: "0016_failing.surql", text: include_str!("schema/0016_failing.surql") },
+    Migration { number: 17, name: "0017_user_channels.surql", text: include_str!("schema/0017_user_channels.surql") },
+    Migration { number: 18, name: "0018_keys_and_codes.surql", text: include_str!("schema/0018_keys_and_codes.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.

@@ -22,7 +22,7 @@ use crate::store::journal::{BatchKey, JournalWriter, Pending};
 use crate::store::roll::Due;
 use crate::store::seal::SealPlan;
 use crate::store::tail::SeriesTail;
-use crate::store::values::rows;
+use crate::store::values::{int, record, rows};
 
 pub const HOUR_US: i64 = 3_600_000_000;
 
@@ -37,6 +37,8 @@ pub(super) struct Inner {
     pub database: Arc<Database>,
     pub clock: Clock,
     pub limits: Limits,
+    /// Blocks that end later than this have their failures by themselves too.
+    pub failing_after: i64,
     pub memory: Mutex<Memory>,
     pub queue: Mutex<VecDeque<Pending>>,
     pub writer: tokio::sync::Mutex<JournalWriter>,
@@ -205,7 +207,9 @@ impl Results {
         for row in rows(&mut answer, 0)? {
             memory.hours.insert(row.key_number()?);
         }
+        let newest = memory.series.values().filter_map(|series| series.latest_sealed).max();
         let inner = Inner {
+            failing_after: failing_after(&database, newest).await?,
             database,
             clock,
             limits,
@@ -264,6 +268,18 @@ impl Inner {
         self.memory().status.last_error = Some(error.to_string());
         error
     }
+}
+
+/// Blocks up to this instant were written before failures lay by themselves; where nobody has said yet, those up to the newest.
+async fn failing_after(database: &Database, newest: Option<i64>) -> Result<i64, StoreError> {
+    let mut answer = database.query("SELECT * FROM failing_head", vec![]).await?;
+    if let Some(row) = rows(&mut answer, 0)?.pop() {
+        return row.int("after");
+    }
+    let after = newest.unwrap_or(i64::MIN);
+    let values = vec![("id", record("failing_head", 1)), ("after", int(after))];
+    database.query("CREATE $id SET after = $after RETURN NONE", values).await?;
+    Ok(after)
 }
 
 pub(super) fn service_id(number: i64) -> Result<ServiceId, StoreError> {

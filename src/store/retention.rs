@@ -69,18 +69,21 @@ impl Inner {
             return Ok(true);
         };
         let entries = decode(&record.data).map_err(|error| corrupt("directory", error))?;
-        let blocks = entries.into_iter().map(|entry| BlockRef {
-            service: entry.service,
-            region: entry.region,
-            start: entry.start,
-            end: entry.end,
-            serial: entry.serial,
-            data: None,
-        });
-        let blocks = array(blocks.map(|block| block.id()));
+        let blocks: Vec<BlockRef> = entries
+            .into_iter()
+            .map(|entry| BlockRef {
+                service: entry.service,
+                region: entry.region,
+                start: entry.start,
+                end: entry.end,
+                serial: entry.serial,
+                data: None,
+            })
+            .collect();
+        let ids = array(blocks.iter().flat_map(|block| [block.id(), block.failing_id()]));
         let text = "BEGIN; DELETE $blocks RETURN NONE; DELETE $directory RETURN NONE; COMMIT";
         let directory = directory_id(hour, record.serial);
-        self.database.query(text, vec![("blocks", blocks), ("directory", directory)]).await?;
+        self.database.query(text, vec![("blocks", ids), ("directory", directory)]).await?;
         Ok(true)
     }
 
@@ -159,11 +162,14 @@ impl Inner {
     async fn delete_series(&self, (service, region): &SeriesKey, through: u64) -> Result<(), StoreError> {
         for (from, to) in self.days() {
             let window = vec![("service", int(service.0.into())), ("region", text(&region.0)), ("from", int(from)), ("to", int(to))];
-            let ids = "SELECT VALUE id FROM block:[$service, $region, $from]..[$service, $region, $to]";
-            let mut answer = self.database.query(ids, window.clone()).await?;
-            let found: Value = answer.take(0).map_err(|error| corrupt("answer", error))?;
-            let ids = found.into_array().map(|ids| ids.into_vec()).unwrap_or_default();
-            let ids: Vec<Value> = ids.into_iter().filter(|id| serial_of(id).is_some_and(|serial| serial <= through)).collect();
+            let mut ids: Vec<Value> = Vec::new();
+            for table in ["block", "failing"] {
+                let range = format!("SELECT VALUE id FROM {table}:[$service, $region, $from]..[$service, $region, $to]");
+                let mut answer = self.database.query(&range, window.clone()).await?;
+                let found: Value = answer.take(0).map_err(|error| corrupt("answer", error))?;
+                let found = found.into_array().map(|ids| ids.into_vec()).unwrap_or_default();
+                ids.extend(found.into_iter().filter(|id| serial_of(id).is_some_and(|serial| serial <= through)));
+            }
             for slice in ids.chunks(SLICE_BLOCKS) {
                 self.database.query("DELETE $ids RETURN NONE", vec![("ids", array(slice.to_vec()))]).await?;
             }

@@ -29,6 +29,8 @@ const MOST_ENTRIES: usize = 200_000;
 /// Windows over the blocks of one series: the first, and the widest, which must not hold more than memory is there for.
 const FIRST_WINDOW: i64 = HOUR_US / 6;
 const WIDEST_WINDOW: i64 = HOUR_US * 24;
+/// The same where failures alone are read, which are few or not read yet.
+const FAILING_WINDOWS: (i64, i64) = (HOUR_US * 6, HOUR_US * 24 * 7);
 /// Blocks read by name at once.
 const FETCH: usize = 64;
 
@@ -172,7 +174,8 @@ impl<'a> Scan<'a> {
                 (false, Some(first), _) => start_of(*first).max(self.bounds.first),
                 _ => return Source::Directory { hours: Vec::new(), step: 1 },
             };
-            return Source::Series { series, window: FIRST_WINDOW, next };
+            let window = if self.query.wants_failures() { FAILING_WINDOWS.0 } else { FIRST_WINDOW };
+            return Source::Series { series, window, next };
         }
         let mut hours: Vec<i64> = hours.into_iter().collect();
         if !self.descending {
@@ -305,7 +308,11 @@ impl<'a> Scan<'a> {
             let needed = if self.query.wants_failures() { (self.most - self.best.len()).max(1) } else { FETCH };
             let from = self.pending.len().saturating_sub(self.fetch.min(needed));
             self.fetch = (self.fetch * 2).min(FETCH);
-            self.inner.fill(self.pending[from..].iter_mut().map(|pending| &mut pending.block)).await?;
+            let blocks = self.pending[from..].iter_mut().map(|pending| &mut pending.block);
+            match self.query.wants_failures() {
+                true => self.inner.fill_failing(blocks).await?,
+                false => self.inner.fill(blocks).await?,
+            }
         }
         let next = self.pending.pop().map(|pending| pending.block);
         let Some(BlockRef { service, region, data: Some(data), .. }) = next else { return Ok(1) };
@@ -350,14 +357,18 @@ impl<'a> Scan<'a> {
                     true => (next.saturating_sub(*window).max(self.bounds.first), *next),
                     false => (*next, next.saturating_add(*window).min(self.bounds.last.saturating_add(span))),
                 };
+                let failing = self.query.wants_failures();
                 for key in series.iter() {
-                    let blocks = self.inner.blocks_of(key, from, to).await?;
+                    let blocks = match failing {
+                        true => self.inner.failing_of(key, from, to).await?,
+                        false => self.inner.blocks_of(key, from, to).await?,
+                    };
                     let shown = blocks.into_iter().filter(|block| self.snapshot.shows(key, block.serial));
                     found.extend(shown.map(|block| Pending { first: block.start, last: block.end, block }));
                 }
                 seen = found.len();
                 if seen < 32 {
-                    *window = (*window * 4).min(WIDEST_WINDOW);
+                    *window = (*window * 4).min(if failing { FAILING_WINDOWS.1 } else { WIDEST_WINDOW });
                 }
                 // Hours without any block at all are not walked through.
                 *next = match self.descending {

@@ -17,7 +17,7 @@ use surrealdb::types::Value;
 
 use crate::model::id::RegionName;
 use crate::model::time::{Timestamp, micros};
-use crate::store::codec::{self, Packable, Summary, order};
+use crate::store::codec::{self, Failing, Packable, Summary, order};
 use crate::store::connection::StoreError;
 use crate::store::directory::{DirectoryEntry, OpenDirectory, add_entries, listed};
 use crate::store::journal::{journal_id, untold};
@@ -67,6 +67,7 @@ pub(super) struct SealPlan {
 struct NewBlock {
     entry: DirectoryEntry,
     data: Vec<u8>,
+    failing: Failing,
 }
 
 type Due = (SeriesKey, Arc<SeriesTail>);
@@ -206,8 +207,11 @@ impl Inner {
         changed: &[(i64, OpenDirectory)],
         spent: Vec<Value>,
     ) -> Values {
-        let blocks =
-            blocks.into_iter().map(|block| object([("id", block_id(&block.entry)), ("data", bytes(block.data))])).collect::<Vec<_>>();
+        let failing: Vec<Value> = blocks.iter().filter_map(failing_row).collect();
+        let blocks = blocks
+            .into_iter()
+            .map(|block| object([("id", block_id("block", &block.entry)), ("data", bytes(block.data))]))
+            .collect::<Vec<_>>();
         let series = plan.series.iter().map(|((service, region), through, latest)| {
             object([
                 ("id", record_of("series", vec![int(service.0.into()), text(&region.0)])),
@@ -223,6 +227,7 @@ impl Inner {
             ("mark", unsigned(plan.mark)),
             ("span", int(self.limits.longest_span)),
             ("blocks", array(blocks)),
+            ("failing", array(failing)),
             ("series", array(series)),
             ("directories", array(changed.iter().map(|(hour, open)| open.row(*hour)))),
             ("hours", array(plan.hours.iter().map(|hour| object([("id", record("directory_hour", *hour))])))),
@@ -307,6 +312,7 @@ const SEAL: &str = "BEGIN;
     UPSERT $head SET serial = $end, span = $span, mark = $mark RETURN NONE;
     IF array::len($blocks) > 0 {
         INSERT INTO block $blocks RETURN NONE;
+        INSERT INTO failing $failing RETURN NONE;
         INSERT INTO series $series
             ON DUPLICATE KEY UPDATE sealed_through = $input.sealed_through, latest = $input.latest RETURN NONE;
         INSERT INTO directory $directories ON DUPLICATE KEY UPDATE data = $input.data RETURN NONE;
@@ -316,9 +322,19 @@ const SEAL: &str = "BEGIN;
     IF array::len($spent) > 0 { DELETE $spent RETURN NONE };
     COMMIT";
 
-pub(super) fn block_id(entry: &DirectoryEntry) -> Value {
+/// What is kept of a block's failures beside it; `None`: it has none.
+fn failing_row(block: &NewBlock) -> Option<Value> {
+    let id = ("id", block_id("failing", &block.entry));
+    match &block.failing {
+        Failing::None => None,
+        Failing::Few(data) => Some(object([id, ("data", bytes(data.clone()))])),
+        Failing::Many => Some(object([id])),
+    }
+}
+
+fn block_id(table: &str, entry: &DirectoryEntry) -> Value {
     let key = vec![int(entry.service.0.into()), text(&entry.region.0), int(entry.end), int(entry.start), unsigned(entry.serial)];
-    record_of("block", key)
+    record_of(table, key)
 }
 
 /// Packs whole tails; serials go on from `serial`.
@@ -361,7 +377,7 @@ fn new_block(results: &[Packable], region: &RegionName, serial: u64) -> NewBlock
     let service = results.first().map_or(crate::model::id::ServiceId(0), |row| row.result.service);
     let failures = listed(results.iter().map(|row| &row.result));
     let entry = DirectoryEntry { service, region: region.clone(), start, end, serial, summary, failures };
-    NewBlock { entry, data: codec::encode(results) }
+    NewBlock { entry, data: codec::encode(results), failing: codec::encode_failing(results) }
 }
 
 #[cfg(test)]

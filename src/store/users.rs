@@ -3,6 +3,8 @@
 //! **Invariants.** There is always an admin once there was one. A password is never kept, logged or compared in the clear;
 //! asking for an unknown user takes as long as for a known one.
 
+pub mod channels;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
@@ -15,6 +17,7 @@ use thiserror::Error;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::clock::Clock;
+use crate::model::id::ChannelId;
 use crate::model::time::Timestamp;
 use crate::store::audit::{Audit, Change, corrupt};
 use crate::store::connection::{Database, StoreError};
@@ -83,6 +86,7 @@ pub struct Users {
     audit: Arc<Audit>,
     clock: Clock,
     known: RwLock<BTreeMap<String, Kept>>,
+    channels: RwLock<BTreeMap<String, ChannelId>>,
     turn: Mutex<()>,
     hashing: Semaphore,
     /// What the password of an unknown user is held against.
@@ -124,12 +128,14 @@ impl Users {
     /// Reads all there are.
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<Users, UsersError> {
         let known = read_all(&database).await?;
+        let channels = channels::read_all(&database).await?;
         let nobody = tokio::task::spawn_blocking(|| hash(&random_password())).await.expect("hashing does not panic");
         Ok(Users {
             database,
             audit,
             clock,
             known: RwLock::new(known),
+            channels: RwLock::new(channels),
             turn: Mutex::new(()),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             nobody,
@@ -139,8 +145,9 @@ impl Users {
     /// Reads all again, as after a change whose outcome was not told.
     pub async fn refresh(&self) -> Result<(), UsersError> {
         let _turn = self.turn.lock().await;
-        let found = read_all(&self.database).await?;
+        let (found, channels) = (read_all(&self.database).await?, channels::read_all(&self.database).await?);
         *self.known.write().expect("no holder panics") = found;
+        *self.channels.write().expect("no holder panics") = channels;
         Ok(())
     }
 
@@ -215,10 +222,12 @@ impl Users {
         let kept = self.kept(username)?;
         self.not_the_last_admin(&kept.user)?;
         let statements = "DELETE type::record('user', $username) RETURN NONE; DELETE session WHERE username = $username RETURN NONE; \
-                          DELETE api_key WHERE owner = $username RETURN NONE; DELETE type::record('second_factor', $username) RETURN NONE;";
+                          DELETE api_key WHERE owner = $username RETURN NONE; DELETE type::record('second_factor', $username) RETURN NONE; \
+                          DELETE type::record('user_channel', $username) RETURN NONE;";
         let change = change(author, "user.delete", username, Vec::new());
         self.audit.commit(statements, vec![("username", Value::from_t(username.to_owned()))], &change).await?;
         self.known.write().expect("no holder panics").remove(username);
+        self.channels.write().expect("no holder panics").remove(username);
         Ok(())
     }
 

@@ -113,6 +113,14 @@ impl Row {
         }
     }
 
+    /// `None`: the field was left out.
+    pub fn maybe_bytes(&self, field: &str) -> Result<Option<bytes::Bytes>, StoreError> {
+        match self.0.get(field) {
+            None | Some(Value::None) => Ok(None),
+            Some(_) => self.bytes(field).map(Some),
+        }
+    }
+
     /// The number that is the key.
     pub fn key_number(&self) -> Result<i64, StoreError> {
         match self.0.get("id") {

@@ -347,8 +347,8 @@ impl Tracker {
         let known = |name: &str| self.users.get(name).is_some();
         let before: BTreeSet<String> = mentions(before, known).into_iter().collect();
         for user in mentions(text, known).into_iter().filter(|user| *user != author.who && !before.contains(user)) {
-            let place = if part == 0 { String::new() } else { format!(" in comment {part}") };
-            let text = format!("{} mentioned you{place} of issue {}: {}", author.who, issue.id, issue.title);
+            let place = if part == 0 { String::new() } else { format!("comment {part} of ") };
+            let text = format!("{} mentioned you in {place}issue {}: {}", author.who, issue.id, issue.title);
             self.note(format!("issue-{}-{}-mention-{part}", issue.id, issue.revision), &user, issue, text);
         }
     }

@@ -197,3 +197,51 @@ async fn the_command_drills_the_hub_that_runs_and_tells_when_each_stage_was_reac
     assert_eq!((code, said.contains("there is no service \"nobody\"")), (Some(1), true), "{said}");
     assert!(hub.end().0.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_an_issue_is_assigned_to_is_told_by_a_channel_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut hub = crate::binary::Binary::start(folder.path(), crate::binary::free_port()).await;
+    let receiver = crate::target::Target::plain(|_| crate::target::Reply::text(200, "thanks")).await;
+    let told = async |count: usize| loop {
+        let asked = receiver.asked();
+        let words: Vec<Value> = asked.iter().filter_map(|asked| serde_json::from_str(&asked.body).ok()).collect();
+        let mut words: Vec<Value> = words.into_iter().filter(|told| told["telling"] == "word").collect();
+        if words.len() >= count {
+            break words.swap_remove(count - 1);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let made = |name: &str| json!({"name": name, "kind": "webhook", "config": {"url": receiver.url("http", "127.0.0.1")}});
+    for name in ["ops", "ada alone"] {
+        assert_eq!(hub.ask("POST", "api/v1/alerts/channels/", Some(made(name))).await.0, 201);
+    }
+    let user = json!({"username": "ada", "password": "correct horse", "role": "operator"});
+    assert_eq!(hub.ask("POST", "api/v1/users", Some(user)).await.0, 201);
+    let (status, wrong) = hub.ask("PATCH", "api/v1/users/ada", Some(json!({"channel": "pigeon"}))).await;
+    assert_eq!((status, &wrong["errors"][0]["field"]), (422, &json!("channel")), "{wrong}");
+    let (_, user) = hub.ask("PATCH", "api/v1/users/ada", Some(json!({"channel": "ada alone"}))).await;
+    assert_eq!(user["channel"], "ada alone");
+    let issue = json!({"title": "Pool runs empty", "issue_type": "bug", "assignee": "ada"});
+    assert_eq!(hub.ask("POST", "api/v1/maintenance/issues", Some(issue)).await.0, 201);
+    assert_eq!(told(1).await["title"], json!("admin assigned issue 1 to you: Pool runs empty"));
+    let (_, said) = hub.ask("POST", "api/v1/maintenance/issues/1/comments", Some(json!({"body": "@ada is it the nightly job?"}))).await;
+    assert_eq!(said["author"], "admin", "{said}");
+    assert_eq!(told(2).await["title"], "admin mentioned you in comment 1 of issue 1: Pool runs empty");
+    let mut words = async || {
+        let delivered = hub.get("api/v1/alerts/deliveries/?state=delivered").await;
+        delivered["results"].as_array().map_or(0, |all| all.iter().filter(|one| one["telling"] == "word").count())
+    };
+    while words().await < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+
+    // The channel is somebody's: it is not deleted by accident, and the user is told by none afterwards.
+    let (status, refused) = hub.ask("DELETE", "api/v1/alerts/channels/2/", None).await;
+    assert_eq!((status, refused["detail"].to_string().contains("user ada")), (409, true), "{refused}");
+    assert_eq!(hub.ask("DELETE", "api/v1/alerts/channels/2/?force=true", None).await.0, 204);
+    let users = hub.get("api/v1/users").await;
+    let ada = users["results"].as_array().unwrap().iter().find(|user| user["username"] == "ada").unwrap();
+    assert_eq!(ada["channel"], Value::Null);
+    assert!(hub.end().0.success());
+}

@@ -334,11 +334,11 @@ async fn who_is_assigned_or_mentioned_is_told_once_and_listeners_hear_of_every_c
         desk.told(),
         [
             ("viewer".to_owned(), format!("operator assigned issue {id} to you: for you")),
-            ("admin".to_owned(), format!("operator mentioned you of issue {id}: for you")),
+            ("admin".to_owned(), format!("operator mentioned you in issue {id}: for you")),
         ]
     );
     desk.patch(&format!("/{id}"), json!({"description": "@admin and @viewer", "reason": "more"})).await.expect(200);
-    assert_eq!(desk.told(), [("viewer".to_owned(), format!("operator mentioned you of issue {id}: for you"))]);
+    assert_eq!(desk.told(), [("viewer".to_owned(), format!("operator mentioned you in issue {id}: for you"))]);
     desk.post(&format!("/{id}/comments"), json!({"body": "what do you say, @admin?"})).await.expect(201);
     assert_eq!(desk.told(), [("admin".to_owned(), format!("operator mentioned you in comment 1 of issue {id}: for you"))]);
     desk.patch(&format!("/{id}/comments/1"), json!({"body": "what do you say then, @admin?"})).await.expect(200);

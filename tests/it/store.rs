@@ -103,6 +103,7 @@ on_either_engine! {
     details_are_bounded_by_the_hour_and_the_rest_is_counted
     what_is_past_its_time_is_gone_from_the_disk_too
     a_purged_service_leaves_no_rows_and_does_not_come_back
+    failures_are_found_beside_and_in_blocks_of_an_older_program
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -941,7 +942,7 @@ async fn what_is_past_its_time_is_gone_from_the_disk_too(engine: Engine) {
     store.results.seal(Timestamp(START + 100 * HOUR)).await.unwrap();
     let later = Timestamp(START + 40 * 24 * HOUR);
     while store.results.retain(later).await.unwrap() {}
-    for table in ["block", "directory", "directory_hour", "detail", "journal"] {
+    for table in ["block", "failing", "directory", "directory_hour", "detail", "journal"] {
         let count = format!("RETURN array::len((SELECT VALUE id FROM {table}))");
         let mut answer = store.database.query(&count, vec![]).await.unwrap();
         assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
@@ -963,7 +964,7 @@ async fn a_purged_service_leaves_no_rows_and_does_not_come_back(engine: Engine) 
     // These are in the journal alone, together with results of other services.
     store.results.append(&nodes.batch(&mut rng, 50, false).0).await.unwrap();
     store.results.purge_service(ServiceId(2)).await.unwrap();
-    for table in ["block", "detail"] {
+    for table in ["block", "failing", "detail"] {
         let count = format!("RETURN array::len((SELECT VALUE id FROM {table}:[2]..[3]))");
         let mut answer = store.database.query(&count, vec![]).await.unwrap();
         assert_eq!(answer.take::<Option<i64>>(0).unwrap(), Some(0), "{table}");
@@ -975,5 +976,38 @@ async fn a_purged_service_leaves_no_rows_and_does_not_come_back(engine: Engine) 
     let statistics = store.results.statistics(Timestamp(0), Timestamp::LAST).await.unwrap();
     assert!(statistics.services.iter().all(|count| count.service != ServiceId(2)));
     assert!(statistics.checks > 300);
+    store.shutdown().await.unwrap();
+}
+
+async fn failures_are_found_beside_and_in_blocks_of_an_older_program(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { block_results: 10, ..engine.lasting(folder.path()) };
+    let mut store = open(&settings).await;
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut nodes = Nodes::default();
+    let mut all = Vec::new();
+    for round in 0..3 {
+        for _ in 0..8 {
+            let (batch, results) = nodes.batch(&mut rng, 50, round == 2);
+            store.results.append(&batch).await.unwrap();
+            all.extend(results);
+        }
+        while store.results.seal(Timestamp(START + 1000 * HOUR)).await.unwrap().more {}
+        if round == 0 {
+            // As a store is that no failures were ever put by themselves in.
+            store.database.query("DELETE failing; DELETE failing_head", vec![]).await.unwrap();
+            store = reopen(store, &settings).await;
+        }
+    }
+    let mut answer = store.database.query("RETURN array::len((SELECT VALUE id FROM failing WHERE data != NONE))", vec![]).await.unwrap();
+    assert!(answer.take::<Option<i64>>(0).unwrap() > Some(20));
+    for service in [None, Some(ServiceId(1)), Some(ServiceId(3))] {
+        for reason in [None, all.iter().find_map(|result| result.failure.as_ref()).map(|failure| failure.reason)] {
+            for newest_first in [true, false] {
+                let query = ResultQuery { service, reason, ok: Some(false), newest_first, page_size: 7, ..ResultQuery::default() };
+                check_pages(&store, &query, &all).await;
+            }
+        }
+    }
     store.shutdown().await.unwrap();
 }

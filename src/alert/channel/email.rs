@@ -252,7 +252,7 @@ impl Email {
             .raw_header(raw("Auto-Submitted", "auto-generated"))
             .raw_header(raw("X-Probemesh-Cause", &fit(&message.cause)))
             .raw_header(raw("X-Probemesh-Telling", message.telling.name()));
-        if !matches!(message.telling, Telling::Raised | Telling::Test) {
+        if !matches!(message.telling, Telling::Raised | Telling::Word | Telling::Test) {
             builder = builder.in_reply_to(thread);
         }
         if let Some(reply_to) = &self.reply_to {

@@ -48,9 +48,9 @@ impl PagerDuty {
             Telling::Raised | Telling::Repeated | Telling::Escalated => self.enqueue(sender, &self.trigger(sender, message, parts)).await,
             Telling::Acknowledged => self.enqueue(sender, &self.action("acknowledge", message)).await,
             Telling::Recovered => self.enqueue(sender, &self.action("resolve", message)).await,
-            Telling::Test => {
+            // Nobody has to tidy up after a test, nor after a word that asks for nothing.
+            Telling::Test | Telling::Word => {
                 let told = self.enqueue(sender, &self.trigger(sender, message, parts)).await?;
-                // Nobody has to tidy up after a test.
                 self.enqueue(sender, &self.action("resolve", message)).await?;
                 Ok(format!("{told}; resolved again"))
             }
@@ -62,7 +62,7 @@ impl PagerDuty {
     }
 
     fn trigger(&self, sender: &Sender, message: &Message, parts: &Parts) -> Value {
-        let severity = match (message.drill || message.telling == Telling::Test, message.severity) {
+        let severity = match (message.drill || matches!(message.telling, Telling::Test | Telling::Word), message.severity) {
             (true, _) => "info",
             (_, Severity::Critical) => "critical",
             (_, Severity::Warning) => "warning",

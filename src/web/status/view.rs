@@ -1,5 +1,6 @@
 //! What the status page shows.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use askama::Template;
@@ -11,7 +12,7 @@ use crate::web::frame::Frame;
 use crate::web::look::Look;
 use crate::web::moment::{Moment, percent, span};
 use crate::web::sentence::Sentence;
-use crate::web::status::snapshot::{Day, PublicIncident, PublicService, Snapshot};
+use crate::web::status::snapshot::{Day, PublicIncident, PublicService, PublicWindow, Snapshot};
 use crate::web::status::{date, title, told, tone};
 use crate::web::svg::{STEP, State, escape, strip};
 use crate::web::text::Text;
@@ -31,7 +32,9 @@ pub struct StatusPage {
     /// What stands open, and what is over.
     open: Vec<IncidentLine>,
     past: Vec<IncidentLine>,
-    windows: Vec<WindowLine>,
+    running: Vec<WindowLine>,
+    /// Of each window the next time alone.
+    planned: Vec<WindowLine>,
     at: Moment,
 }
 
@@ -56,6 +59,7 @@ struct IncidentLine {
     tone: &'static str,
     what: String,
     lasted: String,
+    open: bool,
     /// What was told of it, the newest first.
     news: Vec<(Moment, &'static str)>,
 }
@@ -73,6 +77,20 @@ impl StatusPage {
         let t = Text(look.lang);
         let (open, past) = snapshot.incidents.iter().partition::<Vec<_>, _>(|incident| incident.closed_at.is_none());
         let line = |incident: &PublicIncident| IncidentLine::new(t, incident, snapshot);
+        let window = |window: &PublicWindow| WindowLine {
+            title: window.title.clone(),
+            running: window.running(snapshot.at),
+            from: Moment::full(window.span.from),
+            until: Moment::full(window.span.until),
+            services: window.services.join(t.s("sentence.comma")),
+        };
+        let mut shown = BTreeSet::new();
+        let (running, planned): (Vec<_>, Vec<_>) = snapshot
+            .windows
+            .iter()
+            .filter(|window| window.running(snapshot.at) || shown.insert(window.id))
+            .map(window)
+            .partition(|window| window.running);
         StatusPage {
             frame: Frame::without_user(look, title(state, t), "/status".to_owned()),
             sentence: told(t, snapshot),
@@ -82,17 +100,8 @@ impl StatusPage {
             groups: groups(t, snapshot),
             open: open.into_iter().map(line).collect(),
             past: past.into_iter().map(line).collect(),
-            windows: snapshot
-                .windows
-                .iter()
-                .map(|window| WindowLine {
-                    title: window.title.clone(),
-                    running: window.running(snapshot.at),
-                    from: Moment::full(window.span.from),
-                    until: Moment::full(window.span.until),
-                    services: window.services.join(t.s("sentence.comma")),
-                })
-                .collect(),
+            running,
+            planned,
             at: Moment::full(snapshot.at),
         }
     }
@@ -175,6 +184,7 @@ impl IncidentLine {
             name: incident.service.clone(),
             tone: if incident.closed_at.is_some() { "up" } else { tone },
             what,
+            open: incident.closed_at.is_none(),
             lasted: span(t, incident.closed_at.unwrap_or(snapshot.at).since(incident.opened_at)),
             news: news.into_iter().filter_map(|(at, key)| Some((Moment::full(at?), t.s(key)))).collect(),
         }

@@ -118,8 +118,9 @@ impl Page {
         self.ask("GET", "/source", None).as_str().unwrap_or_default().to_owned()
     }
 
+    /// What is to be read, in one line.
     pub fn text(&self) -> String {
-        self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
+        self.run("return document.body.innerText.replace(/\\s+/g, ' ')").as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the page shows a text.

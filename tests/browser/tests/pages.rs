@@ -79,7 +79,7 @@ fn from_the_first_log_in_to_an_incident_taken_on() {
 
     page.click(".open-incidents a");
     page.sees("Where it broke");
-    page.sees("expected 200-299, got 503");
+    page.sees("expected status 200-299, got 503");
     is_usable_by_all(&page);
     page.click("#acknowledge");
     page.sees("Acknowledged by admin");

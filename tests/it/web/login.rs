@@ -10,7 +10,13 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 26] = [
+    "/system",
+    "/system/actors",
+    "/system/actors/tree",
+    "/account/keys",
+    "/account/keys/new",
+    "/account/second-factor",
     "/",
     "/regions",
     "/results",
@@ -24,11 +30,44 @@ const PAGES: [&str; 13] = [
     "/services/1/charts",
     "/incidents",
     "/incidents/4711",
+    "/issues",
+    "/issues/4711",
+    "/alerts",
+    "/alerts/deliveries",
+    "/alerts/channels",
+    "/alerts/rules",
+    "/alerts/windows",
 ];
 /// Pages for operators.
-const OPERATORS: [&str; 4] = ["/services/new", "/services/1/edit", "/services/1/delete", "/services/import"];
+const OPERATORS: [&str; 7] = [
+    "/services/new",
+    "/services/1/edit",
+    "/services/1/delete",
+    "/services/import",
+    "/issues/new",
+    "/alerts/rules/new",
+    "/alerts/windows/new",
+];
+/// Forms that take role admin.
+const ADMINS: [&str; 12] = [
+    "/regions",
+    "/alerts/channels/new",
+    "/alerts/channels/4711",
+    "/alerts/channels/4711/test",
+    "/alerts/channels/4711/delete",
+    "/system/users/new",
+    "/system/users/operator",
+    "/system/users/operator/delete",
+    "/system/users/operator/second-factor/off",
+    "/system/users/operator/sessions/nobody/end",
+    "/system/keys/new",
+    "/system/keys/4711/revoke",
+];
+/// Forms of one's own things.
+const OWN: [&str; 4] = ["/account/keys/new", "/account/keys/4711/revoke", "/account/second-factor", "/account/second-factor/off"];
 /// Forms that change something; each takes role operator.
-const FORMS: [&str; 9] = [
+const FORMS: [&str; 25] = [
+    "/system/collect",
     "/services/new",
     "/services/1/edit",
     "/services/1/delete",
@@ -38,6 +77,21 @@ const FORMS: [&str; 9] = [
     "/incidents/4711/acknowledge",
     "/incidents/4711/notes",
     "/findings/4711/feedback",
+    "/issues/new",
+    "/issues/4711/edit",
+    "/issues/4711/step",
+    "/issues/4711/comments",
+    "/alerts/causes/nobody/acknowledge",
+    "/alerts/deliveries/4711/retry",
+    "/alerts/rules/new",
+    "/alerts/rules/4711",
+    "/alerts/rules/4711/enabled",
+    "/alerts/rules/4711/delete",
+    "/alerts/windows/new",
+    "/alerts/windows/4711",
+    "/alerts/windows/4711/start",
+    "/alerts/windows/4711/end",
+    "/alerts/windows/4711/delete",
 ];
 
 async fn with_service() -> World {
@@ -155,14 +209,18 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
     let foreign = token_of(&other.page("/").await);
     let mounted = world.client.rocket().routes().filter(|route| route.method == Method::Post && !route.uri.path().starts_with("/api/"));
     let mut mounted: Vec<String> = mounted
-        .map(|route| route.uri.path().replace("<id>", if route.uri.path().starts_with("/services") { "1" } else { "4711" }))
+        .map(|route| {
+            let id = if route.uri.path().starts_with("/services") { "1" } else { "4711" };
+            let path = route.uri.path().replace("<id>", id).replace("<key>", "nobody");
+            if path.starts_with("/system/") { path.replace("<name>", "operator").replace("<session>", "nobody") } else { path }
+        })
         .collect();
     mounted.sort();
     let mut known: Vec<&str> =
-        FORMS.iter().copied().chain(["/login", "/logout", "/look", "/regions", "/account/sessions/<name>/end"]).collect();
+        FORMS.iter().chain(&ADMINS).chain(&OWN).copied().chain(["/login", "/logout", "/look", "/account/sessions/<name>/end"]).collect();
     known.sort_unstable();
     assert_eq!(mounted, known, "every form is in these lists");
-    for path in FORMS.iter().chain(&["/logout"]) {
+    for path in FORMS.iter().chain(&ADMINS).chain(&OWN).chain(&["/logout"]) {
         for fields in [vec![], vec![("form_token", ""), ("do", "save")], vec![("form_token", foreign.as_str())]] {
             let answer = operator.send_raw(path, &fields).await;
             assert_eq!((answer.status, answer.kind.as_str()), (403, "text/html"), "{path} with {fields:?}");
@@ -180,7 +238,7 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
 async fn a_viewer_reads_and_an_operator_changes() {
     let world = with_service().await;
     let mut viewer = Browser::of(&world, "viewer").await;
-    for path in PAGES.iter().filter(|path| !path.starts_with("/incidents/")) {
+    for path in PAGES.iter().filter(|path| !path.ends_with("/4711")) {
         assert_eq!(viewer.get(path).await.status, 200, "{path}");
     }
     let overview = viewer.page("/").await;
@@ -195,7 +253,9 @@ async fn a_viewer_reads_and_an_operator_changes() {
         assert_eq!(viewer.send_form(path, &[("do", "save"), ("text", "x")]).await.status, 403, "{path}");
     }
     let mut operator = Browser::of(&world, "operator").await;
-    assert_eq!(operator.send_form("/regions", &[("region", "eu-west")]).await.status, 403, "machines are let in by admins");
+    for path in ADMINS {
+        assert_eq!(operator.send_form(path, &[("region", "eu-west")]).await.status, 403, "{path}: for admins");
+    }
     for path in OPERATORS {
         operator.page(path).await;
     }

@@ -16,6 +16,7 @@ pub const TEXTS: &[Entry] = &[
     ("telling.escalated", "Escalated", "ارجاع"),
     ("telling.acknowledged", "Acknowledged", "پذیرش"),
     ("telling.recovered", "Recovered", "بهبود"),
+    ("telling.word", "For one person", "برای یک نفر"),
     ("telling.test", "Test", "آزمون"),
     ("delivery.pending", "To be sent", "در صف"),
     ("delivery.sending", "Being sent", "در حال ارسال"),

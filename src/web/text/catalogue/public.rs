@@ -11,6 +11,7 @@ pub const TEXTS: &[Entry] = &[
     ("status.legend_up", "up all day", "همهٔ روز برقرار"),
     ("status.legend_partly", "some checks failed", "برخی بررسی‌ها ناموفق"),
     ("status.windows", "Maintenance", "تعمیرات"),
+    ("status.planned_windows", "Planned maintenance", "تعمیرات برنامه‌ریزی‌شده"),
     ("status.running", "Running", "در جریان"),
     ("status.planned", "Planned", "برنامه‌ریزی‌شده"),
     ("status.recent", "Incidents of the last 14 days", "رخدادهای ۱۴ روز گذشته"),
