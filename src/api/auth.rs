@@ -8,7 +8,6 @@
 //! more than its owner's role of now.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -21,7 +20,7 @@ use crate::api::scope::scopes_for;
 use crate::api::state::ApiState;
 use crate::api::throttle::Throttle;
 use crate::model::time::Timestamp;
-use crate::store::api_keys::{ApiKey, PREFIX, Scope};
+use crate::store::api_keys::{PREFIX, Scope};
 use crate::store::secrets::Secrets;
 use crate::store::services::Author;
 use crate::store::users::{Role, User};
@@ -42,8 +41,6 @@ pub struct Principal {
     pub expires_at: Timestamp,
     /// A command on this machine.
     pub local: bool,
-    /// The key that asks in the user's name, and what it is for; `None`: a person who logged in.
-    pub key: Option<Arc<ApiKey>>,
 }
 
 impl Principal {
@@ -140,7 +137,7 @@ pub fn identify_visitor(request: &Request<'_>) -> Result<(Principal, Visitor), A
     };
     throttle.user(&visitor.user.username).map_err(|wait| ApiError::too_many("you ask too often", wait))?;
     let User { username, role, .. } = visitor.user.clone();
-    Ok((Principal { username, role, address, expires_at: visitor.expires_at, local: false, key: None }, visitor))
+    Ok((Principal { username, role, address, expires_at: visitor.expires_at, local: false }, visitor))
 }
 
 /// The same for the API, where a request that may change something must carry the form token.
@@ -173,11 +170,9 @@ fn identify(request: &Request<'_>) -> Result<Principal, ApiError> {
     match found.and_then(|token| check_token(state, token)) {
         Ok(Bearer::User(user, expires_at)) => {
             throttle.user(&user.username).map_err(|wait| ApiError::too_many("you ask too often", wait))?;
-            Ok(Principal { username: user.username, role: user.role, address, expires_at, local: false, key: None })
+            Ok(Principal { username: user.username, role: user.role, address, expires_at, local: false })
         }
-        Ok(Bearer::Local(expires_at)) => {
-            Ok(Principal { username: LOCAL.to_owned(), role: Role::Admin, address, expires_at, local: true, key: None })
-        }
+        Ok(Bearer::Local(expires_at)) => Ok(Principal { username: LOCAL.to_owned(), role: Role::Admin, address, expires_at, local: true }),
         Err(error) => {
             throttle.address(address).map_err(|wait| ApiError::too_many("this address asks too often", wait))?;
             Err(error)
@@ -221,7 +216,7 @@ fn identify_by_key(request: &Request<'_>, text: &str) -> Result<Principal, ApiEr
     // A stream ends before long, so that a key that was revoked meanwhile is found out.
     let soon = now.plus(state.settings.access_lifetime);
     let expires_at = key.expires_at.map_or(soon, |end| end.min(soon));
-    Ok(Principal { username: owner.username, role: owner.role.min(key.role), address, expires_at, local: false, key: Some(Arc::new(key)) })
+    Ok(Principal { username: owner.username, role: owner.role.min(key.role), address, expires_at, local: false })
 }
 
 fn bearer<'r>(request: &'r Request<'_>) -> Result<&'r str, ApiError> {

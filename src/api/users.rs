@@ -21,12 +21,12 @@ pub struct UserView {
     /// `viewer`, `operator` or `admin`.
     role: &'static str,
     created_at: String,
-    /// The alert channel that tells them what is for them alone: assignments and mentions.
-    channel: Option<String>,
     /// May not log in, and their keys rest.
     disabled: bool,
     /// Whether a code is wanted of them beside the password.
     second_factor: bool,
+    /// The alert channel that tells them what is for them alone: assignments and mentions.
+    channel: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -44,11 +44,11 @@ pub struct NewUser {
 pub struct UserChange {
     password: Option<String>,
     role: Option<String>,
+    /// Locks the user out, or lets them in again.
+    disabled: Option<bool>,
     /// The name or number of an alert channel; null: none.
     #[serde(default, deserialize_with = "given")]
     channel: Option<Option<String>>,
-    /// Locks the user out, or lets them in again.
-    disabled: Option<bool>,
 }
 
 /// All users.
@@ -69,7 +69,7 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
     let (page, size) = (query.page()?, query.page_size()?);
     let all = state.users.list();
     let skip = usize::try_from((page - 1).saturating_mul(size as u64)).unwrap_or(usize::MAX);
-    let shown = all.iter().skip(skip).take(size).map(|user| UserView::of(state, user)).collect();
+    let shown = all.iter().skip(skip).take(size).map(|user| UserView::new(state, user)).collect();
     Ok(Json(query.numbered(all.len() as u64, page, size, shown)))
 }
 
@@ -87,11 +87,10 @@ pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json
 pub async fn create(admin: Admin, state: &State<ApiState>, body: JsonBody) -> Result<Created<Json<UserView>>, ApiError> {
     let new: NewUser = body.read()?;
     let user = state.users.create(&new.username, &new.password, role(&new.role)?, &admin.0.author()).await?;
-    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::of(state, &user))))
+    Ok(Created::new(format!("/api/v1/users/{}", user.username)).body(Json(UserView::new(state, &user))))
 }
 
-/// Sets a user's password or role, or locks them out, with which all tokens of the user end; or the channel that tells them
-/// what is for them.
+/// Sets a user's password or role or locks them out, with which all tokens of the user end, or the channel that tells them what is for them.
 #[utoipa::path(
     tag = "users",
     params(("username" = String, Path, description = "The user's name")),
@@ -116,13 +115,13 @@ pub async fn patch(admin: Admin, state: &State<ApiState>, username: &str, body: 
     if let Some(role) = role {
         user = state.users.set_role(username, role, &admin.0.author()).await?;
     }
-    if let Some(channel) = channel {
-        state.users.set_channel(username, channel, &admin.0.author()).await?;
-    }
     if let Some(disabled) = change.disabled {
         user = state.users.set_disabled(username, disabled, &admin.0.author()).await?;
     }
-    Ok(Json(UserView::of(state, &user)))
+    if let Some(channel) = channel {
+        state.users.set_channel(username, channel, &admin.0.author()).await?;
+    }
+    Ok(Json(UserView::new(state, &user)))
 }
 
 /// Turns a user's second factor off, as when their authenticator is lost.
@@ -170,15 +169,15 @@ fn channel_of(state: &ApiState, name: &str) -> Result<ChannelId, ApiError> {
 }
 
 impl UserView {
-    fn of(state: &ApiState, user: &User) -> UserView {
+    fn new(state: &ApiState, user: &User) -> UserView {
         let channel = state.users.channel(&user.username).and_then(|id| state.channels.get(id)).map(|channel| channel.name.clone());
         UserView {
-            channel,
             username: user.username.clone(),
             role: user.role.name(),
             created_at: user.created_at.rfc3339(),
             disabled: user.disabled,
             second_factor: state.second_factors.of(user).is_some(),
+            channel,
         }
     }
 }

@@ -222,8 +222,8 @@ impl Users {
         let kept = self.kept(username)?;
         self.not_the_last_admin(&kept.user)?;
         let statements = "DELETE type::record('user', $username) RETURN NONE; DELETE session WHERE username = $username RETURN NONE; \
-                          DELETE type::record('user_channel', $username) RETURN NONE; \
-                          DELETE api_key WHERE owner = $username RETURN NONE; DELETE type::record('second_factor', $username) RETURN NONE;";
+                          DELETE api_key WHERE owner = $username RETURN NONE; DELETE type::record('second_factor', $username) RETURN NONE; \
+                          DELETE type::record('user_channel', $username) RETURN NONE;";
         let change = change(author, "user.delete", username, Vec::new());
         self.audit.commit(statements, vec![("username", Value::from_t(username.to_owned()))], &change).await?;
         self.known.write().expect("no holder panics").remove(username);

@@ -10,7 +10,13 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 26] = [
+    "/system",
+    "/system/actors",
+    "/system/actors/tree",
+    "/account/keys",
+    "/account/keys/new",
+    "/account/second-factor",
     "/",
     "/regions",
     "/results",
@@ -43,10 +49,25 @@ const OPERATORS: [&str; 7] = [
     "/alerts/windows/new",
 ];
 /// Forms that take role admin.
-const ADMINS: [&str; 5] =
-    ["/regions", "/alerts/channels/new", "/alerts/channels/4711", "/alerts/channels/4711/test", "/alerts/channels/4711/delete"];
+const ADMINS: [&str; 12] = [
+    "/regions",
+    "/alerts/channels/new",
+    "/alerts/channels/4711",
+    "/alerts/channels/4711/test",
+    "/alerts/channels/4711/delete",
+    "/system/users/new",
+    "/system/users/operator",
+    "/system/users/operator/delete",
+    "/system/users/operator/second-factor/off",
+    "/system/users/operator/sessions/nobody/end",
+    "/system/keys/new",
+    "/system/keys/4711/revoke",
+];
+/// Forms of one's own things.
+const OWN: [&str; 4] = ["/account/keys/new", "/account/keys/4711/revoke", "/account/second-factor", "/account/second-factor/off"];
 /// Forms that change something; each takes role operator.
-const FORMS: [&str; 24] = [
+const FORMS: [&str; 25] = [
+    "/system/collect",
     "/services/new",
     "/services/1/edit",
     "/services/1/delete",
@@ -190,15 +211,16 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
     let mut mounted: Vec<String> = mounted
         .map(|route| {
             let id = if route.uri.path().starts_with("/services") { "1" } else { "4711" };
-            route.uri.path().replace("<id>", id).replace("<key>", "nobody")
+            let path = route.uri.path().replace("<id>", id).replace("<key>", "nobody");
+            if path.starts_with("/system/") { path.replace("<name>", "operator").replace("<session>", "nobody") } else { path }
         })
         .collect();
     mounted.sort();
     let mut known: Vec<&str> =
-        FORMS.iter().chain(&ADMINS).copied().chain(["/login", "/logout", "/look", "/account/sessions/<name>/end"]).collect();
+        FORMS.iter().chain(&ADMINS).chain(&OWN).copied().chain(["/login", "/logout", "/look", "/account/sessions/<name>/end"]).collect();
     known.sort_unstable();
     assert_eq!(mounted, known, "every form is in these lists");
-    for path in FORMS.iter().chain(&ADMINS).chain(&["/logout"]) {
+    for path in FORMS.iter().chain(&ADMINS).chain(&OWN).chain(&["/logout"]) {
         for fields in [vec![], vec![("form_token", ""), ("do", "save")], vec![("form_token", foreign.as_str())]] {
             let answer = operator.send_raw(path, &fields).await;
             assert_eq!((answer.status, answer.kind.as_str()), (403, "text/html"), "{path} with {fields:?}");
