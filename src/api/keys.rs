@@ -80,7 +80,7 @@ pub struct NewKeyBody {
         (status = 403, description = "An API key does not look after keys", body = Problem),
     )
 )]
-#[get("/api/v1/keys")]
+#[get("/api/v1/api-keys")]
 pub fn list(viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Json<Page<KeyView>>, ApiError> {
     query.allow(&["owner", "page", "page_size"])?;
     let (page, size) = (query.page()?, query.page_size()?);
@@ -105,10 +105,10 @@ pub fn list(viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Jso
         (status = 422, description = "A field is wrong", body = Problem),
     )
 )]
-#[post("/api/v1/keys", data = "<body>")]
+#[post("/api/v1/api-keys", data = "<body>")]
 pub async fn create(viewer: Viewer, state: &State<ApiState>, body: JsonBody) -> Result<Created<Json<MadeKeyView>>, ApiError> {
     let made = make(&viewer.0, state, body).await?;
-    Ok(Created::new(format!("/api/v1/keys/{}", made.view.id)).body(Json(made)))
+    Ok(Created::new(format!("/api/v1/api-keys/{}", made.view.id)).body(Json(made)))
 }
 
 /// Makes the key a body asks for.
@@ -157,7 +157,7 @@ pub async fn make(principal: &Principal, state: &ApiState, body: JsonBody) -> Re
         (status = 404, description = "You have no such key", body = Problem),
     )
 )]
-#[delete("/api/v1/keys/<id>")]
+#[delete("/api/v1/api-keys/<id>")]
 pub async fn revoke(viewer: Viewer, state: &State<ApiState>, id: &str) -> Result<NoContent, ApiError> {
     let key = own(&viewer.0, state, id)?;
     state.api_keys.revoke(&key.id, &viewer.0.author()).await?;

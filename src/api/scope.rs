@@ -9,7 +9,7 @@ use crate::store::api_keys::Scope;
 
 /// What belongs to a scope, by the beginning of its path; the first that fits counts.
 const PLACES: [(&str, Place); 29] = [
-    ("/api/v1/keys", Place::Nobody),
+    ("/api/v1/api-keys", Place::Nobody),
     ("/api/v1/local", Place::Nobody),
     ("/api/v1/users", Place::Of(Scope::Admin)),
     ("/api/v1/audit", Place::Of(Scope::Admin)),
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_nothing_is_said_of_is_open_to_no_key() {
-        for path in ["/", "/api/v1/keys", "/api/v1/keys/abc", "/api/v1/keysx", "/api/v1/local/seed", "/account", "/api/v1/new/thing"] {
+        for path in ["/", "/api/v1/api-keys", "/api/v1/api-keys/abc", "/api/v1/api-keysx", "/api/v1/local/seed", "/account", "/api/v1/new/thing"] {
             assert_eq!(scopes_for(Method::Get, path), [], "{path}");
         }
     }

@@ -21,6 +21,11 @@ pub struct Hub {
 impl Hub {
     /// `services` is what it finds in its services.json.
     pub fn start(services: &Value) -> Hub {
+        Hub::start_with(services, &[])
+    }
+
+    /// The same with settings by environment.
+    pub fn start_with(services: &Value, settings: &[(&str, &str)]) -> Hub {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("services.json"), services.to_string()).expect("it is written");
         let port = free_port();
@@ -31,6 +36,7 @@ impl Hub {
             .env("PROBEMESH_ADMIN_PASSWORD", PASSWORD)
             .env("PROBEMESH_API__REQUESTS_PER_MINUTE", "100000")
             .env("PROBEMESH_API__LOGINS_PER_MINUTE", "1000")
+            .envs(settings.iter().copied())
             .stdout(Stdio::from(log.try_clone().expect("a second handle")))
             .stderr(Stdio::from(log))
             .spawn()

@@ -51,8 +51,8 @@ fn main() {
         json!({"title": "Nightly restart", "kind": "recurring", "cron": "0 3 * * *", "duration_s": 900, "groups": ["Shop"]}),
     );
     make("/api/v1/users", json!({"username": "ada", "password": "a long password", "role": "operator"}));
-    make("/api/v1/keys", json!({"name": "deploy pipeline", "scopes": ["read", "services"], "expires_days": 90}));
-    make("/api/v1/keys", json!({"name": "dashboards", "owner": "ada", "role": "viewer", "scopes": ["results"]}));
+    make("/api/v1/api-keys", json!({"name": "deploy pipeline", "scopes": ["read", "services"], "expires_days": 90}));
+    make("/api/v1/api-keys", json!({"name": "dashboards", "owner": "ada", "role": "viewer", "scopes": ["results"]}));
     let pages = [
         ("digests", "/digests".to_owned()),
         ("digest", format!("/digests/{digest}")),

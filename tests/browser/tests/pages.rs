@@ -156,7 +156,7 @@ fn every_page_is_usable_by_all_in_light_dark_phone_and_right_to_left() {
     );
     made("/api/v1/maintenance/issues/1/comments", json!({"body": "I look at it"}));
     made("/api/v1/alerts/channels", json!({"name": "Desk", "kind": "webhook", "config": {"url": target.address()}}));
-    made("/api/v1/keys", json!({"name": "deploy pipeline", "scopes": ["read", "services"], "expires_days": 90}));
+    made("/api/v1/api-keys", json!({"name": "deploy pipeline", "scopes": ["read", "services"], "expires_days": 90}));
     made("/api/v1/maintenance-windows", json!({"title": "By hand", "kind": "manual", "start": true, "services": ["Mail"]}));
     made("/api/v1/slos", json!({"name": "Shop is up", "service": "Shop", "objective": 99.9, "least_coverage": 0}));
     made("/api/v1/slos", json!({"name": "Closed is up", "service": "Closed", "objective": 99, "least_coverage": 0}));

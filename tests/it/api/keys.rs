@@ -13,7 +13,7 @@ use super::access::ROLES;
 use super::{SERVICES, service};
 use crate::api_world::{PASSWORD, World, author};
 
-const KEYS: &str = "/api/v1/keys";
+const KEYS: &str = "/api/v1/api-keys";
 const SCOPES: [&str; 7] = ["read", "results", "services", "incidents", "issues", "alerts", "admin"];
 
 /// Makes a key as somebody who logged in; the key and what is said of it.
@@ -57,7 +57,7 @@ const ADMINS: [&str; 11] = [
     "/api/v1/users/<username>/second-factor",
 ];
 /// Of no key at all.
-const PERSONS: [&str; 2] = ["/api/v1/keys", "/api/v1/local"];
+const PERSONS: [&str; 2] = ["/api/v1/api-keys", "/api/v1/local"];
 
 fn may(scope: &str, method: Method, path: &str) -> bool {
     let among = |places: &[&str]| places.iter().any(|place| path.starts_with(place));

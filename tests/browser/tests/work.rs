@@ -1,0 +1,140 @@
+//! What a team does all day: an issue goes its way, a machine joins, a digest is written, results are taken home, and the
+//! public looks on.
+
+use std::process::{Command, Stdio};
+
+use probemesh_browser::driver::{Driver, Page, Window, free_port};
+use probemesh_browser::hub::{Hub, PASSWORD};
+use probemesh_browser::target::Target;
+use probemesh_browser::{named, until};
+use serde_json::{Value, json};
+
+/// A process that ends with this value.
+struct Node(std::process::Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn hub(target: &Target, settings: &[(&str, &str)]) -> Hub {
+    let service = |name: &str, public: bool| {
+        json!({"name": name, "base_url": target.address(), "health_path": "/health", "interval_s": 2, "public": public})
+    };
+    Hub::start_with(&json!([service("Shop", true), service("Ledger", false)]), settings)
+}
+
+fn logged_in(driver: &Driver, hub: &Hub) -> Page {
+    let page = driver.open(Window::DESK);
+    page.log_in(&hub.address(), PASSWORD);
+    page.sees("All 2 services up");
+    page
+}
+
+#[test]
+fn an_issue_is_filed_talked_about_and_moved_to_its_end() {
+    let (driver, target) = (Driver::start(), Target::start());
+    let hub = hub(&target, &[]);
+    let page = logged_in(&driver, &hub);
+    page.go(&format!("{}/issues", hub.address()));
+    page.click(".empty a.button, .actions a.primary");
+    page.fill("input[name=title]", "Shop is slow at noon");
+    page.fill("textarea[name=description]", "Since **Monday**; <script>alert(1)</script>");
+    page.click("button[value=save]:not(.sr), form .primary");
+    page.sees("Shop is slow at noon");
+    assert!(page.has(".prose strong"), "Markdown is shown as text with emphasis");
+    assert!(!page.has(".prose script"));
+    page.fill("textarea[name=body]", "It is the cache.");
+    page.click(".note button");
+    page.sees("It is the cache.");
+    let step = |status: &str, word: &str| {
+        page.fill("input[name=reason]", &format!("on to {status}"));
+        page.click(&format!(".moves button[value={status}]"));
+        page.sees(word);
+    };
+    step("triaged", "on to triaged");
+    page.run("document.querySelector('select[name=assignee]').value = 'admin'");
+    step("assigned", "on to assigned");
+    for status in ["in_progress", "testing", "resolved", "verified", "closed"] {
+        step(status, &format!("on to {status}"));
+    }
+    let issue = hub.call("GET", "/api/v1/maintenance/issues/1", None);
+    assert_eq!((&issue["status"], &issue["assignee"]), (&json!("closed"), &json!("admin")));
+    assert_eq!(page.complaints(), Vec::<String>::new());
+
+    // On the board a card goes by the same steps.
+    hub.call("POST", "/api/v1/maintenance/issues", Some(json!({"title": "Second", "issue_type": "bug"})));
+    page.go(&format!("{}/issues", hub.address()));
+    page.click("[data-id='2'] summary");
+    page.click("[data-id='2'] button[value=triaged]");
+    until("the card has moved", || page.has("[data-status=triaged] [data-id='2']").then_some(()));
+}
+
+#[test]
+fn a_machine_joins_and_is_seen_to_turn_green() {
+    let (driver, target) = (Driver::start(), Target::start());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let hub = hub(&target, &[("PROBEMESH_MESH__LISTEN", listen.as_str())]);
+    let page = logged_in(&driver, &hub);
+    page.go(&format!("{}/regions", hub.address()));
+    page.fill("#region", "eu-west");
+    page.click("form.quick button");
+    page.sees("eu-west");
+    let commands = page.run("return [...document.querySelectorAll('pre.command')].map((one) => one.textContent)");
+    let commands: Vec<String> = commands.as_array().map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    page.run("window.still = true");
+
+    // What the page says is typed on the other machine, as it stands there.
+    let folder = tempfile::tempdir().expect("a folder");
+    let words = |command: &str| command.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert!(commands.iter().all(|command| command.starts_with("probemesh ")), "{commands:?}");
+    let mut join = Command::new(named("TEST_PROBEMESH"));
+    let joined = join.args(words(&commands[0])).current_dir(folder.path()).stdin(Stdio::null()).output().expect("it runs");
+    assert!(joined.status.success(), "{}{}", String::from_utf8_lossy(&joined.stdout), String::from_utf8_lossy(&joined.stderr));
+    let mut run = Command::new(named("TEST_PROBEMESH"));
+    let quiet = run.args(words(&commands[1])).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _node = Node(quiet.spawn().expect("the node starts"));
+    let green = "return [...document.querySelectorAll('[data-live] section')].some((one) => one.textContent.includes('eu-west') && one.querySelector('h2 .up') !== null)";
+    until("the region is green", || (page.run(green) == json!(true)).then_some(()));
+    assert_eq!(page.run("return window.still"), json!(true), "the page was not loaded again");
+    page.go(&hub.address());
+    page.sees("All 2 services up in 2 regions");
+    assert_eq!(page.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_digest_is_written_results_are_taken_home_and_the_public_looks_on() {
+    let (driver, target) = (Driver::start(), Target::start());
+    let hub = hub(&target, &[]);
+    let page = logged_in(&driver, &hub);
+    page.go(&format!("{}/digests", hub.address()));
+    page.click("#run button");
+    until("the digest in full", || page.address().contains("/digests/").then_some(()));
+    page.sees("Shop");
+    page.go(&format!("{}/results", hub.address()));
+    let csv = page.run_async(
+        "const done = arguments[arguments.length - 1]; fetch(document.querySelector('a[download]').href).then((answer) => answer.text()).then(done)",
+    );
+    let lines: Vec<&str> = csv.as_str().unwrap_or_default().lines().collect();
+    assert!(lines.len() > 2 && lines[1..].iter().all(|line| line.contains("Shop") || line.contains("Ledger")), "{lines:?}");
+
+    // Nobody is logged in here, and only what is public is seen.
+    let stranger = driver.open(Window::PHONE);
+    stranger.go(&format!("{}/status", hub.address()));
+    stranger.sees("Shop is up");
+    assert!(!stranger.text().contains("Ledger"), "{}", stranger.text());
+    let badge = stranger.run_async("const done = arguments[arguments.length - 1]; fetch('/badge/Shop.svg').then((answer) => answer.text()).then(done)");
+    assert!(badge.as_str().is_some_and(|svg| svg.starts_with("<svg") && svg.contains("Up")), "{badge}");
+    target.set_broken(true);
+    until("the public is told", || {
+        stranger.go(&format!("{}/status", hub.address()));
+        stranger.text().contains("Shop down").then_some(())
+    });
+    assert!(!stranger.text().contains("503") && !stranger.text().contains("127.0.0.1"), "{}", stranger.text());
+    assert_eq!(stranger.complaints(), Vec::<String>::new());
+    stranger.go(&hub.address());
+    stranger.sees("Log in");
+}
