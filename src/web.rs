@@ -159,6 +159,7 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             digests::list,
             digests::one,
             digests::run,
+            digests::after_run,
             performance::page,
             slos::list,
             slos::new,

@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn what_nothing_is_said_of_is_open_to_no_key() {
-        for path in ["/", "/api/v1/api-keys", "/api/v1/api-keys/abc", "/api/v1/api-keysx", "/api/v1/local/seed", "/account", "/api/v1/new/thing"] {
+        for path in
+            ["/", "/api/v1/api-keys", "/api/v1/api-keys/abc", "/api/v1/api-keysx", "/api/v1/local/seed", "/account", "/api/v1/new/thing"]
+        {
             assert_eq!(scopes_for(Method::Get, path), [], "{path}");
         }
     }

@@ -83,6 +83,12 @@ pub async fn run(visit: Visit, form: OwnForm, query: Query, state: &State<ApiSta
     }
 }
 
+/// Whoever comes back to the address of the form, as by a choice of colours, finds the list.
+#[get("/digests/run")]
+pub fn after_run(_visit: Visit) -> Redirect {
+    Redirect::to("/digests")
+}
+
 fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

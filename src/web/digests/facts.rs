@@ -18,7 +18,7 @@ type Shape = (&'static str, &'static str, &'static [(&'static str, &'static str)
 
 const TILES: [(&str, &str); 8] = [
     ("/uptime", "service.uptime"),
-    ("/measured_part_of_the_time", "chart.coverage"),
+    ("/measured_part_of_the_time", "digest.measured"),
     ("/services_watched", "regions.services"),
     ("/checks", "regions.rate"),
     ("/failed_checks", "digest.failed"),

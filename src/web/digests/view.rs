@@ -117,7 +117,10 @@ impl ListPage {
             let whole = query.with("page", &page.to_string());
             format!("/digests?{}", whole.split_once('?').map_or("", |(_, query)| query))
         };
-        let hours = |hours: u32| (hours, span(t, Duration::from_secs(u64::from(hours) * 3600)));
+        let hours = |hours: u32| match hours {
+            ..=72 => (hours, format!("{hours} {}", t.s("unit.hour"))),
+            _ => (hours, span(t, Duration::from_secs(u64::from(hours) * 3600))),
+        };
         let mut periods = HOURS.to_vec();
         if !periods.contains(&state.digest_hours) {
             periods.push(state.digest_hours);

@@ -49,6 +49,8 @@ pub struct PerformancePage {
     service_names: Vec<(u32, String)>,
     region_names: Vec<String>,
     whole: Line,
+    /// The lowest and the highest of the course of it all.
+    extremes: Option<(String, String)>,
     phases: Vec<PhaseLine>,
     services: Vec<Line>,
     regions: Vec<Line>,
@@ -188,6 +190,7 @@ impl PerformancePage {
             service_names: state.services.list().iter().map(|service| (service.id.0, service.name().to_owned())).collect(),
             region_names,
             whole: Line::new(t, t.s("performance.whole"), &view.whole, &report.course),
+            extremes: extremes(&report.course),
             phases: phases(t, &view.whole),
             next: (skip.saturating_add(PAGE) < services.len()).then(|| link("page", &(page + 1).to_string())),
             services: services.into_iter().skip(skip).take(PAGE).map(|of| line(of.service_id, &of.service_name, &of.figures)).collect(),
@@ -335,6 +338,12 @@ impl Advice {
             gain: one.cost_s_per_day.map(|seconds| t.one("performance.gain", cost(t, seconds))),
         }
     }
+}
+
+fn extremes(course: &Course) -> Option<(String, String)> {
+    let known = || course.now.iter().flatten().copied();
+    let low = known().reduce(f64::min)?;
+    known().reduce(f64::max).map(|high| (latency(low), latency(high)))
 }
 
 fn of_stats(stats: Option<&StatsView>, pick: impl Fn(&StatsView) -> Option<f64>) -> String {

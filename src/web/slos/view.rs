@@ -69,7 +69,13 @@ impl Card {
             regions: promise.regions.as_ref().map(|regions| regions.join(", ")),
             coverage: percent(status.figures.coverage),
             meter: svg::meter(left.unwrap_or(0.0) / 100.0, tone),
-            left: left.map_or_else(|| "–".to_owned(), |left| format!("{left:.0} %")),
+            left: match left {
+                None => "–".to_owned(),
+                // By how much is told in time beside it: a share of nearly nothing says nothing.
+                Some(..0.0) => t.s("slo.none_left").to_owned(),
+                // Downwards, so that nothing is told better than it is.
+                Some(left) => format!("{:.0} %", left.floor()),
+            },
             minutes: if budget.left_minutes < 0.0 {
                 t.with("slo.overspent", &[("over", &minutes(budget.left_minutes)), ("total", &minutes(budget.total_minutes))])
             } else {

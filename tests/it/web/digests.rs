@@ -99,6 +99,7 @@ async fn one_is_written_now_or_told_why_not() {
     assert_eq!(browser.send_raw("/digests/run", &[("period_hours", "24")]).await.status, 403, "not from a page of ours");
     let busy = browser.send_form("/digests/run", &[("period_hours", "24"), ("service", "")]).await;
     assert_eq!((busy.status, busy.text.contains("another digest is being written")), (409, true), "{}", busy.text);
+    assert_eq!(browser.get("/digests/run").await.header("Location"), Some("/digests"));
     let wrong = browser.send_form("/digests/run", &[("period_hours", "9999"), ("service", "77")]).await;
     assert_eq!(wrong.status, 422);
     assert!(

@@ -10,7 +10,13 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 26] = [
+const PAGES: [&str; 32] = [
+    "/digests",
+    "/digests/4711",
+    "/findings",
+    "/performance",
+    "/slos",
+    "/regions/now",
     "/system",
     "/system/actors",
     "/system/actors/tree",
@@ -39,7 +45,8 @@ const PAGES: [&str; 26] = [
     "/alerts/windows",
 ];
 /// Pages for operators.
-const OPERATORS: [&str; 7] = [
+const OPERATORS: [&str; 8] = [
+    "/slos/new",
     "/services/new",
     "/services/1/edit",
     "/services/1/delete",
@@ -66,7 +73,11 @@ const ADMINS: [&str; 12] = [
 /// Forms of one's own things.
 const OWN: [&str; 4] = ["/account/keys/new", "/account/keys/4711/revoke", "/account/second-factor", "/account/second-factor/off"];
 /// Forms that change something; each takes role operator.
-const FORMS: [&str; 25] = [
+const FORMS: [&str; 29] = [
+    "/digests/run",
+    "/slos/new",
+    "/slos/4711",
+    "/slos/4711/delete",
     "/system/collect",
     "/services/new",
     "/services/1/edit",

@@ -55,7 +55,7 @@ async fn evil() -> World {
     world
 }
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 14] = [
     "/",
     "/overview/head",
     "/overview/rows?ids=1",
@@ -66,6 +66,10 @@ const PAGES: [&str; 10] = [
     "/services/1/charts?range=1h",
     "/incidents",
     "/incidents/evil-1",
+    "/digests",
+    "/findings",
+    "/performance?hours=1",
+    "/slos/new",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,7 +60,7 @@ async fn an_objective_is_made_shown_changed_and_ended_by_forms() {
         "last 7 days",
         "99 % up",
         "Missed",
-        &format!("{left:.0} %"),
+        "<b class=\"down\"><bdi>none</bdi>",
         "more than the",
         "report?format=html",
         "report?format=csv",

@@ -34,6 +34,8 @@ pub const TEXTS: &[Entry] = &[
         "Median latency of {name} over the period, dashed over the period before",
         "میانهٔ تأخیر {name} در این دوره، خط‌چین در دورهٔ پیش",
     ),
+    ("performance.lowest", "lowest", "کمترین"),
+    ("performance.highest", "highest", "بیشترین"),
     ("performance.this_period", "this period", "این دوره"),
     ("performance.before_period", "the period before", "دورهٔ پیش"),
     ("performance.from_to", "from {before} to {now}, {sure} sure that it changed", "از {before} به {now}، {sure} مطمئن از دگرگونی"),
