@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocket::fairing::{Fairing, Info, Kind};
-use rocket::http::Header;
+use rocket::http::{Header, Status};
 use rocket::{Data, Request, Response};
 
 use crate::aggregate::endpoint::{Endpoint, EndpointKind, UNMATCHED};
@@ -104,8 +104,9 @@ impl Fairing for Access {
             true => PAGES,
             false => "default-src 'none'; frame-ancestors 'none'",
         };
-        // A page may say its own.
-        if !response.headers().contains("Content-Security-Policy") {
+        // A page may say its own; and what has not changed keeps the one it came with: a browser takes over what is said here.
+        let unchanged = response.status() == Status::NotModified;
+        if !unchanged && !response.headers().contains("Content-Security-Policy") {
             response.set_header(Header::new("Content-Security-Policy", policy));
         }
         response.set_header(Header::new("X-Frame-Options", "DENY"));

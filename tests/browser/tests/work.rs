@@ -127,7 +127,7 @@ fn a_digest_is_written_results_are_taken_home_and_the_public_looks_on() {
     stranger.sees("Shop is up");
     assert!(!stranger.text().contains("Ledger"), "{}", stranger.text());
     let badge = stranger.run_async("const done = arguments[arguments.length - 1]; fetch('/badge/Shop.svg').then((answer) => answer.text()).then(done)");
-    assert!(badge.as_str().is_some_and(|svg| svg.starts_with("<svg") && svg.contains("Up")), "{badge}");
+    assert!(badge.as_str().is_some_and(|svg| svg.starts_with("<svg") && svg.contains(">up<")), "{badge}");
     target.set_broken(true);
     until("the public is told", || {
         stranger.go(&format!("{}/status", hub.address()));

@@ -201,6 +201,8 @@ async fn it_is_kept_for_seconds_and_gone_at_once_when_it_is_no_longer_public() {
     let again =
         world.client.get("/status").header(Header::new("Accept", "text/html")).header(Header::new("If-None-Match", tag)).dispatch().await;
     assert_eq!(again.status().code, 304);
+    // What it said there a browser would hold against the page it has.
+    assert_eq!(again.headers().get_one("Content-Security-Policy"), None);
     // News of results waits for the next few seconds…
     let result = [bad(2, 9, 60)];
     world.append(&result).await;
