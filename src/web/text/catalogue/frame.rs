@@ -65,8 +65,8 @@ pub const TEXTS: &[Entry] = &[
     ("account.end", "Log out there", "خروج از آنجا"),
     (
         "account.password",
-        "A new password ends all of them: probemesh user passwd, or an admin by the API.",
-        "گذرواژهٔ تازه به همه پایان می‌دهد: probemesh user passwd یا مدیر از راه API.",
+        "A new password ends all of them: an admin sets it below System, or probemesh user passwd does.",
+        "گذرواژهٔ تازه به همه پایان می‌دهد: مدیر آن را در «سامانه» می‌نهد، یا probemesh user passwd.",
     ),
     ("nav.regions", "Regions", "ناحیه‌ها"),
     ("nav.results", "Results", "نتایج"),
