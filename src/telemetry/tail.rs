@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 /// The last lines of a log and, where it has just been put aside, of the file before it; `most` bytes at most. A log that is
 /// not there has none.
 pub fn last_lines(path: &Path, most: u64) -> io::Result<Vec<String>> {
-    let live = end_of(path, most)?;
-    let left = most.saturating_sub(live.len() as u64);
-    let mut text = if left > 0 { end_of(&put_aside(path), left)? } else { Vec::new() };
+    let (live, whole) = end_of(path, most)?;
+    // Between the end of a file and that of the one before there must be nothing that was left out.
+    let mut text = if whole { end_of(&put_aside(path), most - live.len() as u64)?.0 } else { Vec::new() };
     text.extend(live);
     Ok(String::from_utf8_lossy(&text).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
@@ -23,11 +23,11 @@ fn put_aside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whole lines at the end of a file.
-fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// Whole lines at the end of a file, `most` bytes at most, and whether they are all of it.
+fn end_of(path: &Path, most: u64) -> io::Result<(Vec<u8>, bool)> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), true)),
         Err(error) => return Err(error),
     };
     let size = file.metadata()?.len();
@@ -40,7 +40,7 @@ fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         let begins = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |place| place + 1);
         bytes.drain(..begins);
     }
-    Ok(bytes)
+    Ok((bytes, from == 0))
 }
 
 #[cfg(test)]
@@ -57,5 +57,7 @@ mod tests {
         assert_eq!(last_lines(&log, 100).expect("it is read"), ["one", "two", "three", "four", "five"]);
         assert_eq!(last_lines(&log, 17).expect("it is read"), ["three", "four", "five"]);
         assert_eq!(last_lines(&log, 7).expect("it is read"), ["five"]);
+        std::fs::write(&log, format!("{}\nsix\n", "x".repeat(80))).expect("it is written");
+        assert_eq!(last_lines(&log, 50).expect("it is read"), ["six"], "what is between is not skipped");
     }
 }
