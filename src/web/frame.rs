@@ -49,6 +49,9 @@ pub struct Entry {
     pub apart: bool,
 }
 
+/// An entry as it is listed: path, key of its name, icon.
+type Way = (Section, &'static str, &'static str, &'static str);
+
 impl Frame {
     pub fn new(visit: &Visit, section: Section, title: impl Into<String>) -> Frame {
         let user = UserView { name: visit.principal.username.clone(), role: visit.principal.role.name(), may_operate: visit.may_operate() };
@@ -79,7 +82,7 @@ impl Frame {
 
     /// The navigation, in order: how it stands now, how it goes over time, what people do about it, and what it stands on.
     pub fn entries(&self) -> Vec<Entry> {
-        let groups: [&[(Section, &'static str, &'static str, &'static str)]; 4] = [
+        let groups: [&[Way]; 4] = [
             &[
                 (Section::Overview, "/", "nav.overview", "overview"),
                 (Section::Incidents, "/incidents", "nav.incidents", "incidents"),
@@ -97,15 +100,15 @@ impl Frame {
                 (Section::System, "/system", "nav.system", "system"),
             ],
         ];
-        let entry = |place: usize, (section, path, key, icon): &(Section, &'static str, &'static str, &'static str), apart: bool| Entry {
-            path,
-            label: self.t.s(key),
-            icon,
-            current: *section == self.section,
-            apart: apart && place == 0,
-        };
-        let of_group = |(number, group): (usize, &&[(Section, &'static str, &'static str, &'static str)])| {
-            group.iter().enumerate().map(|(place, one)| entry(place, one, number > 0)).collect::<Vec<_>>()
+        let of_group = |(number, group): (usize, &&[Way])| {
+            let entry = |(place, (section, path, key, icon)): (usize, &Way)| Entry {
+                path,
+                label: self.t.s(key),
+                icon,
+                current: *section == self.section,
+                apart: number > 0 && place == 0,
+            };
+            group.iter().enumerate().map(entry).collect::<Vec<_>>()
         };
         groups.iter().enumerate().flat_map(of_group).collect()
     }

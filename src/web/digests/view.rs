@@ -5,6 +5,7 @@ use std::time::Duration;
 use askama::Template;
 
 use crate::api::error::ApiError;
+use crate::api::markdown::render;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::digest::{Digest, Writer};
@@ -70,6 +71,7 @@ pub struct Row {
 pub struct DigestPage {
     frame: Frame,
     row: Row,
+    /// As markup, made safe: writers mark names and commands.
     paragraphs: Vec<String>,
     suggestions: Vec<String>,
     reason: String,
@@ -181,8 +183,8 @@ impl DigestPage {
         Ok(DigestPage {
             frame: Frame::new(visit, Section::Digests, digest.text.headline.clone()),
             row: Row::new(t, state, digest),
-            paragraphs: digest.text.paragraphs.clone(),
-            suggestions: digest.text.suggestions.clone(),
+            paragraphs: digest.text.paragraphs.iter().map(|text| render(text)).collect(),
+            suggestions: digest.text.suggestions.iter().map(|text| render(text)).collect(),
             reason: digest.writer_reason.clone(),
             tokens: (tokens > 0).then(|| t.one("digest.tokens", tokens)),
             tiles: tiles(t, &facts),

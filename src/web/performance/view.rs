@@ -22,7 +22,7 @@ use crate::web::visit::Visit;
 
 /// Services of a page, and places that cost time.
 const PAGE: usize = 50;
-const PLACES: usize = 20;
+const PLACES: usize = 10;
 const HOURS: [(u32, &str); 4] = [(1, "range.hour"), (24, "range.day"), (168, "range.week"), (720, "range.month")];
 const SORTS: [(&str, &str); 5] = [
     ("slowest", "performance.by_p95"),

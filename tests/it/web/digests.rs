@@ -77,6 +77,7 @@ async fn digests_are_listed_filtered_and_read_with_their_facts() {
     {
         assert!(page.contains(part), "{part} in {page}");
     }
+    assert!(page.contains("It was <em>quiet</em> &lt;b&gt;mostly"), "marked, and safe: {page}");
     assert!(page.contains("href=\"/findings/1-latency-0\"") && page.contains("No incident in this period"), "{page}");
     assert!(!page.contains("Only from"), "a column of nothing is left out: {page}");
     assert!(!page.contains("tokens"), "the local writer costs nothing: {page}");
