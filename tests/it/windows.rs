@@ -47,7 +47,7 @@ async fn hear(events: &mut Receiver<Arc<Event>>, count: usize) -> Vec<String> {
     let began = Instant::now();
     let mut heard = told(events);
     while heard.len() < count {
-        assert!(began.elapsed() < Duration::from_secs(20), "never told: {heard:?}");
+        assert!(began.elapsed() < Duration::from_secs(90), "never told: {heard:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
         heard.extend(told(events));
     }
@@ -160,7 +160,7 @@ async fn what_fails_in_a_window_is_kept_and_told_when_the_window_ends() {
         if timeline.iter().filter(|entry| entry["kind"] == "maintenance").count() == 2 {
             break timeline;
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "{timeline:#?}");
+        assert!(began.elapsed() < Duration::from_secs(90), "{timeline:#?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     let texts: Vec<&str> =

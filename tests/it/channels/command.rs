@@ -69,12 +69,12 @@ async fn one_that_does_not_end_is_ended_with_all_it_started() {
     let began = Instant::now();
     let failure = allowing().deliver(&channel, &message(Telling::Raised)).await.expect_err("it does not end");
     assert_eq!(failure.reason, "did not end within 1 s and was ended: waiting");
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(30));
     let id: u32 = std::fs::read_to_string(child).unwrap().trim().parse().unwrap();
     let state = || std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // Killed, and gone or waiting to be collected by whoever adopts it.
     while !(state().is_empty() || state().contains(") Z ")) {
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", state());
+        assert!(began.elapsed() < Duration::from_secs(90), "{}", state());
         tokio::task::yield_now().await;
     }
 }

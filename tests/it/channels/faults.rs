@@ -107,7 +107,7 @@ async fn one_who_stalls_is_given_up_in_time_and_what_has_come_counts() {
         let began = Instant::now();
         let failure = sender.deliver(&channel(kind, config), &message(Telling::Raised)).await.expect_err(kind);
         assert_eq!((failure.permanent, failure.reason.as_str()), (false, "no answer within 0.3 s"), "{kind}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{kind}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{kind}");
     }
     // The head says that it was taken; Slack's yes is in the body, of which half has come.
     let halting = slow(Delays { body: Duration::from_secs(60), ..Delays::default() }).await;

@@ -184,5 +184,5 @@ async fn a_server_that_hangs_is_given_up_in_time() {
     let began = Instant::now();
     let failure = sender.deliver(&channel("email", mail), &message(Telling::Raised)).await.expect_err("it hangs");
     assert!(!failure.permanent && failure.reason.contains("did not take the mail within 0.6 s"), "{failure:?}");
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(30));
 }
