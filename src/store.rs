@@ -55,6 +55,7 @@ pub mod second_factors;
 pub mod secrets;
 pub mod services;
 pub mod sessions;
+pub mod shelf;
 pub mod slos;
 pub mod system;
 pub mod users;
