@@ -158,6 +158,7 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 users::patch,
                 users::delete,
                 users::turn_off_second_factor,
+                users::unlink,
                 keys::list,
                 keys::create,
                 keys::revoke,

@@ -72,6 +72,7 @@ use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
 use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
+use crate::oidc::Oidc;
 use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::endpoints::EndpointHours;
@@ -133,6 +134,7 @@ impl Hub {
     pub async fn start(config: Config, clock: Clock, health: HealthLog) -> anyhow::Result<Hub> {
         let records = Records::open(&config, &clock).await?;
         records.store.results.claim().await?;
+        let oidc = Oidc::of(config.oidc.clone(), &records.secrets, &clock)?;
         let authority = authority(&config, &clock)?.map(Arc::new);
         let token_issuer = records.token_issuer(&config, authority.as_deref());
         seed(&config, &records.services).await?;
@@ -344,6 +346,7 @@ impl Hub {
             web_sessions: records.web_sessions,
             api_keys: records.api_keys,
             second_factors: records.second_factors,
+            oidc,
             audit: records.audit,
             channels: records.channels,
             sender: alerting.sender,

@@ -29,6 +29,7 @@
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`tracker`] | issues: what people and the program report, and how it is worked off |
 //! | [`system`] | the monitor's own health: figures, dependencies, thresholds that are told of |
+//! | [`oidc`] | who people are by an identity provider |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`web`] | the pages people look at, one file a page |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
@@ -87,6 +88,9 @@ pub mod system;
 
 #[cfg(feature = "hub")]
 pub mod tracker;
+
+#[cfg(feature = "hub")]
+pub mod oidc;
 
 #[cfg(feature = "hub")]
 pub mod api;

@@ -24,6 +24,7 @@ pub mod issues;
 pub mod login;
 pub mod look;
 pub mod moment;
+pub mod oidc;
 pub mod overview;
 pub mod performance;
 pub mod regions;
@@ -52,6 +53,11 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             login::page,
             login::enter,
             login::leave,
+            oidc::begin,
+            oidc::back,
+            oidc::begin_link,
+            oidc::link,
+            oidc::unlink,
             look::choose,
             overview::page,
             overview::admin,
@@ -124,6 +130,7 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             system::people::one,
             system::people::change,
             system::people::second_factor_off,
+            system::people::unlink,
             system::people::end_session,
             system::people::ask_delete,
             system::people::delete,

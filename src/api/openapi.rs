@@ -117,6 +117,7 @@ use crate::api::summary::UptimeView;
         crate::api::users::patch,
         crate::api::users::delete,
         crate::api::users::turn_off_second_factor,
+        crate::api::users::unlink,
         crate::api::keys::list,
         crate::api::keys::create,
         crate::api::keys::revoke,

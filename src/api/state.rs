@@ -29,6 +29,7 @@ use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, ServiceId};
 use crate::model::service::{Schedule, Service};
+use crate::oidc::Oidc;
 use crate::slo::desk::SloDesk;
 use crate::store::Store;
 use crate::store::alerts::Alerts;
@@ -81,6 +82,8 @@ pub struct ApiState {
     pub web_sessions: Arc<WebSessions>,
     pub api_keys: Arc<ApiKeys>,
     pub second_factors: Arc<SecondFactors>,
+    /// `None`: nobody logs in by an identity provider.
+    pub oidc: Option<Arc<Oidc>>,
     pub audit: Arc<Audit>,
     pub channels: Arc<Channels>,
     /// Sends through them.

@@ -140,8 +140,24 @@ pub fn texts(config: &Config) -> Vec<(&'static str, String)> {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, status, log, rocket, effective: _ } =
-        config;
+    let Config {
+        hub,
+        region,
+        store,
+        api,
+        oidc,
+        mesh,
+        analysis,
+        digest,
+        alerts,
+        channels,
+        tracker,
+        system,
+        status,
+        log,
+        rocket,
+        effective: _,
+    } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -263,6 +279,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("api.allow_plain_http", allow_plain_http),
         fixed("api.proxy_header", proxy_header),
         fixed("api.public_url", public_url),
+        fixed("oidc", oidc),
     ]);
     let AnalysisSettings { enabled, sensitivity, span, quiet_samples, least_change, retain, forest } = analysis;
     let ForestSettings { trees, sample_size, contamination, every, seed } = forest;

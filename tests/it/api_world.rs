@@ -14,6 +14,7 @@ use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
 use probemesh::config::effective::{Origin, Setting};
+use probemesh::config::oidc::OidcSettings;
 use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
 use probemesh::config::status::StatusSettings;
 use probemesh::config::system::{SystemSettings, Thresholds};
@@ -28,6 +29,7 @@ use probemesh::model::digest::Digest;
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
+use probemesh::oidc::Oidc;
 use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
 use probemesh::store::alerts::Alerts;
@@ -157,6 +159,11 @@ impl World {
     }
 
     pub async fn with(alter: impl FnOnce(&mut ApiSettings)) -> World {
+        World::made(alter, None).await
+    }
+
+    /// With an identity provider.
+    pub async fn made(alter: impl FnOnce(&mut ApiSettings), oidc: Option<OidcSettings>) -> World {
         let clock = Clock::manual(at("2026-11-22T08:00:00Z"));
         let store = Arc::new(Store::open(&store_settings(), clock.clone()).await.expect("a store in memory opens"));
         let database = store.database.clone();
@@ -260,6 +267,7 @@ impl World {
             web_sessions: Arc::new(web_sessions),
             api_keys: api_keys.clone(),
             second_factors: second_factors.clone(),
+            oidc: Oidc::of(oidc, &secrets, &clock).expect("a client is made"),
             audit: audit.clone(),
             channels: channels.clone(),
             sender: Arc::new(sender),

@@ -21,6 +21,7 @@ mod ingest;
 mod issues;
 mod joining;
 mod monitor;
+mod oidc_provider;
 mod openai_server;
 mod performance;
 mod probe;

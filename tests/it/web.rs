@@ -7,6 +7,7 @@ mod findings;
 mod forms;
 mod issues;
 mod login;
+mod oidc;
 mod pages;
 mod performance;
 mod slos;

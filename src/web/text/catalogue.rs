@@ -7,6 +7,7 @@ mod findings;
 mod frame;
 mod issues;
 mod lists;
+mod oidc;
 mod overview;
 mod performance;
 mod public;
@@ -18,7 +19,7 @@ mod words;
 /// `{}` and `{name}` are filled in.
 pub type Entry = (&'static str, &'static str, &'static str);
 
-pub const TEXTS: [&[Entry]; 14] = [
+pub const TEXTS: [&[Entry]; 15] = [
     words::TEXTS,
     frame::TEXTS,
     overview::TEXTS,
@@ -33,4 +34,5 @@ pub const TEXTS: [&[Entry]; 14] = [
     performance::TEXTS,
     slos::TEXTS,
     system::TEXTS,
+    oidc::TEXTS,
 ];

@@ -253,6 +253,7 @@ pub const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Patch, "/api/v1/users/<username>", Some("admin")),
     (Method::Delete, "/api/v1/users/<username>", Some("admin")),
     (Method::Delete, "/api/v1/users/<username>/second-factor", Some("admin")),
+    (Method::Delete, "/api/v1/users/<username>/identity", Some("admin")),
     (Method::Get, "/api/v1/api-keys", Some("viewer")),
     (Method::Post, "/api/v1/api-keys", Some("viewer")),
     (Method::Delete, "/api/v1/api-keys/<id>", Some("viewer")),

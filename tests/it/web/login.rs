@@ -56,7 +56,7 @@ const OPERATORS: [&str; 8] = [
     "/alerts/windows/new",
 ];
 /// Forms that take role admin.
-const ADMINS: [&str; 12] = [
+const ADMINS: [&str; 13] = [
     "/regions",
     "/alerts/channels/new",
     "/alerts/channels/4711",
@@ -66,12 +66,20 @@ const ADMINS: [&str; 12] = [
     "/system/users/operator",
     "/system/users/operator/delete",
     "/system/users/operator/second-factor/off",
+    "/system/users/operator/identity/unlink",
     "/system/users/operator/sessions/nobody/end",
     "/system/keys/new",
     "/system/keys/4711/revoke",
 ];
 /// Forms of one's own things.
-const OWN: [&str; 4] = ["/account/keys/new", "/account/keys/4711/revoke", "/account/second-factor", "/account/second-factor/off"];
+const OWN: [&str; 6] = [
+    "/account/keys/new",
+    "/account/keys/4711/revoke",
+    "/account/oidc",
+    "/account/oidc/unlink",
+    "/account/second-factor",
+    "/account/second-factor/off",
+];
 /// Forms that change something; each takes role operator.
 const FORMS: [&str; 29] = [
     "/digests/run",
