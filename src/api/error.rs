@@ -291,7 +291,7 @@ impl From<SubscribersError> for ApiError {
 impl From<DeskError> for ApiError {
     fn from(error: DeskError) -> ApiError {
         match error {
-            DeskError::Closed => ApiError::not_found("nobody can subscribe to this status page in this way"),
+            DeskError::Closed => ApiError::not_found("nobody can subscribe to this status page"),
             DeskError::Invalid(mistakes) => ApiError::invalid(mistakes),
             DeskError::Subscribers(error) => error.into(),
             DeskError::Store(error) => error.into(),

@@ -144,11 +144,12 @@ impl Desk {
 
     /// Takes a request, and has whoever it is for asked whether it is meant.
     pub async fn ask(&self, wish: Wish) -> Result<Asked, DeskError> {
-        if !self.is_open() || wish.kind == SubscriberKind::Mail && self.mail_channel().is_none() {
+        if !self.is_open() {
             return Err(DeskError::Closed);
         }
         let mut mistakes = Vec::new();
         let reach = match wish.kind {
+            SubscriberKind::Mail if self.mail_channel().is_none() => Err(Mistake::new("email", "this page sends no mails; a webhook can be told")),
             SubscriberKind::Mail => address(&wish.reach),
             SubscriberKind::Webhook => self.url(&wish.reach).await,
         };

@@ -113,3 +113,83 @@ fn window(t: Text, time: &WindowTime) -> Vec<Vec<String>> {
     }
     vec![vec![format!("{} – {}", moment(time.from), moment(time.until))], services]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::check::Reason;
+    use crate::model::id::ServiceId;
+    use crate::model::incident::{IncidentId, Severity};
+    use crate::model::time::Timestamp;
+    use crate::model::window::WindowId;
+    use crate::web::text::Lang;
+
+    const OPENED: Timestamp = Timestamp(1_795_341_600_000_000);
+
+    fn hurt(name: &str, closed: Option<i64>) -> Hurt {
+        Hurt {
+            service: ServiceId(1),
+            name: name.to_owned(),
+            incident: IncidentId("a".into()),
+            severity: Severity::Critical,
+            reasons: vec![Reason::Dns, Reason::Tls],
+            opened_at: OPENED,
+            worked_on_at: None,
+            closed_at: closed.map(|seconds| Timestamp(OPENED.0 + seconds * 1_000_000)),
+            before: 0,
+            fresh: true,
+        }
+    }
+
+    fn title(hurts: Vec<Hurt>) -> String {
+        let news = News { subject: "s".to_owned(), number: 0, at: OPENED, matter: Matter::Outage(hurts), passed_on: false };
+        of_news(Text(Lang::English), "Acme", &news).title
+    }
+
+    #[test]
+    fn the_title_alone_says_what_is_the_matter() {
+        let many = |closed: &[Option<i64>]| closed.iter().zip(["a", "b", "c", "d"]).map(|(closed, name)| hurt(name, *closed)).collect();
+        assert_eq!(title(vec![hurt("shop", None)]), "[Acme] shop: Down: DNS, TLS");
+        assert_eq!(title(vec![hurt("shop", Some(90))]), "[Acme] shop: Resolved");
+        assert_eq!(title(vec![Hurt { worked_on_at: Some(OPENED), ..hurt("shop", None) }]), "[Acme] shop: Being worked on");
+        assert_eq!(title(many(&[None, None, None, None])), "[Acme] a, b, c, …: 4 services fail");
+        assert_eq!(title(many(&[None, Some(1)])), "[Acme] a, b: 1 of 2 resolved");
+        assert_eq!(title(many(&[Some(2), Some(1)])), "[Acme] a, b: Resolved");
+        let evil = title(vec![hurt("shop\r\nBcc: eve@example.com", None)]);
+        assert!(!evil.contains(['\r', '\n']), "{evil}");
+    }
+
+    #[test]
+    fn what_is_told_is_told_in_both_languages() {
+        let again = Hurt { before: 2, ..hurt("shop", Some(90)) };
+        let time = WindowTime {
+            window: WindowId(1),
+            title: "Database moves".to_owned(),
+            from: OPENED,
+            until: Timestamp(OPENED.0 + 3_600_000_000),
+            step: WindowStep::Announced,
+            services: vec![(ServiceId(1), "shop".to_owned())],
+        };
+        for lang in Lang::ALL {
+            let t = Text(lang);
+            for matter in [Matter::Outage(vec![again.clone()]), Matter::Maintenance(time.clone())] {
+                let news = News { subject: "s".to_owned(), number: 0, at: OPENED, matter, passed_on: false };
+                let text = of_news(t, "Acme", &news).paragraphs.concat().join("\n");
+                assert!(text.contains("shop") && text.contains("2026-11-22 10:00:00 UTC"), "{text}");
+                assert_eq!(text.contains('ا'), lang == Lang::Persian && matches!(news.matter, Matter::Outage(_)), "{text}");
+            }
+            let request = of_request(t, "Acme", "https://hub.example/status/confirm/x", 24).paragraphs.concat().join("\n");
+            assert!(request.contains("https://hub.example/status/confirm/x") && request.contains("Acme") && request.contains("24"), "{request}");
+        }
+        let english = of_news(Text(Lang::English), "Acme", &News { subject: "s".to_owned(), number: 0, at: OPENED, matter: Matter::Outage(vec![again]), passed_on: false });
+        assert_eq!(
+            english.paragraphs,
+            [[
+                "shop: Down: DNS, TLS",
+                "Opened: 2026-11-22 10:00:00 UTC",
+                "Resolved: 2026-11-22 10:01:30 UTC (lasted 1 min)",
+                "It fails for the 3. time within an hour.",
+            ]]
+        );
+    }
+}
