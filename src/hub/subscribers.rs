@@ -24,7 +24,8 @@ pub fn wire(
     tree: &Tree,
     clock: &Clock,
 ) -> anyhow::Result<(Arc<Desk>, HeraldArgs)> {
-    let blocked = BlockedNetworks::parse(&config.channels.blocked_networks).map_err(|entry| anyhow::anyhow!("{entry:?} is not a network"))?;
+    let blocked =
+        BlockedNetworks::parse(&config.channels.blocked_networks).map_err(|entry| anyhow::anyhow!("{entry:?} is not a network"))?;
     let desk = Arc::new(Desk::new(DeskArgs {
         subscribers: records.subscribers.clone(),
         settings: config.status.subscriptions.clone(),

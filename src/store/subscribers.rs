@@ -95,8 +95,8 @@ impl Subscribers {
         self.known.read().expect("no holder panics").get(&id).cloned()
     }
 
-    pub fn any_active(&self) -> bool {
-        self.known.read().expect("no holder panics").values().any(|one| one.state() == SubscriberState::Active)
+    pub fn any(&self) -> bool {
+        !self.known.read().expect("no holder panics").is_empty()
     }
 
     /// What confirms a request; `None`: none waits.
@@ -129,12 +129,7 @@ impl Subscribers {
 
     /// Takes a request: a new subscriber, or another choice of one that is there. `again`: how long after so many times asked it is
     /// asked again.
-    pub async fn ask(
-        &self,
-        request: Request,
-        most: usize,
-        again: impl Fn(u32) -> std::time::Duration,
-    ) -> Result<Taken, SubscribersError> {
+    pub async fn ask(&self, request: Request, most: usize, again: impl Fn(u32) -> std::time::Duration) -> Result<Taken, SubscribersError> {
         let _turn = self.turn.lock().await;
         let (now, plain) = (self.clock.now(), plain(request.kind, &request.reach));
         if self.known.read().expect("no holder panics").len() >= most {

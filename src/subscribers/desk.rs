@@ -149,7 +149,9 @@ impl Desk {
         }
         let mut mistakes = Vec::new();
         let reach = match wish.kind {
-            SubscriberKind::Mail if self.mail_channel().is_none() => Err(Mistake::new("email", "this page sends no mails; a webhook can be told")),
+            SubscriberKind::Mail if self.mail_channel().is_none() => {
+                Err(Mistake::new("email", "this page sends no mails; a webhook can be told"))
+            }
             SubscriberKind::Mail => address(&wish.reach),
             SubscriberKind::Webhook => self.url(&wish.reach).await,
         };

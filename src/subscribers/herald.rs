@@ -151,8 +151,8 @@ impl Rounds {
             self.args.news.forget(now.minus(KEPT + self.args.give_up)).await?;
             self.last_tidy = Some(now);
         }
-        // With nobody to tell there is nothing to be told.
-        if !self.args.desk.subscribers.any_active() {
+        // With nobody to tell there is nothing to be told. Who has asked and not confirmed hears of what comes after that alone.
+        if !self.args.desk.subscribers.any() {
             return Ok((0, 0));
         }
         let found = self.look(now);
@@ -170,14 +170,20 @@ impl Rounds {
     fn look(&mut self, now: Timestamp) -> Vec<News> {
         let told = self.args.news.latest();
         let public = self.args.desk.public();
-        let open: Vec<OpenIncident> = self.args.incidents.open_now().into_iter().map(|stored| OpenIncident {
-            reasons: reasons_of(&stored.incident),
-            id: stored.incident.id,
-            service: stored.incident.service,
-            severity: stored.incident.severity,
-            opened_at: stored.incident.opened_at,
-            worked_on_at: stored.acknowledged.map(|by| by.at),
-        }).collect();
+        let open: Vec<OpenIncident> = self
+            .args
+            .incidents
+            .open_now()
+            .into_iter()
+            .map(|stored| OpenIncident {
+                reasons: reasons_of(&stored.incident),
+                id: stored.incident.id,
+                service: stored.incident.service,
+                severity: stored.incident.severity,
+                opened_at: stored.incident.opened_at,
+                worked_on_at: stored.acknowledged.map(|by| by.at),
+            })
+            .collect();
         let covered = open.iter().map(|incident| incident.service).filter(|service| self.args.windows.covers(*service, now).is_some());
         let covered: BTreeSet<ServiceId> = covered.collect();
         let closed = self.closed(&told, &open, now);

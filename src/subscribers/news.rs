@@ -102,9 +102,7 @@ fn broke_out(told: &[Arc<News>], present: &Present, patience: Patience) -> Optio
             && present.now.since(incident.opened_at) < LATE
     });
     // Of those that fail too often, only what lasts.
-    let calm = |incident: &&OpenIncident| {
-        before(incident.service) < MOST_AN_HOUR || present.now.since(incident.opened_at) >= STEADY
-    };
+    let calm = |incident: &&OpenIncident| before(incident.service) < MOST_AN_HOUR || present.now.since(incident.opened_at) >= STEADY;
     let mut fresh: Vec<&OpenIncident> = untold.filter(calm).collect();
     fresh.sort_by_key(|incident| (incident.opened_at, incident.id.clone()));
     let first = *fresh.first()?;

@@ -147,9 +147,7 @@ impl Post {
         let title = self.title.as_deref().unwrap_or(t.s("status.title"));
         let leave = self.desk.leave_link(subscriber);
         let letter = match content {
-            Content::Request { token, .. } => {
-                words::of_request(t, title, &self.desk.confirm_link(token), GOOD_FOR.as_secs() / HOUR_S)
-            }
+            Content::Request { token, .. } => words::of_request(t, title, &self.desk.confirm_link(token), GOOD_FOR.as_secs() / HOUR_S),
             Content::News(news) => words::of_news(t, title, news),
         };
         let footer = words::footer(t, title, &self.desk.link("/status"), &leave);
@@ -160,10 +158,7 @@ impl Post {
             subject: letter.title,
             key: message.key.clone(),
             thread: message.cause.clone(),
-            headers: vec![
-                ("List-Unsubscribe", format!("<{leave}>")),
-                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
-            ],
+            headers: vec![("List-Unsubscribe", format!("<{leave}>")), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned())],
         };
         match self.sender.post(&channel, letter).await {
             Ok(receipt) => Ok(receipt),

@@ -96,7 +96,15 @@ mod tests {
         for good in ["c4", " c4\n", "\"c4\"", "{\"challenge\": \"c4\", \"more\": 1}"] {
             assert!(answers(good, "c4"), "{good}");
         }
-        for bad in ["", "ok", "c41", "{\"challenge\": \"c5\"}", "{\"echo\": {\"challenge\": \"c4\"}}", "[\"c4\"]", "{\"challenge\": \"c4\", \"type\": \"verification\"}"] {
+        for bad in [
+            "",
+            "ok",
+            "c41",
+            "{\"challenge\": \"c5\"}",
+            "{\"echo\": {\"challenge\": \"c4\"}}",
+            "[\"c4\"]",
+            "{\"challenge\": \"c4\", \"type\": \"verification\"}",
+        ] {
             assert!(!answers(bad, "c4"), "{bad}");
         }
     }

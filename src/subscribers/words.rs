@@ -179,9 +179,16 @@ mod tests {
                 assert_eq!(text.contains('ا'), lang == Lang::Persian && matches!(news.matter, Matter::Outage(_)), "{text}");
             }
             let request = of_request(t, "Acme", "https://hub.example/status/confirm/x", 24).paragraphs.concat().join("\n");
-            assert!(request.contains("https://hub.example/status/confirm/x") && request.contains("Acme") && request.contains("24"), "{request}");
+            assert!(
+                request.contains("https://hub.example/status/confirm/x") && request.contains("Acme") && request.contains("24"),
+                "{request}"
+            );
         }
-        let english = of_news(Text(Lang::English), "Acme", &News { subject: "s".to_owned(), number: 0, at: OPENED, matter: Matter::Outage(vec![again]), passed_on: false });
+        let english = of_news(
+            Text(Lang::English),
+            "Acme",
+            &News { subject: "s".to_owned(), number: 0, at: OPENED, matter: Matter::Outage(vec![again]), passed_on: false },
+        );
         assert_eq!(
             english.paragraphs,
             [[

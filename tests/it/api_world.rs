@@ -245,7 +245,8 @@ impl World {
         let digests = Arc::new(Digests::open(store.database.clone()).await.expect("digests open"));
         let writer = Arc::new(Mutex::new(Writer::Busy));
         let subscribers = Subscribers::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
-        let subscriptions = SubscriptionSettings { mail_channel: Some("mail".to_owned()), per_hour: 100, ..SubscriptionSettings::default() };
+        let subscriptions =
+            SubscriptionSettings { mail_channel: Some("mail".to_owned()), per_hour: 100, ..SubscriptionSettings::default() };
         let desk = SubscriptionDesk::new(SubscriptionArgs {
             subscribers: Arc::new(subscribers.expect("subscribers open")),
             settings: subscriptions.clone(),

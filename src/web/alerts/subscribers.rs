@@ -71,7 +71,8 @@ pub fn list(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html,
     let admin = visit.principal.role >= Role::Admin;
     let desk = &state.subscriptions;
     let all = desk.subscribers.list();
-    let counts = SubscriberState::ALL.map(|one| (t.known("subscriber_state", one.name()), all.iter().filter(|other| other.state() == one).count()));
+    let counts =
+        SubscriberState::ALL.map(|one| (t.known("subscriber_state", one.name()), all.iter().filter(|other| other.state() == one).count()));
     let fitting: Vec<&Arc<Subscriber>> = all.iter().filter(|one| admin && wanted.fits(one) && one.id.0 > after).collect();
     let shown = &fitting[..fitting.len().min(PAGE)];
     let next = shown.last().filter(|_| fitting.len() > PAGE).map(|last| query.with("after", &last.id.to_string()));
@@ -156,9 +157,7 @@ pub async fn resume(visit: Visit, _sent: OwnForm, query: Query, state: &State<Ap
 
 impl Row {
     fn new(t: Text, state: &ApiState, subscriber: &Subscriber) -> Row {
-        let name = |id: &ServiceId| {
-            state.services.get(*id).map_or_else(|| format!("#{id}"), |kept| kept.name().to_owned())
-        };
+        let name = |id: &ServiceId| state.services.get(*id).map_or_else(|| format!("#{id}"), |kept| kept.name().to_owned());
         let services = subscriber.choice.services.as_ref();
         let services = services.map(|all| all.iter().map(name).collect::<Vec<_>>().join(t.s("sentence.comma")));
         let state = subscriber.state();

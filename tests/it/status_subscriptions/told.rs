@@ -65,6 +65,11 @@ async fn mail_channel(world: &World, server: &SmtpServer) {
     let channel = json!({"name": "mail", "kind": "email", "config": config, "save_anyway": true});
     let (status, made) = world.ask(Method::Post, "/api/v1/alerts/channels", Some(channel)).await;
     assert_eq!(status, Status::Created, "{made}");
+    // With the first channel comes a rule, whose mails are of no concern here.
+    for rule in world.get("/api/v1/alerts/rules").await["results"].as_array().unwrap() {
+        let path = format!("/api/v1/alerts/rules/{}", rule["id"]);
+        assert_eq!(world.ask(Method::Delete, &path, None).await.0, Status::NoContent);
+    }
 }
 
 /// A mail as people read it.
@@ -183,7 +188,11 @@ async fn a_person_confirms_is_told_of_an_outage_to_its_end_and_leaves() {
     shop.breaks();
     let told = next_mail(&world, &server).await;
     assert_eq!((&told.to, told.subject.as_str()), (&json!(["Ada@example.com"]), "[Acme] Shop: Down: status code"));
-    assert!(told.parts[0].contains("Opened: 2026-11-22 10:0") && told.parts[0].contains("https://hub.example/status\n"), "{}", told.parts[0]);
+    assert!(
+        told.parts[0].contains("Opened: 2026-11-22 10:0") && told.parts[0].contains("https://hub.example/status\n"),
+        "{}",
+        told.parts[0]
+    );
     assert!(told.parts[1].contains("<h1") && told.parts[1].contains("Shop: Down: status code"), "{}", told.parts[1]);
     let leave = told.link("/status/unsubscribe/");
     assert_eq!(header(&told.headers, "List-Unsubscribe"), format!("<https://hub.example{leave}>"));
@@ -192,14 +201,18 @@ async fn a_person_confirms_is_told_of_an_outage_to_its_end_and_leaves() {
 
     let incident = open_incident(&world).await.expect("it is open");
     let note = json!({"text": "the cable was cut"});
-    assert_eq!(world.ask(Method::Post, &format!("/api/v1/incidents/{incident}/notes"), Some(note)).await.0, Status::Created);
+    assert_eq!(world.ask(Method::Post, &format!("/api/v1/incidents/{incident}/notes"), Some(note)).await.0, Status::Ok);
     assert_eq!(world.ask(Method::Post, &format!("/api/v1/incidents/{incident}/acknowledge"), Some(json!({}))).await.0, Status::Ok);
     let worked_on = next_mail(&world, &server).await;
     assert_eq!(worked_on.subject, "[Acme] Shop: Being worked on");
     shop.is_mended();
     let over = next_mail(&world, &server).await;
     assert_eq!(over.subject, "[Acme] Shop: Resolved");
-    assert!(over.parts[0].contains("Opened: ") && over.parts[0].contains("Being worked on: ") && over.parts[0].contains("Resolved: "), "{}", over.parts[0]);
+    assert!(
+        over.parts[0].contains("Opened: ") && over.parts[0].contains("Being worked on: ") && over.parts[0].contains("Resolved: "),
+        "{}",
+        over.parts[0]
+    );
     let thread = |mail: &Read| header(&mail.headers, "References");
     assert!(thread(&told) == thread(&over) && thread(&told) != thread(&asked), "one outage is one thread");
 
@@ -248,15 +261,16 @@ async fn a_webhook_answers_its_challenge_is_told_what_it_asked_for_and_suspended
 
     let asked = requests(&world, &hook, 1).await;
     assert_eq!((&body(&asked[0])["version"], &body(&asked[0])["type"]), (&json!(1), &json!("verification")));
-    let state = |wanted: &'static str| {
-        async move |world: &World| subscribers(world).await.into_iter().find(|one| one["state"] == wanted)
-    };
+    let state = |wanted: &'static str| async move |world: &World| subscribers(world).await.into_iter().find(|one| one["state"] == wanted);
     world.until(SECOND, "it is active", state("active")).await;
 
     shop.breaks();
     let asked = requests(&world, &hook, 2).await;
     let news = body(&asked[1]);
-    assert_eq!((&news["type"], &news["state"], &news["title"]), (&json!("outage"), &json!("opened"), &json!("[Acme] Shop: Down: status code")));
+    assert_eq!(
+        (&news["type"], &news["state"], &news["title"]),
+        (&json!("outage"), &json!("opened"), &json!("[Acme] Shop: Down: status code"))
+    );
     assert_eq!(news["services"].as_array().unwrap().len(), 1, "Cart fails too, and was not asked for: {news}");
     assert_eq!((&news["services"][0]["name"], &news["services"][0]["reasons"]), (&json!("Shop"), &json!(["status"])));
     for private in PRIVATE {
@@ -275,8 +289,10 @@ async fn a_webhook_answers_its_challenge_is_told_what_it_asked_for_and_suspended
     }
     let suspended = world.until(SECOND, "it is suspended", state("suspended")).await;
     assert_eq!((&suspended["failures"], &suspended["kind"]), (&json!(5), &json!("webhook")));
-    let deliveries = world.get("/api/v1/alerts/deliveries?subscribers=true&state=dead").await;
-    assert_eq!(deliveries["count"], 5);
+    let dead = async |world: &World| {
+        Some(world.get("/api/v1/alerts/deliveries?subscribers=true&state=dead").await).filter(|found| found["count"] == 5)
+    };
+    let deliveries = world.until(SECOND, "all of them are given up", dead).await;
     for text in [suspended["last_error"].to_string(), deliveries.to_string()] {
         assert!(text.contains("410") && !text.contains("hidden-key") && !text.contains(&secret), "{text}");
     }
@@ -334,22 +350,22 @@ async fn a_window_is_told_from_its_announcement_to_its_end() {
     shop.watched_by(&world, "Shop").await;
     mail_channel(&world, &server).await;
     confirmed(&world, SubscriberKind::Mail, "ada@example.com".to_owned()).await;
-    let from = world.clock.now().plus(SECOND * 20);
+    let from = world.clock.now().plus(SECOND * 30);
     let window = json!({
         "title": "Database moves", "reason": "the cable was cut", "kind": "once", "from": from.rfc3339(),
-        "until": from.plus(SECOND * 20).rfc3339(), "services": ["Shop"],
+        "until": from.plus(SECOND * 60).rfc3339(), "services": ["Shop"],
     });
     assert_eq!(world.ask(Method::Post, "/api/v1/maintenance-windows", Some(window)).await.0, Status::Created);
-    // What fails in it is told by the window alone.
-    shop.breaks();
     for subject in ["Planned maintenance: Database moves", "Maintenance begins: Database moves"] {
         let mail = next_mail(&world, &server).await;
         assert_eq!(mail.subject, format!("[Acme] {subject}"));
         assert!(mail.parts[0].contains("Shop") && mail.parts[0].contains("2026-11-22 10:00:"), "{}", mail.parts[0]);
-        shop.is_mended();
     }
+    // What fails in it is told by the window alone.
     shop.breaks();
-    pass(&world, 8).await;
+    pass(&world, 15).await;
+    let shop_state = world.get("/api/monitor/health/summary/").await["services"][0].clone();
+    assert_eq!((&shop_state["verdict"], &shop_state["latest_check"]["ok"]), (&json!("maintenance"), &json!(false)));
     shop.is_mended();
     let mail = next_mail(&world, &server).await;
     assert_eq!(mail.subject, "[Acme] Maintenance has ended: Database moves");
@@ -372,6 +388,7 @@ async fn an_address_that_bounces_is_suspended_and_holds_up_nobody() {
     while got.len() < 6 * 5 {
         got.push(next_mail(&world, &server).await.to[0].as_str().unwrap().to_owned());
     }
+    assert!(server.has_no_mail());
     let suspended = world
         .until(SECOND, "it is suspended", async |world| subscribers(world).await.into_iter().find(|one| one["state"] == "suspended"))
         .await;
@@ -427,7 +444,11 @@ async fn no_request_goes_to_this_machine_where_that_is_not_allowed_however_it_is
     announce(&world, "second", 3).await;
     let waiting = async |world: &World| {
         let found = world.get("/api/v1/alerts/deliveries?subscribers=true").await;
-        let tried = found["results"].as_array().unwrap().iter().filter(|one| one["error"].as_str().is_some_and(|error| error.contains("status.private_webhooks")));
+        let tried = found["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["error"].as_str().is_some_and(|error| error.contains("status.private_webhooks")));
         (tried.count() == 2).then_some(())
     };
     world.until(SECOND, "both are refused", waiting).await;
@@ -450,6 +471,7 @@ async fn two_thousand_subscribers_hold_up_no_alert() {
     shop.breaks();
     let first = world.until(SECOND, "a mail", async |_| server.next()).await;
     assert_eq!(first["to"], json!(["oncall@example.com"]));
+    assert!(first["mail"].as_str().unwrap().contains("Shop"), "{first}");
     let planned = async |world: &World| {
         let found = world.get("/api/v1/alerts/deliveries?subscribers=true&page_size=1").await;
         (found["count"] == 2_000).then_some(())

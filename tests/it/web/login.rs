@@ -76,8 +76,7 @@ const ADMINS: [&str; 14] = [
 /// Forms of one's own things.
 const OWN: [&str; 4] = ["/account/keys/new", "/account/keys/4711/revoke", "/account/second-factor", "/account/second-factor/off"];
 /// For whoever has no log-in: each has a token of its own, or is the token of a link, or takes JSON alone.
-const PUBLIC: [&str; 4] =
-    ["/status/subscribe", "/status/subscriptions", "/status/confirm/<token>", "/status/unsubscribe/<token>"];
+const PUBLIC: [&str; 4] = ["/status/subscribe", "/status/subscriptions", "/status/confirm/<token>", "/status/unsubscribe/<token>"];
 /// Forms that change something; each takes role operator.
 const FORMS: [&str; 29] = [
     "/digests/run",

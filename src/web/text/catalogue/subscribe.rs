@@ -74,7 +74,11 @@ pub const TEXTS: &[Entry] = &[
         "از این پس از خبرهای {} باخبر می‌شوید. هر پیام می‌گوید چگونه اشتراک را پایان دهید.",
     ),
     ("subscribe.leave_title", "End the subscription", "پایان اشتراک"),
-    ("subscribe.leave_text", "You are told nothing more of {}, and your address is deleted.", "دیگر چیزی از {} به شما گفته نمی‌شود و نشانی شما پاک می‌شود."),
+    (
+        "subscribe.leave_text",
+        "You are told nothing more of {}, and your address is deleted.",
+        "دیگر چیزی از {} به شما گفته نمی‌شود و نشانی شما پاک می‌شود.",
+    ),
     ("subscribe.leave", "Unsubscribe", "پایان اشتراک"),
     ("subscribe.left", "You are unsubscribed", "اشتراک شما پایان یافت"),
     ("subscribe.left_text", "You are told nothing more, and your address is deleted.", "دیگر چیزی به شما گفته نمی‌شود و نشانی شما پاک شد."),
@@ -92,7 +96,11 @@ pub const TEXTS: &[Entry] = &[
         "Someone, probably you, asked for the news of {} to be sent to this address.",
         "کسی، احتمالاً شما، خواسته است خبرهای {} به این نشانی فرستاده شود.",
     ),
-    ("subscribe.mail_do", "If that was you, open this page and press its button:", "اگر شما بودید، این صفحه را باز کنید و دکمه‌اش را بزنید:"),
+    (
+        "subscribe.mail_do",
+        "If that was you, open this page and press its button:",
+        "اگر شما بودید، این صفحه را باز کنید و دکمه‌اش را بزنید:",
+    ),
     (
         "subscribe.mail_else",
         "The link is good for {} hours. If it was not you, do nothing: nothing more is sent.",
@@ -132,7 +140,11 @@ pub const TEXTS: &[Entry] = &[
     ("subscriber.since", "Since", "از"),
     ("subscriber.do", "Actions", "کارها"),
     ("subscriber.remove", "Remove", "حذف"),
-    ("subscriber.remove_text", "They are told nothing more, and their address is deleted. They may subscribe again.", "دیگر چیزی به آنها گفته نمی‌شود و نشانی‌شان پاک می‌شود. می‌توانند دوباره مشترک شوند."),
+    (
+        "subscriber.remove_text",
+        "They are told nothing more, and their address is deleted. They may subscribe again.",
+        "دیگر چیزی به آنها گفته نمی‌شود و نشانی‌شان پاک می‌شود. می‌توانند دوباره مشترک شوند.",
+    ),
     ("subscriber.resume", "Try again", "دوباره امتحان کن"),
     ("subscriber.none", "No subscriber", "مشترکی نیست"),
     ("subscriber.none_text", "People subscribe on the public status page.", "مردم در صفحهٔ وضعیت عمومی مشترک می‌شوند."),
