@@ -56,6 +56,7 @@ pub mod second_factors;
 pub mod secrets;
 pub mod services;
 pub mod sessions;
+pub mod shelf;
 pub mod slos;
 pub mod subscribers;
 pub mod system;

@@ -79,9 +79,10 @@ impl Wanted {
 pub fn list(_admin: Admin, query: Query, state: &State<ApiState>) -> Result<Json<Page<SubscriberView>>, ApiError> {
     query.allow(&["page", "page_size", "kind", "state"])?;
     let (page, size, wanted) = (query.page()?, query.page_size()?, Wanted::read(&query)?);
-    let fitting: Vec<_> = state.subscriptions.subscribers.list().into_iter().filter(|one| wanted.fits(one)).collect();
+    let all = state.subscriptions.subscribers.list();
+    let fitting: Vec<_> = all.iter().filter(|one| wanted.fits(one)).collect();
     let skip = usize::try_from(page - 1).unwrap_or(usize::MAX).saturating_mul(size);
-    let views = fitting.iter().skip(skip).take(size).map(|one| SubscriberView::from(&**one)).collect();
+    let views = fitting.iter().skip(skip).take(size).map(|one| SubscriberView::from(&***one)).collect();
     Ok(Json(query.numbered(fitting.len() as u64, page, size, views)))
 }
 

@@ -8,24 +8,23 @@
 
 mod rows;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use surrealdb::types::Value;
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::model::subscriber::{Choice, Pending, Subscriber, SubscriberId, SubscriberKind, SubscriberState};
 use crate::model::time::Timestamp;
-use crate::store::audit::{Audit, Change, corrupt as unfit};
+use crate::store::audit::{Audit, Change};
 use crate::store::codec::hex;
 use crate::store::connection::{Database, StoreError};
 use crate::store::secrets::{Secrets, SecretsError};
 use crate::store::services::Author;
 use crate::store::sessions::fingerprint;
+use crate::store::shelf::{Numbered, Shelf, next_number};
 use crate::store::subscribers::rows::{data_of, place, read, sealed_of};
 use crate::store::values::{bytes, object, record, rows as rows_of, text};
 
@@ -45,8 +44,13 @@ pub struct Subscribers {
     secrets: Arc<Secrets>,
     audit: Arc<Audit>,
     clock: Clock,
-    known: RwLock<BTreeMap<SubscriberId, Arc<Subscriber>>>,
-    turn: Mutex<()>,
+    shelf: Shelf<Subscriber>,
+}
+
+impl Numbered for Subscriber {
+    fn number(&self) -> u32 {
+        self.id.0
+    }
 }
 
 /// A request as it is taken.
@@ -75,28 +79,28 @@ impl Subscribers {
         clock: Clock,
     ) -> Result<Subscribers, SubscribersError> {
         let known = read_all(&database, &secrets).await?;
-        Ok(Subscribers { database, secrets, audit, clock, known: RwLock::new(known), turn: Mutex::new(()) })
+        Ok(Subscribers { database, secrets, audit, clock, shelf: Shelf::new(known) })
     }
 
     /// Reads all again, as after a change whose outcome was not told.
     pub async fn refresh(&self) -> Result<(), SubscribersError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let found = read_all(&self.database, &self.secrets).await?;
-        *self.known.write().expect("no holder panics") = found;
+        self.shelf.renew(found);
         Ok(())
     }
 
     /// By number.
-    pub fn list(&self) -> Vec<Arc<Subscriber>> {
-        self.known.read().expect("no holder panics").values().cloned().collect()
+    pub fn list(&self) -> Arc<Vec<Arc<Subscriber>>> {
+        self.shelf.all()
     }
 
     pub fn get(&self, id: SubscriberId) -> Option<Arc<Subscriber>> {
-        self.known.read().expect("no holder panics").get(&id).cloned()
+        self.shelf.get(id.0)
     }
 
     pub fn any(&self) -> bool {
-        !self.known.read().expect("no holder panics").is_empty()
+        !self.shelf.all().is_empty()
     }
 
     /// What confirms a request; `None`: none waits.
@@ -118,24 +122,24 @@ impl Subscribers {
     pub fn confirmed_by(&self, token: &str, since: Timestamp) -> Option<Arc<Subscriber>> {
         let print = fingerprint(token);
         let waits = |one: &&Arc<Subscriber>| one.pending.as_ref().is_some_and(|pending| pending.print == print && pending.asked_at > since);
-        self.known.read().expect("no holder panics").values().find(waits).cloned()
+        self.shelf.all().iter().find(waits).cloned()
     }
 
     /// Whose subscription a token ends.
     pub fn left_by(&self, token: &str) -> Option<Arc<Subscriber>> {
         let print = fingerprint(token);
-        self.known.read().expect("no holder panics").values().find(|one| one.leave_print == print).cloned()
+        self.shelf.all().iter().find(|one| one.leave_print == print).cloned()
     }
 
     /// Takes a request: a new subscriber, or another choice of one that is there. `again`: how long after so many times asked it is
     /// asked again.
     pub async fn ask(&self, request: Request, most: usize, again: impl Fn(u32) -> std::time::Duration) -> Result<Taken, SubscribersError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let (now, plain) = (self.clock.now(), plain(request.kind, &request.reach));
-        if self.known.read().expect("no holder panics").len() >= most {
+        if self.shelf.all().len() >= most {
             return Err(SubscribersError::Full { most });
         }
-        let old = self.list().into_iter().find(|one| plain_of(one) == plain);
+        let old = self.list().iter().find(|one| plain_of(one) == plain).cloned();
         let active = |old: &Arc<Subscriber>| old.state() == SubscriberState::Active;
         // A program answers whoever asks, so it is not asked about a change: its secret would be another's.
         if old.as_ref().is_some_and(|old| old.kind == SubscriberKind::Webhook && active(old)) {
@@ -152,7 +156,7 @@ impl Subscribers {
         let asked = waited.map_or(0, |waited| waited.asked) + 1;
         let id = match &old {
             Some(old) => old.id,
-            None => self.next_id().await?,
+            None => SubscriberId(next_number(&self.database, "status_subscriber").await?),
         };
         let print = fingerprint(&self.token("confirm", id, now));
         let pending = Some(Pending { choice: request.choice.clone(), asked_at: now, asked, print });
@@ -178,7 +182,7 @@ impl Subscribers {
 
     /// A request was meant: from now on they are told. `None`: it does not wait any more.
     pub async fn confirm(&self, id: SubscriberId, print: &str) -> Result<Option<Arc<Subscriber>>, SubscribersError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let Some(old) = self.get(id) else { return Ok(None) };
         let Some(pending) = old.pending.clone().filter(|pending| pending.print == print) else { return Ok(None) };
         let confirmed_at = old.confirmed_at.filter(|_| old.suspended_at.is_none()).or(Some(self.clock.now()));
@@ -196,7 +200,7 @@ impl Subscribers {
 
     /// Told again after they were suspended. `None`: there is none of this number that was.
     pub async fn resume(&self, id: SubscriberId, author: &Author) -> Result<Option<Arc<Subscriber>>, SubscribersError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let Some(old) = self.get(id).filter(|old| old.state() == SubscriberState::Suspended) else { return Ok(None) };
         // What happened meanwhile is over: they are told what comes from now on.
         let confirmed_at = Some(self.clock.now());
@@ -209,14 +213,14 @@ impl Subscribers {
         if self.get(id).is_none_or(|one| one.failures == 0) {
             return Ok(());
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let Some(old) = self.get(id) else { return Ok(()) };
         self.write(Subscriber { failures: 0, last_error: None, ..(*old).clone() }, None).await.map(|_| ())
     }
 
     /// A message was refused for good, or given up; with the `most`th in a row they are told nothing more. `true`: that was it.
     pub async fn refused(&self, id: SubscriberId, reason: &str, most: u32) -> Result<bool, SubscribersError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let Some(old) = self.get(id).filter(|old| old.state() != SubscriberState::Suspended) else { return Ok(false) };
         let failures = old.failures + 1;
         let suspended_at = old.confirmed_at.filter(|_| failures >= most).map(|_| self.clock.now());
@@ -229,7 +233,7 @@ impl Subscribers {
 
     /// Forgets a subscriber. `author`: who did it, if not they themselves. `false`: there is none.
     pub async fn remove(&self, id: SubscriberId, author: Option<&Author>) -> Result<bool, SubscribersError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         if self.get(id).is_none() {
             return Ok(false);
         }
@@ -239,32 +243,24 @@ impl Subscribers {
         };
         let values = vec![("id", record("status_subscriber", id.0.into()))];
         self.audit.commit("DELETE $id RETURN NONE;", values, &change).await?;
-        self.known.write().expect("no holder panics").remove(&id);
+        self.shelf.remove(id.0);
         Ok(true)
     }
 
     /// Lets go of requests nobody confirmed and that were last asked for before an instant; how many.
     pub async fn forget(&self, before: Timestamp) -> Result<usize, SubscribersError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = |one: &Arc<Subscriber>| one.pending.as_ref().is_some_and(|pending| pending.asked_at <= before);
-        let over: Vec<Arc<Subscriber>> = self.list().into_iter().filter(old).collect();
+        let over: Vec<Arc<Subscriber>> = self.list().iter().filter(|one| old(one)).cloned().collect();
         for one in &over {
             if one.confirmed_at.is_some() {
                 self.write(Subscriber { pending: None, ..(**one).clone() }, None).await?;
                 continue;
             }
             self.database.query("DELETE $id RETURN NONE", vec![("id", record("status_subscriber", one.id.0.into()))]).await?;
-            self.known.write().expect("no holder panics").remove(&one.id);
+            self.shelf.remove(one.id.0);
         }
         Ok(over.len())
-    }
-
-    async fn next_id(&self) -> Result<SubscriberId, SubscribersError> {
-        let mut answer = self.database.query("UPSERT ONLY counter:status_subscriber SET value += 1 RETURN VALUE value", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| unfit("subscriber counter", &error))?;
-        let id = number.and_then(|number| u32::try_from(number).ok()).map(SubscriberId);
-        let message = || format!("{number:?} is not a subscriber's number");
-        Ok(id.ok_or_else(|| StoreError::Corrupt { what: "subscriber counter", message: message() })?)
     }
 
     async fn write(&self, subscriber: Subscriber, change: Option<Change>) -> Result<Arc<Subscriber>, SubscribersError> {
@@ -281,7 +277,7 @@ impl Subscribers {
             None => self.database.query(statement, values).await?,
         };
         let subscriber = Arc::new(subscriber);
-        self.known.write().expect("no holder panics").insert(subscriber.id, subscriber.clone());
+        self.shelf.put(subscriber.clone());
         Ok(subscriber)
     }
 
@@ -295,13 +291,13 @@ impl Subscribers {
     }
 }
 
-async fn read_all(database: &Database, secrets: &Secrets) -> Result<BTreeMap<SubscriberId, Arc<Subscriber>>, SubscribersError> {
-    let mut answer = database.query("SELECT * FROM status_subscriber", Vec::new()).await?;
-    let mut known = BTreeMap::new();
+async fn read_all(database: &Database, secrets: &Secrets) -> Result<Vec<Arc<Subscriber>>, SubscribersError> {
+    let mut answer = database.query("SELECT * FROM status_subscriber ORDER BY id", Vec::new()).await?;
+    let mut known = Vec::new();
     for row in rows_of(&mut answer, 0)? {
         let id = SubscriberId(row.key_number()? as u32);
         let clear = secrets.unseal(&place(id), &row.bytes("sealed")?)?;
-        known.insert(id, Arc::new(read(id, row.text("kind")?, &clear, row.text("data")?)?));
+        known.push(Arc::new(read(id, row.text("kind")?, &clear, row.text("data")?)?));
     }
     Ok(known)
 }

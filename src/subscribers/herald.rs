@@ -238,7 +238,7 @@ impl Rounds {
         let there = |one: &Arc<Subscriber>| {
             one.state() == SubscriberState::Active && one.confirmed_at.is_some_and(|confirmed_at| confirmed_at <= news.at)
         };
-        let told: Vec<Arc<Subscriber>> = self.args.desk.subscribers.list().into_iter().filter(there).collect();
+        let told: Vec<Arc<Subscriber>> = self.args.desk.subscribers.list().iter().filter(|one| there(one)).cloned().collect();
         let deliveries: Vec<Delivery> = told.iter().filter_map(|subscriber| self.delivery(subscriber, news)).collect();
         self.args.alerts.add(&deliveries).await?;
         self.args.news.passed_on(news).await?;

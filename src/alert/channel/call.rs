@@ -13,7 +13,6 @@ use chrono::DateTime;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response};
-use rustls::ClientConfig;
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -21,7 +20,7 @@ use crate::clock::Clock;
 use crate::model::alert::DeliveryFailure;
 use crate::model::time::Timestamp;
 use crate::probe::network::BlockedNetworks;
-use crate::probe::tls::system_roots;
+use crate::probe::tls::{system_roots, trusting};
 
 /// What is read of an answer.
 const LARGEST: usize = 16 << 10;
@@ -53,12 +52,7 @@ pub struct Line {
 
 impl Line {
     pub fn new(timeout: Duration, blocked: Arc<BlockedNetworks>, setting: &'static str, clock: Clock) -> anyhow::Result<Line> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("TLS cannot be set up")?
-            .with_root_certificates(system_roots())
-            .with_no_client_auth();
+        let tls = trusting(system_roots()).context("TLS cannot be set up")?;
         let client = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(timeout)

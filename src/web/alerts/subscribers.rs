@@ -106,7 +106,7 @@ pub fn csv(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Csv, A
     let wanted = Wanted::read(&query)?;
     let mut text = "id,kind,address,state,services,language,created_at,confirmed_at,suspended_at,failures,last_error\r\n".to_owned();
     let moment = |at: Option<Timestamp>| at.map(Timestamp::rfc3339).unwrap_or_default();
-    for one in state.subscriptions.subscribers.list().into_iter().filter(|one| wanted.fits(one)) {
+    for one in state.subscriptions.subscribers.list().iter().filter(|one| wanted.fits(one)) {
         let services = one.choice.services.iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
         text.push_str(&record(&[
             one.id.to_string(),
