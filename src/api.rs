@@ -43,6 +43,7 @@ pub mod settings;
 pub mod slos;
 pub mod state;
 pub mod statistics;
+pub mod subscribers;
 pub mod summary;
 pub mod system;
 pub mod throttle;
@@ -61,7 +62,7 @@ use crate::api::throttle::Throttle;
 /// Mounts routes, catchers and the access log onto a Rocket, and gives it what they need.
 pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
     let access = Access::new(&state);
-    let throttle = Throttle::new(&state.settings, state.clock.clone());
+    let throttle = Throttle::new(&state.settings, state.status.subscriptions.per_hour, state.clock.clone());
     rocket
         .mount(
             "/",
@@ -118,6 +119,10 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 windows::delete,
                 windows::start,
                 windows::end,
+                subscribers::list,
+                subscribers::read,
+                subscribers::remove,
+                subscribers::resume,
                 slos::list,
                 slos::create,
                 slos::read,

@@ -22,6 +22,7 @@ pub mod sealer;
 pub mod serve;
 pub mod sight;
 pub mod strips;
+pub mod subscribers;
 pub mod system;
 pub mod tracker;
 pub mod tree;
@@ -144,7 +145,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
-        let alerting = Alerting::new(&config, &records, &clock)?;
+        let mut alerting = Alerting::new(&config, &records, &clock)?;
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
         let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
@@ -280,6 +281,7 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
+        let (subscriptions, herald) = subscribers::wire(&config, &records, &mut alerting, &windows, &tree, &clock)?;
         let covering = windows.clone();
         let parts = Parts {
             in_maintenance: Arc::new(move |service, at| covering.covers(service, at).is_some()),
@@ -287,6 +289,7 @@ impl Hub {
             membership: membership.clone(),
             events: events.clone(),
             metrics: metrics.clone(),
+            herald,
             status: tree.alerts.clone(),
         };
         let alerts = alerting.start(&config, &records, parts).await?;
@@ -358,6 +361,7 @@ impl Hub {
             effective: config.effective.clone(),
             log_dir: config.log.dir.clone(),
             status: config.status.clone(),
+            subscriptions,
             default_schedule: config.hub.schedule.clone(),
             services_changed: Arc::new(move || {
                 assigner.assign();

@@ -24,6 +24,7 @@
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`analysis`] | rollups → findings; what performance costs and why |
 //! | [`alert`] | what people are told, and by which channels |
+//! | [`subscribers`] | those who asked on the status page to be told its news, and telling them |
 //! | [`maintenance`] | windows in which nobody is told and nothing counts |
 //! | [`slo`] | objectives: attained, error budget, how fast it burns |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
@@ -82,6 +83,9 @@ pub mod digest;
 
 #[cfg(feature = "hub")]
 pub mod alert;
+
+#[cfg(feature = "hub")]
+pub mod subscribers;
 
 #[cfg(feature = "hub")]
 pub mod system;

@@ -48,6 +48,7 @@ use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::store::web_sessions::WebSessions;
+use crate::subscribers::desk::Desk as SubscriptionDesk;
 use crate::system::desk::Desk;
 use crate::tracker::desk::Tracker;
 use crate::wire::link::Asked;
@@ -100,6 +101,8 @@ pub struct ApiState {
     pub log_dir: PathBuf,
     /// How the public status page looks.
     pub status: StatusSettings,
+    /// Where people subscribe to it.
+    pub subscriptions: Arc<SubscriptionDesk>,
     /// For services that name neither interval nor cron.
     pub default_schedule: Schedule,
     /// Nudges whoever makes the assignments: a service was created, changed or deleted.

@@ -79,7 +79,7 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let channels = channels(&mut reader);
     let tracker = tracker(&mut reader);
     let system = system(&mut reader, sources);
-    let status = status(&mut reader, sources);
+    let status = status(&mut reader, sources, api.public_url.is_some());
     let log = log(&mut reader, sources);
     let mut effective = reader.answers();
     mistakes.extend(reader.finish(tables));

@@ -22,7 +22,7 @@ use crate::config::sections::{
     WitnessSettings,
 };
 use crate::config::sources::Sources;
-use crate::config::status::StatusSettings;
+use crate::config::status::{StatusSettings, SubscriptionSettings};
 use crate::config::system::{SystemSettings, Thresholds};
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -360,8 +360,16 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("system.max_api_p95_ms", api_p95),
         fixed("dependencies", dependencies),
     ]);
-    let StatusSettings { title, about, logo, accent } = status;
+    let StatusSettings { title, about, logo, accent, subscriptions } = status;
     values.extend([fixed("status.title", title), fixed("status.about", about), fixed("status.logo", logo), fixed("status.accent", accent)]);
+    let SubscriptionSettings { enabled, mail_channel, most, per_hour, private_webhooks } = subscriptions;
+    values.extend([
+        fixed("status.subscriptions", enabled),
+        fixed("status.mail_channel", mail_channel),
+        fixed("status.most_subscribers", most),
+        fixed("status.subscriptions_per_hour", per_hour),
+        fixed("status.private_webhooks", private_webhooks),
+    ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([
         fixed("log.dir", dir),

@@ -88,16 +88,16 @@ pub fn page(
     }
 }
 
-/// The form of a log-in, read whole; who may send it is for the handler to say.
-pub struct LoginForm(Fields);
+/// The form of someone who is not logged in, read whole; who may send it is for the handler to say.
+pub struct OpenForm(pub Fields);
 
 #[rocket::async_trait]
-impl<'r> rocket::data::FromData<'r> for LoginForm {
+impl<'r> rocket::data::FromData<'r> for OpenForm {
     type Error = ApiError;
 
-    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> rocket::data::Outcome<'r, LoginForm> {
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> rocket::data::Outcome<'r, OpenForm> {
         match read_fields(request, data).await {
-            Ok(fields) => rocket::data::Outcome::Success(LoginForm(fields)),
+            Ok(fields) => rocket::data::Outcome::Success(OpenForm(fields)),
             Err(error) => {
                 error.clone().leave(request);
                 rocket::data::Outcome::Error((error.status(), error))
@@ -124,7 +124,7 @@ pub async fn enter(
     cookies: &CookieJar<'_>,
     state: &State<ApiState>,
     throttle: &State<Throttle>,
-    login: LoginForm,
+    login: OpenForm,
 ) -> Result<Either<Redirect, Refusal>, ApiError> {
     let fields = login.0;
     let t = Text(asker.look.lang);

@@ -34,6 +34,7 @@ mod server;
 mod server_faults;
 mod slos;
 mod smtp_server;
+mod status_subscriptions;
 mod store;
 mod system;
 mod system_servers;

@@ -13,6 +13,7 @@ mod performance;
 mod public;
 mod service;
 mod slos;
+mod subscribe;
 mod system;
 mod words;
 
@@ -33,6 +34,7 @@ pub const TEXTS: [&[Entry]; 15] = [
     findings::TEXTS,
     performance::TEXTS,
     slos::TEXTS,
+    subscribe::TEXTS,
     system::TEXTS,
     oidc::TEXTS,
 ];
