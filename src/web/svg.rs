@@ -10,6 +10,7 @@ use crate::aggregate::strip::{CELL, CELLS, Cell};
 use crate::model::incident::Severity;
 use crate::model::time::Timestamp;
 use crate::store::incidents::IncidentSpan;
+use crate::web::moment::latency;
 
 /// From one cell to the next; the style sheet draws 4 and leaves 2.
 pub const STEP: usize = 6;
@@ -127,6 +128,32 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
 /// Two lines to one scale: how it went, and behind it how it went in the period before. `None` where nothing was measured;
 /// nothing at all where there is too little to draw. `label` says in words what it is.
 pub fn course(before: &[Option<f64>], now: &[Option<f64>], label: &str) -> String {
+    course_with(before, now, label, "")
+}
+
+/// The same, and what each of its points says for a script that reads it out: the first begins at `from`, each lasts `step`
+/// microseconds. `keys` name the line of now and the one before; `none` is said where nothing was measured.
+pub fn told_course(
+    (before, now): (&[Option<f64>], &[Option<f64>]),
+    label: &str,
+    from: Timestamp,
+    step: i64,
+    (keys, none): ([&str; 2], &str),
+) -> String {
+    let mut told = format!(" data-from=\"{}\" data-step=\"{}\" data-keys=\"", from.0 / 1000, step / 1000);
+    escape(&format!("median:{}|before:{}", keys[0], keys[1]), &mut told);
+    told.push_str("\" data-tips=\"");
+    let known = |us: Option<f64>| us.map(latency).unwrap_or_default();
+    let tip = |(place, now): (usize, &Option<f64>)| match (*now, before.get(place).copied().flatten()) {
+        (None, None) => none.to_owned(),
+        (now, before) => format!("|{}|{}", known(now), known(before)),
+    };
+    escape(&now.iter().enumerate().map(tip).collect::<Vec<_>>().join("\n"), &mut told);
+    told.push('"');
+    course_with(before, now, label, &told)
+}
+
+fn course_with(before: &[Option<f64>], now: &[Option<f64>], label: &str, told: &str) -> String {
     let known = before.iter().chain(now).flatten();
     let (low, high) = known.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
     if now.iter().flatten().count() < 2 {
@@ -148,9 +175,13 @@ pub fn course(before: &[Option<f64>], now: &[Option<f64>], label: &str) -> Strin
         path
     };
     let width = before.len().max(now.len()) * 10;
-    let mut markup = format!("<svg class=\"course\" viewBox=\"0 0 {width} 60\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
+    let mut markup = format!("<svg class=\"course\" viewBox=\"0 0 {width} 60\" preserveAspectRatio=\"none\"{told} role=\"img\" aria-label=\"");
     escape(label, &mut markup);
-    let _ = write!(markup, "\"><path class=\"before\" d=\"{}\"/><path class=\"now\" d=\"{}\"/></svg>", line(before), line(now));
+    let _ = write!(markup, "\"><path class=\"before\" d=\"{}\"/><path class=\"now\" d=\"{}\"/>", line(before), line(now));
+    if !told.is_empty() {
+        markup.push_str("<line class=\"cross\" x1=\"0\" x2=\"0\" y1=\"0\" y2=\"60\" visibility=\"hidden\"/>");
+    }
+    markup.push_str("</svg>");
     markup
 }
 

@@ -13,3 +13,4 @@ mod slos;
 mod status;
 mod system;
 mod thousand;
+mod zoom;

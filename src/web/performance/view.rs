@@ -189,7 +189,7 @@ impl PerformancePage {
             sorts: SORTS.iter().map(|(name, key)| (*name, t.s(key))).collect(),
             service_names: state.services.list().iter().map(|service| (service.id.0, service.name().to_owned())).collect(),
             region_names,
-            whole: Line::new(t, t.s("performance.whole"), &view.whole, &report.course),
+            whole: Line { course: told(t, report), ..Line::new(t, t.s("performance.whole"), &view.whole, &nothing) },
             extremes: extremes(&report.course),
             phases: phases(t, &view.whole),
             next: (skip.saturating_add(PAGE) < services.len()).then(|| link("page", &(page + 1).to_string())),
@@ -338,6 +338,15 @@ impl Advice {
             gain: one.cost_s_per_day.map(|seconds| t.one("performance.gain", cost(t, seconds))),
         }
     }
+}
+
+/// The course of it all, to be read point by point.
+fn told(t: Text, report: &Report) -> String {
+    let (course, periods) = (&report.course, &report.analysis.periods);
+    let label = t.with("performance.course_label", &[("name", t.s("performance.whole"))]);
+    let from = Timestamp(periods.since.div_euclid(periods.block) * periods.block);
+    let keys = [t.s("performance.this_period"), t.s("performance.before_period")];
+    svg::told_course((&course.before, &course.now), &label, from, periods.block, (keys, t.s("chart.none")))
 }
 
 fn extremes(course: &Course) -> Option<(String, String)> {
