@@ -1,6 +1,7 @@
 //! Findings: what was odd, by the same filters as the API; one of them with the figures it stands on; and a person's word on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use rocket::http::Status;
@@ -24,6 +25,8 @@ use crate::web::html::Html;
 use crate::web::login::Refusal;
 use crate::web::look::inside;
 use crate::web::moment::{Moment, latency, percent, span};
+use crate::web::service::charts::charts;
+use crate::web::service::window::Window;
 use crate::web::text::Text;
 use crate::web::visit::{OwnForm, Visit};
 
@@ -76,6 +79,16 @@ struct FindingPage {
     incidents: Vec<String>,
     issues: Vec<(u64, String)>,
     feedback: Option<Feedback>,
+    course: Option<Course>,
+}
+
+/// How latency went before it, in it and after it.
+struct Course {
+    /// Of the region it is of, or of all.
+    of: String,
+    chart: String,
+    /// Where one sees the same of all regions, and can go on from there.
+    whole: String,
 }
 
 struct Row {
@@ -155,6 +168,7 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
     let view = findings::read(Viewer(visit.principal.clone()), state, id).await?.into_inner();
     let issues = state.tracker.issues.list(&IssueFilter { finding: Some(id.to_owned()), ..IssueFilter::default() });
     let show = |value: f64| figure(view.unit, value);
+    let course = Course::of(t, state, &view).await?;
     Html::of(&FindingPage {
         frame: Frame::new(&visit, Section::Findings, view.summary.clone()),
         row: Row::new(t, state, &view),
@@ -184,7 +198,26 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
             at: Timestamp::parse(&word.at).map(Moment::full),
             note: word.note.clone(),
         }),
+        course,
     })
+}
+
+impl Course {
+    async fn of(t: Text, state: &ApiState, view: &FindingView) -> Result<Option<Course>, ApiError> {
+        let watched = view.service_id.and_then(|id| state.services.get(ServiceId(id)));
+        let (Some(service), Some(since)) = (watched, Timestamp::parse(&view.since)) else { return Ok(None) };
+        let now = state.clock.now();
+        let until = if view.open { now } else { since.plus(Duration::from_secs_f64(view.duration_s.max(0.0))) };
+        let window = Window::around(since, until, now);
+        let drawn = charts(t, state, service.id, &window, now).await?;
+        let alone = match view.regions.as_slice() {
+            [region] => drawn.regions.into_iter().find(|one| one.name == *region),
+            _ => None,
+        };
+        let (of, chart) = alone.map_or_else(|| (t.s("chart.all").to_owned(), drawn.all), |one| (one.name, one.chart));
+        let whole = format!("/services/{}?{}#charts", service.id, window.query());
+        Ok((!chart.is_empty()).then_some(Course { of, chart, whole }))
+    }
 }
 
 /// A person's word on a finding, from wherever it is shown; it leads back there.
@@ -217,7 +250,7 @@ impl Row {
             shape: t.word("shape", view.shape),
             summary: view.summary.clone(),
             since: Timestamp::parse(&view.since).map(Moment::full),
-            lasted: span(t, std::time::Duration::from_secs_f64(view.duration_s.max(0.0))),
+            lasted: span(t, Duration::from_secs_f64(view.duration_s.max(0.0))),
             open: view.open,
             score: format!("{:.2}", view.score),
             learning: view.learning.is_some(),

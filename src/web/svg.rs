@@ -131,26 +131,30 @@ pub fn course(before: &[Option<f64>], now: &[Option<f64>], label: &str) -> Strin
     course_with(before, now, label, "")
 }
 
-/// The same, and what each of its points says for a script that reads it out: the first begins at `from`, each lasts `step`
-/// microseconds. `keys` name the line of now and the one before; `none` is said where nothing was measured.
-pub fn told_course(
-    (before, now): (&[Option<f64>], &[Option<f64>]),
-    label: &str,
-    from: Timestamp,
-    step: i64,
-    (keys, none): ([&str; 2], &str),
-) -> String {
-    let mut told = format!(" data-from=\"{}\" data-step=\"{}\" data-keys=\"", from.0 / 1000, step / 1000);
-    escape(&format!("median:{}|before:{}", keys[0], keys[1]), &mut told);
-    told.push_str("\" data-tips=\"");
+/// What each point of a course says, for a script that reads it out.
+pub struct Told<'a> {
+    /// The beginning of the first, and the microseconds each lasts.
+    pub from: Timestamp,
+    pub step: i64,
+    /// What the line is called, and the one before.
+    pub names: [&'a str; 2],
+    /// Said where neither was measured.
+    pub none: &'a str,
+}
+
+/// The same, with what its points say.
+pub fn told_course(before: &[Option<f64>], now: &[Option<f64>], label: &str, told: &Told<'_>) -> String {
+    let mut carried = format!(" data-from=\"{}\" data-step=\"{}\" data-keys=\"", told.from.0 / 1000, told.step / 1000);
+    escape(&format!("median:{}|before:{}", told.names[0], told.names[1]), &mut carried);
+    carried.push_str("\" data-tips=\"");
     let known = |us: Option<f64>| us.map(latency).unwrap_or_default();
     let tip = |(place, now): (usize, &Option<f64>)| match (*now, before.get(place).copied().flatten()) {
-        (None, None) => none.to_owned(),
+        (None, None) => told.none.to_owned(),
         (now, before) => format!("|{}|{}", known(now), known(before)),
     };
-    escape(&now.iter().enumerate().map(tip).collect::<Vec<_>>().join("\n"), &mut told);
-    told.push('"');
-    course_with(before, now, label, &told)
+    escape(&now.iter().enumerate().map(tip).collect::<Vec<_>>().join("\n"), &mut carried);
+    carried.push('"');
+    course_with(before, now, label, &carried)
 }
 
 fn course_with(before: &[Option<f64>], now: &[Option<f64>], label: &str, told: &str) -> String {
@@ -272,6 +276,19 @@ mod tests {
         );
         assert!(markup.contains("aria-label=\"a &quot;b&quot;\""), "{markup}");
         assert!(meter(1.7, "up").contains("class=\"up\" width=\"1000\"") && meter(-3.0, "down").contains("class=\"down\" width=\"0\""));
+    }
+
+    #[test]
+    fn a_course_says_what_each_of_its_points_was_and_what_was_there_before() {
+        let told = Told { from: Timestamp(60_000_000), step: 60_000_000, names: ["now", "<before>"], none: "nothing" };
+        let markup = told_course(&[Some(5_000.0), None], &[Some(12_000.0), None, Some(20_000.0)], "x", &told);
+        for part in [
+            "data-from=\"60000\" data-step=\"60000\" data-keys=\"median:now|before:&lt;before&gt;\"",
+            "data-tips=\"|12 ms|5 ms\nnothing\n|20 ms|\"",
+            "class=\"cross\"",
+        ] {
+            assert!(markup.contains(part), "{part} in {markup}");
+        }
     }
 
     #[test]

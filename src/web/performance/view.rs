@@ -345,8 +345,9 @@ fn told(t: Text, report: &Report) -> String {
     let (course, periods) = (&report.course, &report.analysis.periods);
     let label = t.with("performance.course_label", &[("name", t.s("performance.whole"))]);
     let from = Timestamp(periods.since.div_euclid(periods.block) * periods.block);
-    let keys = [t.s("performance.this_period"), t.s("performance.before_period")];
-    svg::told_course((&course.before, &course.now), &label, from, periods.block, (keys, t.s("chart.none")))
+    let names = [t.s("performance.this_period"), t.s("performance.before_period")];
+    let told = svg::Told { from, step: periods.block, names, none: t.s("chart.none") };
+    svg::told_course(&course.before, &course.now, &label, &told)
 }
 
 fn extremes(course: &Course) -> Option<(String, String)> {

@@ -58,7 +58,7 @@ pub struct NowPart {
     method: String,
     group: Option<String>,
     tags: Vec<String>,
-    windows: Vec<Window>,
+    windows: Vec<Uptime>,
     regions: Vec<RegionLine>,
     incidents: Vec<IncidentLine>,
 }
@@ -156,7 +156,7 @@ pub struct Side {
     pub findings: Vec<FindingLine>,
 }
 
-struct Window {
+struct Uptime {
     name: &'static str,
     uptime: String,
     coverage: Option<String>,
@@ -262,9 +262,9 @@ async fn uptimes(state: &ApiState, service: &StoredService) -> Result<Known, Api
     }
 }
 
-fn windows(t: Text, known: &Known) -> Vec<Window> {
+fn windows(t: Text, known: &Known) -> Vec<Uptime> {
     let keys = ["range.day", "range.week", "range.month", "range.quarter"];
-    let window = |(key, uptime): (&'static str, &crate::store::rollups::WindowUptime)| Window {
+    let window = |(key, uptime): (&'static str, &crate::store::rollups::WindowUptime)| Uptime {
         name: t.s(key),
         uptime: uptime.ratio.map_or_else(|| "–".to_owned(), percent),
         coverage: uptime.ratio.is_some().then(|| t.one("overview.coverage", percent(uptime.coverage))),

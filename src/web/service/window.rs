@@ -147,6 +147,14 @@ impl Window {
         }
     }
 
+    /// What happened from one instant to another, and as much before and after it as it lasted, within reason.
+    pub fn around(from: Timestamp, to: Timestamp, now: Timestamp) -> Window {
+        let margin = (to.0 - from.0).clamp(15 * MINUTE, DAY);
+        let to = (to.0 + margin).min(now.0);
+        let from = (from.0 - margin).max(to - MOST).min(to - LEAST);
+        Window { from: Timestamp(from), to: Timestamp(to), range: None }
+    }
+
     pub fn span(&self) -> i64 {
         self.to.0 - self.from.0
     }
@@ -287,6 +295,17 @@ mod tests {
         }
         let seldom = Window { from: Timestamp(now().0 - 10 * MINUTE), to: now(), range: None }.grid(Duration::from_secs(300));
         assert_eq!((seldom.step, seldom.one_by_one), (MINUTE, false), "who checks every five minutes has no use for seconds");
+    }
+
+    #[test]
+    fn what_happened_is_shown_with_what_was_before_and_after_it() {
+        let around = |from, to| Window::around(at(from), at(to), now());
+        let burst = around("2026-11-22T10:00:00Z", "2026-11-22T10:01:00Z");
+        assert_eq!((burst.from, burst.to), (at("2026-11-22T09:45:00Z"), at("2026-11-22T10:16:00Z")));
+        let drift = around("2026-11-10T12:00:00Z", "2026-11-22T12:00:00Z");
+        assert_eq!((drift.from, drift.to), (at("2026-11-09T12:00:00Z"), now()));
+        let odd = around("2020-11-22T10:00:00Z", "2026-11-22T13:00:00Z");
+        assert!(odd.to == now() && odd.span() == MOST, "{odd:?}");
     }
 
     #[test]
