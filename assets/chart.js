@@ -148,6 +148,7 @@
 
   // Another span: the same page by another address, its parts put in the place of the old.
   let loading = 0;
+  let here = location.search;
   const go = async (address, keep) => {
     const focus = [...document.querySelectorAll(CHART)].indexOf(document.activeElement);
     const turn = ++loading;
@@ -167,6 +168,7 @@
         prepare(place);
       }
       if (keep) history.pushState(null, "", address);
+      here = location.search;
       const charts = [...document.querySelectorAll(CHART)];
       if (focus >= 0 && charts.length) charts[Math.min(focus, charts.length - 1)].focus({ preventScroll: true });
       const head = document.querySelector(".window-now b") || document.querySelector("[data-of-span] [aria-current]");
@@ -177,7 +179,8 @@
     const limits = scope(chart);
     if (!limits) return;
     const [least, most] = [Number(limits.dataset.least), Number(limits.dataset.most)];
-    const now = Date.now();
+    // Nothing is known of later.
+    const now = Number(limits.dataset.now);
     let [begin, end] = [from, to];
     if (end - begin < least) {
       const middle = (begin + end) / 2;
@@ -206,7 +209,7 @@
     event.preventDefault();
     go(way.href, true);
   });
-  addEventListener("popstate", () => { if (document.querySelector("[data-of-span]")) go(location.href, false); });
+  addEventListener("popstate", () => { if (document.querySelector("[data-of-span]") && location.search !== here) go(location.href, false); });
   document.addEventListener("submit", (event) => {
     const form = event.target.closest("[data-of-span] form.ask");
     if (!form) return;
@@ -279,7 +282,8 @@
     else if (shown && !held(shown.chart)) hide();
   });
   const lift = (event) => {
-    fingers.delete(event.pointerId);
+    // The page is scrolled instead.
+    if (fingers.delete(event.pointerId) && event.type === "pointercancel") hide();
     if (pinch && fingers.size < 2) {
       const { chart, next, whole } = pinch;
       pinch = null;
@@ -358,6 +362,6 @@
   window.probemesh.charts = {
     prepare,
     // Whether someone is at work on them, so that nobody takes them away.
-    inUse: () => Boolean(drag || pinch || chosen || document.querySelector("[data-of-span][aria-busy], .choose[open]")),
+    inUse: () => Boolean(shown || drag || pinch || chosen || document.querySelector("[data-of-span][aria-busy], .choose[open]")),
   };
 })();

@@ -359,6 +359,8 @@ mod tests {
     #[test]
     fn a_message_of_any_size_comes_out_as_it_went_in() {
         assert_eq!(there_and_back(&Up::Pong { sent_us: 1, received_us: -2, replied_us: 3 }), 1);
+        let wire = WireTrial { result: Bytes(vec![1, 2]), verdicts: Vec::new() };
+        assert_eq!(there_and_back(&Up::Tried { request: 7, outcome: Ok(wire) }), 1);
         // Nothing in it repeats, so it is cut and not compressed.
         let noise: Vec<u8> = (0..900_000).map(|_| rand::random()).collect();
         assert!(there_and_back(&Up::Deliver { delivery: 1, batches: vec![Bytes(noise)] }) >= 4);

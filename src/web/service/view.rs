@@ -115,6 +115,10 @@ impl ChartsPart {
         field(self.window.to)
     }
 
+    fn now_ms(&self) -> i64 {
+        self.now.0 / 1000
+    }
+
     fn least_ms(&self) -> i64 {
         LEAST / 1000
     }
