@@ -201,7 +201,9 @@
     const { from, step, tips } = of(chart);
     const whole = step * tips.length;
     const middle = from + whole * round;
-    load(chart, middle - whole * factor * round, middle + whole * factor * (1 - round));
+    const [begin, end] = [middle - whole * factor * round, middle + whole * factor * (1 - round)];
+    const beyond = scope(chart) ? Math.max(0, end - Number(scope(chart).dataset.now)) : 0;
+    load(chart, begin - (factor > 1 ? beyond : 0), end);
   };
   document.addEventListener("click", (event) => {
     const way = event.target.closest && event.target.closest("[data-of-span] nav a");

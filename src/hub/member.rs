@@ -355,7 +355,8 @@ impl Session {
     fn try_out(&mut self, wanted: TryOut) {
         if self.version < TRIES_FROM {
             let (region, node) = (&self.region, &self.node);
-            let cannot = format!("region {region} runs version {} (node {node}), which cannot try services; bring it up to date", self.build);
+            let cannot =
+                format!("region {region} runs version {} (node {node}), which cannot try services; bring it up to date", self.build);
             let _ = wanted.answer.send(Err(cannot));
             return;
         }

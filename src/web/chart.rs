@@ -302,7 +302,8 @@ mod tests {
 
     fn chart(points: &[Point], marks: &[Mark], stacked: bool) -> String {
         let t = Text(Lang::English);
-        Chart { t, label: "a <b>", from: Timestamp(0), step: 60_000_000, points, beside: &[], marks, height: 100, stacked, top: None }.draw()
+        Chart { t, label: "a <b>", from: Timestamp(0), step: 60_000_000, points, beside: &[], marks, height: 100, stacked, top: None }
+            .draw()
     }
 
     #[test]
@@ -340,10 +341,7 @@ mod tests {
         let (from, step, points) = (Timestamp(0), 60_000_000, [point(25_000.0), point(40_000.0), Point::default()]);
         let all = Chart { t, label: "", from, step, points: &points, beside: &beside, marks: &[], height: 100, stacked: false, top: None };
         assert_eq!(all.keys(), "median:p50|p95:p95|p99:p99|:east p50|:west p50");
-        assert_eq!(
-            all.tips(),
-            "3 checks|25 ms|50 ms|75 ms|20 ms|30 ms\n3 checks|40 ms|80 ms|120 ms||40 ms\nnobody measured"
-        );
+        assert_eq!(all.tips(), "3 checks|25 ms|50 ms|75 ms|20 ms|30 ms\n3 checks|40 ms|80 ms|120 ms||40 ms\nnobody measured");
         let one = Chart { beside: &[], stacked: true, ..all };
         assert_eq!(one.keys(), ":p50|high:p95|:p99|connect:Connect|first_byte:First byte");
         assert!(one.tips().starts_with("3 checks|25 ms|50 ms|75 ms|12 ms|12 ms\n"), "{}", one.tips());

@@ -179,7 +179,8 @@ fn course_with(before: &[Option<f64>], now: &[Option<f64>], label: &str, told: &
         path
     };
     let width = before.len().max(now.len()) * 10;
-    let mut markup = format!("<svg class=\"course\" viewBox=\"0 0 {width} 60\" preserveAspectRatio=\"none\"{told} role=\"img\" aria-label=\"");
+    let mut markup =
+        format!("<svg class=\"course\" viewBox=\"0 0 {width} 60\" preserveAspectRatio=\"none\"{told} role=\"img\" aria-label=\"");
     escape(label, &mut markup);
     let _ = write!(markup, "\"><path class=\"before\" d=\"{}\"/><path class=\"now\" d=\"{}\"/>", line(before), line(now));
     if !told.is_empty() {

@@ -30,9 +30,8 @@ impl WireTrial {
 
     /// The verdicts again; the result is read as any batch is.
     pub fn verdicts(&self) -> Result<Vec<Verdict>, BatchError> {
-        let verdict = |wire: &WireVerdict| {
-            Ok(Verdict { what: wire.what.clone(), failure: wire.failure.clone().map(TryInto::try_into).transpose()? })
-        };
+        let verdict =
+            |wire: &WireVerdict| Ok(Verdict { what: wire.what.clone(), failure: wire.failure.clone().map(TryInto::try_into).transpose()? });
         self.verdicts.iter().map(verdict).collect()
     }
 }

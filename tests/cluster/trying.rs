@@ -29,7 +29,8 @@ async fn a_service_is_tried_from_each_region_and_every_one_says_what_it_saw() {
     let mut world = World::start(&["eu-1", "us-1"]).await;
     world.target.fail(Failing::Node("eu-1".to_owned()));
     let url = world.target.url();
-    let service = move || json!({"name": "unsaved", "base_url": url, "health_path": "/noted", "headers": {"X-Api-Key": "s3cret-key"}, "retries": 3});
+    let service =
+        move || json!({"name": "unsaved", "base_url": url, "health_path": "/noted", "headers": {"X-Api-Key": "s3cret-key"}, "retries": 3});
     let answer = world.ask("POST", &format!("{TRY}?regions=eu,us"), service()).await;
     let seen = [("eu".to_owned(), "503".to_owned()), ("us".to_owned(), "200".to_owned())];
     assert_eq!((found(&answer), &answer["ok"]), (seen.to_vec(), &json!(false)), "{answer:#}");

@@ -43,9 +43,6 @@ impl TriedPart {
                 Err(reason) => Block { region, check: None, expectations: Vec::new(), refused: Some(reason) },
             }
         };
-        TriedPart {
-            title: t.s(if by_hub { "edit.tried" } else { "edit.tried_regions" }),
-            blocks: tried.into_iter().map(block).collect(),
-        }
+        TriedPart { title: t.s(if by_hub { "edit.tried" } else { "edit.tried_regions" }), blocks: tried.into_iter().map(block).collect() }
     }
 }

@@ -119,8 +119,7 @@ pub async fn charts(t: Text, state: &ApiState, service: ServiceId, window: &Wind
         let own: Vec<Mark> =
             marks.iter().filter(|mark| mark.region.as_ref().is_none_or(|region| *region == one.name)).map(Spot::mark).collect();
         let label = t.one("chart.region_label", &one.name);
-        let chart =
-            Chart { t, label: &label, from, step, points, beside: &[], marks: &own, height: 150, stacked: true, top: Some(top) };
+        let chart = Chart { t, label: &label, from, step, points, beside: &[], marks: &own, height: 150, stacked: true, top: Some(top) };
         let states: Vec<State> = one.buckets.iter().map(state_of).collect();
         RegionChart {
             chart: chart.draw(),
@@ -181,12 +180,7 @@ fn marks(t: Text, state: &ApiState, service: ServiceId, findings: &[Finding], wi
         region: None,
     });
     let findings = findings.iter().map(|finding| Spot {
-        mark: Mark {
-            from: finding.since,
-            to: finding.ended.unwrap_or(window.to),
-            kind: "finding",
-            text: finding.summary.clone(),
-        },
+        mark: Mark { from: finding.since, to: finding.ended.unwrap_or(window.to), kind: "finding", text: finding.summary.clone() },
         region: finding.region.as_ref().map(ToString::to_string),
     });
     incidents.chain(findings).collect()
@@ -200,13 +194,8 @@ async fn one_by_one(
     grid: &Grid,
 ) -> Result<Option<BTreeMap<RegionName, Vec<(Rollup, Times)>>>, ApiError> {
     let mut regions: BTreeMap<RegionName, Vec<(Rollup, Times)>> = BTreeMap::new();
-    let mut query = ResultQuery {
-        service: Some(service),
-        since: Some(grid.from),
-        until: Some(window.to),
-        page_size: PAGE,
-        ..ResultQuery::default()
-    };
+    let mut query =
+        ResultQuery { service: Some(service), since: Some(grid.from), until: Some(window.to), page_size: PAGE, ..ResultQuery::default() };
     let mut seen = 0;
     loop {
         let page = state.store.results.page(&query).await?;

@@ -89,11 +89,11 @@ impl ChartsPart {
 
     /// Where one can move from here: the name of the way, and its address.
     fn ways(&self) -> Vec<(&'static str, String)> {
-        let mut ways = vec![("window.earlier", self.way(&self.window.earlier()))];
-        ways.extend(self.window.later(self.now).map(|later| ("window.later", self.way(&later))));
-        ways.extend(self.window.wider(self.now).map(|wider| ("window.wider", self.way(&wider))));
+        let mut ways = vec![("span.earlier", self.way(&self.window.earlier()))];
+        ways.extend(self.window.later(self.now).map(|later| ("span.later", self.way(&later))));
+        ways.extend(self.window.wider(self.now).map(|wider| ("span.wider", self.way(&wider))));
         if self.window.range.is_none() {
-            ways.push(("window.back", self.way(&Window::of(Range::Day, self.now))));
+            ways.push(("span.back", self.way(&Window::of(Range::Day, self.now))));
         }
         ways.into_iter().map(|(key, way)| (self.t.s(key), way)).collect()
     }
@@ -136,7 +136,6 @@ impl ChartsPart {
         self.window.fresh_for().map_or(0, |span| span.as_secs())
     }
 }
-
 
 /// As a field of a form takes an instant.
 fn field(at: Timestamp) -> String {

@@ -134,16 +134,16 @@ impl Window {
         let start = start.unwrap_or(Timestamp(end.0.saturating_sub(DAY)));
         let wrong = |field, key, value: &str| Err(Mistake { field, key, value: value.to_owned() });
         if start >= end {
-            return wrong("to", "window.order", to.unwrap_or("now"));
+            return wrong("to", "span.order", to.unwrap_or("now"));
         }
         if start >= now {
-            return wrong("from", "window.future", from.unwrap_or_default());
+            return wrong("from", "span.future", from.unwrap_or_default());
         }
         let end = end.min(now);
         match end.0 - start.0 {
-            ..LEAST => wrong("to", "window.short", to.unwrap_or("now")),
+            ..LEAST => wrong("to", "span.short", to.unwrap_or("now")),
             LEAST..=MOST => Ok(Window { from: start, to: end, range: None }),
-            _ => wrong("from", "window.long", from.unwrap_or_default()),
+            _ => wrong("from", "span.long", from.unwrap_or_default()),
         }
     }
 
@@ -219,7 +219,7 @@ fn instant(field: &'static str, text: &str) -> Result<Timestamp, Mistake> {
     // A plus that was not escaped arrives as a blank.
     let tries = [text.to_owned(), text.replace(' ', "+"), format!("{text}Z"), format!("{text}:00Z")];
     let found = tries.iter().find_map(|text| Timestamp::parse(text));
-    found.ok_or_else(|| Mistake { field, key: "window.no_time", value: text.to_owned() })
+    found.ok_or_else(|| Mistake { field, key: "span.no_time", value: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -258,15 +258,15 @@ mod tests {
     #[test]
     fn ends_that_make_no_span_are_refused_by_name() {
         for (from, to, field, key) in [
-            ("yesterday", "", "from", "window.no_time"),
-            ("2026-11-22T08:00", "2026-13-22T08:00", "to", "window.no_time"),
-            ("2026-11-22T09:00", "2026-11-22T08:00", "to", "window.order"),
-            ("2026-11-22T09:00", "2026-11-22T09:00", "to", "window.order"),
-            ("2026-11-23T09:00", "2026-11-23T10:00", "from", "window.future"),
-            ("2026-11-22T09:00:00", "2026-11-22T09:00:59", "to", "window.short"),
-            ("2026-11-22T11:59:30", "2026-11-22T13:00", "to", "window.short"),
-            ("2020-01-01T00:00", "2026-01-01T00:00", "from", "window.long"),
-            ("0001-01-01T00:00", "9999-12-31T23:59", "from", "window.long"),
+            ("yesterday", "", "from", "span.no_time"),
+            ("2026-11-22T08:00", "2026-13-22T08:00", "to", "span.no_time"),
+            ("2026-11-22T09:00", "2026-11-22T08:00", "to", "span.order"),
+            ("2026-11-22T09:00", "2026-11-22T09:00", "to", "span.order"),
+            ("2026-11-23T09:00", "2026-11-23T10:00", "from", "span.future"),
+            ("2026-11-22T09:00:00", "2026-11-22T09:00:59", "to", "span.short"),
+            ("2026-11-22T11:59:30", "2026-11-22T13:00", "to", "span.short"),
+            ("2020-01-01T00:00", "2026-01-01T00:00", "from", "span.long"),
+            ("0001-01-01T00:00", "9999-12-31T23:59", "from", "span.long"),
         ] {
             let wrong = read(from, to).expect_err(from);
             assert_eq!((wrong.field, wrong.key), (field, key), "{from} {to}");

@@ -40,7 +40,10 @@ async fn a_span_is_chosen_by_its_ends_and_drawn_by_buckets_as_fine_as_the_checks
     assert_eq!(tips.len(), 20, "{tips:?}");
     assert!(tips[6].starts_with("1 of 2 checks failed"), "{tips:?}");
     assert!(tips[0].contains("12 ms") && of_chart(&minutes, "data-keys").starts_with("median:p50|p95:p95"), "{tips:?}");
-    assert!(minutes.contains("checks <b>30</b>") && minutes.contains("failed <b>1</b>"), "what is told of it is of this span alone: {minutes}");
+    assert!(
+        minutes.contains("checks <b>30</b>") && minutes.contains("failed <b>1</b>"),
+        "what is told of it is of this span alone: {minutes}"
+    );
     // Without a script one goes on by links, and by the form.
     for part in [
         "from=2026-11-22T08:00:00.000Z",
