@@ -92,6 +92,10 @@ impl Chart<'_> {
             true => self.stack(top, &mut out),
             false => self.bands(top, &mut out),
         }
+        for mark in self.marks.iter().filter(|mark| mark.kind == "finding") {
+            let (x, width) = (self.place(mark.from), (self.place(mark.to) - self.place(mark.from)).max(1.5));
+            let _ = write!(out, "<rect class=\"odd\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{width:.1}\" height=\"20\"/>", HIGH - 20.0);
+        }
         out.push_str("</svg>");
         for mark in self.marks.iter().filter(|mark| mark.kind == "finding") {
             let x = self.place(mark.from) / (count.max(1) * WIDE) as f64 * 100.0;

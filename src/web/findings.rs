@@ -16,6 +16,7 @@ use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::finding::{Shape, Signal};
 use crate::model::id::ServiceId;
+use crate::model::incident::IncidentId;
 use crate::model::time::Timestamp;
 use crate::store::issues::IssueFilter;
 use crate::store::services::StoredService;
@@ -76,20 +77,23 @@ struct FindingPage {
     samples: u32,
     learning: Option<String>,
     evidence: Vec<(Moment, String, String, String)>,
-    incidents: Vec<String>,
+    /// Id and first line.
+    incidents: Vec<(String, String)>,
     issues: Vec<(u64, String)>,
     feedback: Option<Feedback>,
     course: Option<Course>,
 }
 
-/// How latency went before it, in it and after it.
+/// How it went before it, in it and after it.
 struct Course {
-    /// Of the region it is of, or of all.
-    of: String,
-    chart: String,
+    /// Name, chart and strip of each region it is of; of all together where there are many.
+    charts: Vec<(String, String, String)>,
     /// Where one sees the same of all regions, and can go on from there.
     whole: String,
 }
+
+/// Regions whose charts stand one by one.
+const REGIONS: usize = 3;
 
 struct Row {
     id: String,
@@ -169,6 +173,11 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
     let issues = state.tracker.issues.list(&IssueFilter { finding: Some(id.to_owned()), ..IssueFilter::default() });
     let show = |value: f64| figure(view.unit, value);
     let course = Course::of(t, state, &view).await?;
+    let mut incidents = Vec::new();
+    for id in &view.incidents {
+        let found = state.incidents.one(&IncidentId(id.as_str().into())).await?;
+        incidents.push((id.clone(), found.map_or_else(|| id.clone(), |(stored, _)| stored.incident.first_line)));
+    }
     Html::of(&FindingPage {
         frame: Frame::new(&visit, Section::Findings, view.summary.clone()),
         row: Row::new(t, state, &view),
@@ -190,7 +199,7 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
                 Some((Moment::full(Timestamp::parse(&one.at)?), one.what.clone(), show(one.observed), expected))
             })
             .collect(),
-        incidents: view.incidents.clone(),
+        incidents,
         issues: issues.iter().map(|issue| (issue.id.0, issue.title.clone())).collect(),
         feedback: view.feedback.as_ref().map(|word| Feedback {
             anomaly: word.anomaly,
@@ -210,32 +219,16 @@ impl Course {
         let until = if view.open { now } else { since.plus(Duration::from_secs_f64(view.duration_s.max(0.0))) };
         let window = Window::around(since, until, now);
         let drawn = charts(t, state, service.id, &window, now).await?;
-        let alone = match view.regions.as_slice() {
-            [region] => drawn.regions.into_iter().find(|one| one.name == *region),
-            _ => None,
+        let mut of = drawn.regions;
+        of.retain(|one| view.regions.contains(&one.name));
+        let charts = match of.len() {
+            1..=REGIONS => of.into_iter().map(|one| (one.name, one.chart, one.strip)).collect(),
+            _ if drawn.all.is_empty() => Vec::new(),
+            _ => vec![(t.s("chart.all").to_owned(), drawn.all, String::new())],
         };
-        let (of, chart) = alone.map_or_else(|| (t.s("chart.all").to_owned(), drawn.all), |one| (one.name, one.chart));
         let whole = format!("/services/{}?{}#charts", service.id, window.query());
-        Ok((!chart.is_empty()).then_some(Course { of, chart, whole }))
+        Ok((!charts.is_empty()).then_some(Course { charts, whole }))
     }
-}
-
-/// A person's word on a finding, from wherever it is shown; it leads back there.
-#[post("/findings/<id>/feedback", data = "<form>")]
-pub async fn feedback(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Result<Redirect, ApiError> {
-    visit.need(Role::Operator)?;
-    let mut body = serde_json::json!({"anomaly": form.0.get("anomaly") == Some("true")});
-    if let Some(note) = form.0.text("note") {
-        body["note"] = note.into();
-    }
-    let view = findings::feedback(Operator(visit.principal.clone()), state, id, JsonBody(body)).await?.into_inner();
-    let back = match (form.0.text("back"), view.service_id) {
-        (Some(back), _) => inside(Some(back)),
-        (None, Some(service)) => format!("/services/{service}#findings"),
-        // One that many services share is of none alone.
-        (None, None) => format!("/findings/{id}"),
-    };
-    Ok(Redirect::to(back))
 }
 
 impl Row {
