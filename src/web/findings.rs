@@ -231,6 +231,24 @@ impl Course {
     }
 }
 
+/// A person's word on a finding, from wherever it is shown; it leads back there.
+#[post("/findings/<id>/feedback", data = "<form>")]
+pub async fn feedback(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Result<Redirect, ApiError> {
+    visit.need(Role::Operator)?;
+    let mut body = serde_json::json!({"anomaly": form.0.get("anomaly") == Some("true")});
+    if let Some(note) = form.0.text("note") {
+        body["note"] = note.into();
+    }
+    let view = findings::feedback(Operator(visit.principal.clone()), state, id, JsonBody(body)).await?.into_inner();
+    let back = match (form.0.text("back"), view.service_id) {
+        (Some(back), _) => inside(Some(back)),
+        (None, Some(service)) => format!("/services/{service}#findings"),
+        // One that many services share is of none alone.
+        (None, None) => format!("/findings/{id}"),
+    };
+    Ok(Redirect::to(back))
+}
+
 impl Row {
     fn new(t: Text, state: &ApiState, view: &FindingView) -> Row {
         let service: Option<Arc<StoredService>> = view.service_id.and_then(|id| state.services.get(ServiceId(id)));
