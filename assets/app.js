@@ -7,6 +7,9 @@
   const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium" });
   const day = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" });
+  const date = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" });
+  const second = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const exact = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const relative = new Intl.RelativeTimeFormat(lang || "en", { numeric: "auto", style: "short" });
 
   const ago = (seconds) => {
@@ -33,11 +36,18 @@
   tip.hidden = true;
   tip.setAttribute("aria-hidden", "true");
   document.body.append(tip);
-  const say = (text, x, y) => {
-    if (!text) { tip.hidden = true; return; }
-    tip.textContent = text;
+  // Words stand above a place; what is more than words stands beside it.
+  const say = (what, x, y) => {
+    if (!what) { tip.hidden = true; return; }
+    tip.replaceChildren(what);
     tip.hidden = false;
     const box = tip.getBoundingClientRect();
+    if (typeof what !== "string") {
+      const left = x + box.width + 20 < innerWidth ? x + 14 : x - box.width - 14;
+      tip.style.left = Math.max(4, left) + "px";
+      tip.style.top = Math.max(4, Math.min(y, innerHeight - box.height - 4)) + "px";
+      return;
+    }
     tip.style.left = Math.max(4, Math.min(x - box.width / 2, innerWidth - box.width - 4)) + "px";
     tip.style.top = (y - box.height - 12 < 4 ? y + 18 : y - box.height - 12) + "px";
   };
@@ -79,7 +89,7 @@
   window.probemesh = {
     localise,
     say,
-    times: { full, day, clock },
+    times: { full, day, clock, date, second, exact },
     token: () => (document.querySelector('meta[name="form-token"]') || {}).content || "",
     // A page's part, or null; whoever is no longer logged in is led to the log-in.
     part: async (address) => {

@@ -48,6 +48,7 @@ pub mod summary;
 pub mod system;
 pub mod throttle;
 pub mod tokens;
+pub mod trying;
 pub mod users;
 pub mod windows;
 
@@ -78,7 +79,7 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 services::delete,
                 checks::check_one,
                 checks::check_all,
-                checks::try_one,
+                trying::try_one,
                 results::list,
                 results::read,
                 statistics::read,

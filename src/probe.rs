@@ -20,6 +20,7 @@ pub mod request;
 pub mod resolve;
 pub mod talk;
 pub mod tls;
+pub mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;

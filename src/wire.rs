@@ -4,3 +4,4 @@
 pub mod batch;
 pub mod envelope;
 pub mod link;
+pub mod trial;

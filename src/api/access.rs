@@ -42,7 +42,7 @@ const OFTEN: [&str; 12] = [
     "/services/<id>/now",
     "/regions/now",
     "/services/<id>/checks",
-    "/services/<id>/charts?<range>",
+    "/services/<id>/charts",
     "/system/actors/tree",
     "/system/logs/lines",
 ];

@@ -14,16 +14,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::auth::Operator;
-use crate::api::body::JsonBody;
 use crate::api::error::{ApiError, Problem};
-use crate::api::openapi::ServiceBody;
 use crate::api::query::Query;
 use crate::api::results::ResultView;
-use crate::api::services::{checked, find};
+use crate::api::services::find;
 use crate::api::state::ApiState;
-use crate::config::service::ServiceDocument;
 use crate::model::check::CheckResult;
-use crate::model::id::ServiceId;
 use crate::store::services::StoredService;
 
 /// A node takes over a new or changed service within two seconds; until then a request for it comes back unanswered.
@@ -112,32 +108,6 @@ pub async fn check_all(_operator: Operator, query: Query, state: &State<ApiState
     Ok(Json(RunAnswer { checked: results.len(), ok: count(Some(true)), failed: count(Some(false)), unanswered: count(None), results }))
 }
 
-/// Checks a service that is not stored, from the hub's own process, once and without retries. Nothing is stored.
-#[utoipa::path(
-    tag = "checks",
-    request_body = ServiceBody,
-    responses(
-        (status = 200, description = "What the hub saw", body = ResultView),
-        (status = 403, description = "Takes role operator", body = Problem),
-        (status = 422, description = "Fields are wrong; errors names all of them", body = Problem),
-    )
-)]
-#[post("/api/monitor/checks/try", data = "<body>")]
-pub async fn try_one(_operator: Operator, state: &State<ApiState>, body: JsonBody) -> Result<Json<ResultView>, ApiError> {
-    let document = checked(state, body.0, None)?;
-    let result = try_out(state, &document).await?;
-    Ok(Json(ResultView::full(&result, document.name.as_deref(), state.clock.now())))
-}
-
-/// One check of a service as it is written.
-pub async fn try_out(state: &ApiState, document: &ServiceDocument) -> Result<CheckResult, ApiError> {
-    let mut service = document.check(ServiceId(0), &state.default_schedule).map_err(ApiError::invalid)?;
-    service.retries = 0;
-    // In a task of its own: whatever becomes of it, the request is answered.
-    let checking = tokio::spawn((state.try_check)(service));
-    checking.await.map_err(|_| ApiError::new(Status::InternalServerError, "the check ended before its time"))
-}
-
 async fn check(state: &ApiState, service: &StoredService, limit: Duration) -> CheckAnswer {
     let outcome = ask(state, service, limit).await;
     let (results, unanswered) = match outcome {
@@ -183,7 +153,8 @@ pub async fn ask(state: &ApiState, service: &StoredService, limit: Duration) -> 
     }
 }
 
-fn limit(query: &Query) -> Result<Duration, ApiError> {
+/// How long a caller wants to wait.
+pub fn limit(query: &Query) -> Result<Duration, ApiError> {
     let what = "seconds, from 0.1 to 600";
     match query.number::<f64>("timeout_s", what)? {
         None => Ok(USUAL_LIMIT),

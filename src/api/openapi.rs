@@ -36,7 +36,7 @@ use crate::api::summary::UptimeView;
         crate::api::services::delete,
         crate::api::checks::check_one,
         crate::api::checks::check_all,
-        crate::api::checks::try_one,
+        crate::api::trying::try_one,
         crate::api::results::list,
         crate::api::results::read,
         crate::api::statistics::read,

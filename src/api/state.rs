@@ -26,10 +26,10 @@ use crate::digest::digester::Order;
 use crate::hub::membership::Membership;
 use crate::maintenance::windows::Windows;
 use crate::mesh::token_issuer::TokenIssuer;
-use crate::model::check::CheckResult;
-use crate::model::id::{NodeName, ServiceId};
+use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::service::{Schedule, Service};
 use crate::oidc::Oidc;
+use crate::probe::trial::Trial;
 use crate::slo::desk::SloDesk;
 use crate::store::Store;
 use crate::store::alerts::Alerts;
@@ -53,7 +53,7 @@ use crate::system::desk::Desk;
 use crate::tracker::desk::Tracker;
 use crate::wire::link::Asked;
 
-pub type TryCheck = Arc<dyn Fn(Service) -> BoxFuture<'static, CheckResult> + Send + Sync>;
+pub type TryCheck = Arc<dyn Fn(Service, RegionName) -> BoxFuture<'static, Result<Trial, String>> + Send + Sync>;
 
 /// Made once by whoever wires the hub, managed by Rocket.
 pub struct ApiState {
@@ -111,7 +111,7 @@ pub struct ApiState {
     pub membership: Arc<Membership>,
     /// Asks the node of each region that checks a service for a check now.
     pub check_now: Arc<dyn Fn(ServiceId) -> Vec<Asked> + Send + Sync>,
-    /// Checks a service that is not stored, from this process, and stores nothing.
+    /// Checks a service that is not stored, from this process as for a region, and stores nothing.
     pub try_check: TryCheck,
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,
     pub events: broadcast::Sender<Arc<Event>>,

@@ -19,12 +19,14 @@ use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote, send};
 use crate::mesh::identity::Identity;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, RegionName};
+use crate::probe::trial::Trial;
 use crate::store::journal::LEAST_OFFSET;
 use crate::wire::batch::{decode, decode_head};
 use crate::wire::envelope::{
-    Assembler, Bytes, Choice, Down, Hello, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment,
+    Assembler, Bytes, Choice, Down, Hello, OPENING, Offer, SessionToken, TRIES_FROM, Up, VERSIONS, Welcome, WireAnswer, WireAssignment,
 };
-use crate::wire::link::{Answer, Assignments, DELIVERY_BATCHES, Delivery};
+use crate::wire::link::{Answer, Assignments, DELIVERY_BATCHES, Delivery, TryOut};
+use crate::wire::trial::WireTrial;
 
 /// For each step of the opening.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
@@ -85,7 +87,11 @@ struct Session {
     answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     renewed: (mpsc::Sender<Down>, mpsc::Receiver<Down>),
     requests: HashMap<u64, oneshot::Sender<CheckResult>>,
+    tries: HashMap<u64, oneshot::Sender<Result<Trial, String>>>,
+    /// The number of the last question, whatever it was about.
     asked: u64,
+    /// The program at the far end, as it calls its version.
+    build: String,
 }
 
 /// Works through one session with the node of a certificate; returns why it ended.
@@ -117,7 +123,9 @@ pub async fn run(desk: Arc<Desk>, peer: Peer, address: String, node_id: u64) -> 
         answers,
         renewed: mpsc::channel(1),
         requests: HashMap::new(),
+        tries: HashMap::new(),
         asked: 0,
+        build: String::new(),
     };
     let hello = match next::<Up>(&mut received, version).await {
         Ok(Up::Hello(hello)) => hello,
@@ -167,6 +175,7 @@ impl Desk {
 impl Session {
     async fn work(&mut self, received: &mut Received, hello: Hello, address: String) -> String {
         let desk = self.desk.clone();
+        self.build.clone_from(&hello.build);
         let arrival = Arrival {
             node: self.node.clone(),
             region: self.region.clone(),
@@ -236,6 +245,7 @@ impl Session {
                         self.send(&Down::CheckNow { request: self.asked, service: request.service.0 });
                     }
                 }
+                Some(wanted) = seat.tries.recv() => self.try_out(wanted),
                 _ = seat.cut.changed() => {
                     let reason = seat.cut.borrow().clone().unwrap_or_else(|| "hub ends the session".to_owned());
                     self.send(&Down::Refused { reason: reason.clone() });
@@ -285,6 +295,14 @@ impl Session {
                     let _ = waiting.send(result);
                 }
             }
+            Up::Tried { request, outcome } => {
+                if let Some(waiting) = self.tries.remove(&request) {
+                    let _ = waiting.send(match outcome {
+                        Ok(trial) => Ok(self.trial(&trial)?),
+                        Err(reason) => Err(reason),
+                    });
+                }
+            }
             Up::Renew { request } => {
                 let (renewal, done) = ((self.desk.renew)(self.peer.clone(), request), self.renewed.0.clone());
                 tokio::spawn(async move {
@@ -331,6 +349,27 @@ impl Session {
             let _ = answers.send((delivery, answer)).await;
         });
         Ok(())
+    }
+
+    /// Asks the node to try a service, where its version can.
+    fn try_out(&mut self, wanted: TryOut) {
+        if self.version < TRIES_FROM {
+            let (region, node) = (&self.region, &self.node);
+            let cannot =
+                format!("region {region} runs version {} (node {node}), which cannot try services; bring it up to date", self.build);
+            let _ = wanted.answer.send(Err(cannot));
+            return;
+        }
+        self.tries.retain(|_, waiting| !waiting.is_closed());
+        self.asked += 1;
+        self.tries.insert(self.asked, wanted.answer);
+        self.send(&Down::Try { request: self.asked, document: Bytes(wanted.document.as_bytes().to_vec()) });
+    }
+
+    fn trial(&self, wire: &WireTrial) -> Result<Trial, String> {
+        let result = self.results(&wire.result)?.into_iter().next().ok_or("node sends a trial without a result")?;
+        let verdicts = wire.verdicts().map_err(|err| format!("node's trial cannot be read: {err}"))?;
+        Ok(Trial { result, verdicts })
     }
 
     /// The results of a batch that is not stored, on the hub's time line.

@@ -7,6 +7,8 @@
 //! **Invariant.** What a node is to check is worked out from what is known now, as a whole, whenever any of it changes; a
 //! node sees it as generations that only rise.
 
+pub mod trying;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +22,7 @@ use crate::clock::Clock;
 use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::wire::envelope::NodeStatus;
-use crate::wire::link::{Asked, Assignment, Assignments, CheckNow};
+use crate::wire::link::{Asked, Assignment, Assignments, CheckNow, TryOut};
 
 /// Round trips of which the fastest tells the offset of a node's clock.
 const SAMPLES: usize = 8;
@@ -106,6 +108,7 @@ struct Live {
     session: u64,
     assignments: watch::Sender<Assignments>,
     requests: mpsc::Sender<CheckNow>,
+    tries: mpsc::Sender<TryOut>,
     /// Ends the session with a reason.
     cut: watch::Sender<Option<String>>,
     /// (round trip µs, offset µs), the newest last.
@@ -159,6 +162,7 @@ pub struct Seat {
     pub session: u64,
     pub assignments: watch::Receiver<Assignments>,
     pub requests: mpsc::Receiver<CheckNow>,
+    pub tries: mpsc::Receiver<TryOut>,
     pub cut: watch::Receiver<Option<String>>,
 }
 
@@ -184,6 +188,7 @@ impl Membership {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let (assignments, assigned) = watch::channel(Assignments::default());
         let (requests, asked) = mpsc::channel(1024);
+        let (tries, tried) = mpsc::channel(trying::WAITING);
         let (cut, cut_off) = watch::channel(None);
         let mut inner = self.inner.lock().expect("no holder panics");
         let member = inner.nodes.entry(arrival.node.clone()).or_insert_with(|| Member {
@@ -195,7 +200,7 @@ impl Membership {
             let _ = before.cut.send(Some("the node has connected anew".to_owned()));
         }
         member.region = arrival.region.clone();
-        member.live = Some(Live { session, assignments, requests, cut, samples: Vec::new() });
+        member.live = Some(Live { session, assignments, requests, tries, cut, samples: Vec::new() });
         member.info = NodeInfo {
             region: arrival.region.to_string(),
             connected: true,
@@ -215,7 +220,7 @@ impl Membership {
         drop(inner);
         self.tell(&arrival.node, &arrival.region, NodeTurn::Joined, None);
         self.settle();
-        Seat { session, assignments: assigned, requests: asked, cut: cut_off }
+        Seat { session, assignments: assigned, requests: asked, tries: tried, cut: cut_off }
     }
 
     /// The session a node has now.

@@ -19,13 +19,16 @@ use crate::mesh::private_file::write_private;
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, ServiceId};
 use crate::model::time::Timestamp;
+use crate::probe::trial::{Trial, Trier};
 use crate::region::RegionView;
+use crate::region::supervisor::read_document;
 use crate::wire::batch::{BatchHead, encode};
 use crate::wire::envelope::{
     Assembler, Bytes, Choice, Down, Hello, NodeStatus, OPENING, Offer, SessionToken, Up, VERSIONS, Welcome, WireAnswer, WireAssignment,
     choose, session_of,
 };
 use crate::wire::link::{Answer, Assignment, Assignments, CheckNow, HubEnd};
+use crate::wire::trial::WireTrial;
 
 /// For the opening, step by step.
 const OPENING_WITHIN: Duration = Duration::from_secs(5);
@@ -49,6 +52,8 @@ pub struct Uplink {
     pub cache: PathBuf,
     /// True once the process is about to end.
     pub leaving: watch::Receiver<bool>,
+    /// Checks what is asked for without being kept.
+    pub trier: Arc<Trier>,
     /// Makes a request for a new certificate where one is due, and takes what comes of it.
     pub renewal: Arc<dyn Renewal>,
 }
@@ -72,6 +77,7 @@ pub enum Ending {
 
 /// A request and what came of it.
 type Checked = (u64, Option<CheckResult>);
+type Tried = (u64, Result<Trial, String>);
 
 struct Session<'a> {
     uplink: &'a mut Uplink,
@@ -83,6 +89,7 @@ struct Session<'a> {
     pending: HashMap<u64, oneshot::Sender<Answer>>,
     deliveries: u64,
     checked: (mpsc::Sender<Checked>, mpsc::Receiver<Checked>),
+    tried: (mpsc::Sender<Tried>, mpsc::Receiver<Tried>),
     /// States up to this stamp are known to the hub.
     snapshot: u64,
 }
@@ -116,8 +123,9 @@ pub async fn run(
         return not(format!("{hub}, this node {lowest} to {highest}: one of them is to be brought up to date"));
     };
     send(&gateway, OPENING, &token, &Choice::Version(version));
-    let checked = mpsc::channel(1024);
-    let mut session = Session { uplink, gateway, version, token, clock, pending: HashMap::new(), deliveries: 0, checked, snapshot: 0 };
+    let (checked, tried) = (mpsc::channel(1024), mpsc::channel(16));
+    let pending = HashMap::new();
+    let mut session = Session { uplink, gateway, version, token, clock, pending, deliveries: 0, checked, tried, snapshot: 0 };
     session.hello();
     let mut assembler = Assembler::default();
     let welcome = loop {
@@ -129,7 +137,8 @@ pub async fn run(
             Ok(None) => {}
             Ok(Some(Down::Welcome(welcome))) => break welcome,
             Ok(Some(Down::Refused { reason })) => return not(format!("hub refuses this node: {reason}")),
-            Ok(Some(other)) => debug!(?other, "hub speaks before it welcomes"),
+            // What it says may hold secrets.
+            Ok(Some(_)) => debug!("hub speaks before it welcomes"),
             Err(err) => return not(format!("hub cannot be understood: {err}")),
         }
     };
@@ -197,6 +206,10 @@ impl Session<'_> {
                     let result = result.map(|result| Bytes(self.batch(&[result])));
                     self.send(&Up::Checked { request, result });
                 }
+                Some((request, outcome)) = self.tried.1.recv() => {
+                    let outcome = outcome.map(|trial| WireTrial::new(&trial, |result| self.batch(std::slice::from_ref(result))));
+                    self.send(&Up::Tried { request, outcome });
+                }
                 Ok(()) = sight.changed() => self.send(&Up::Status(self.status())),
                 event = links.recv() => {
                     match event {
@@ -246,6 +259,7 @@ impl Session<'_> {
             }
             Down::Assignments { generation, services } => self.assign(generation, services),
             Down::CheckNow { request, service } => self.check_now(request, ServiceId(service)),
+            Down::Try { request, document } => self.try_out(request, document),
             Down::Renewed { certificate } => match self.uplink.renewal.install(&certificate) {
                 Ok(()) => info!("certificate of this node renewed"),
                 Err(err) => error!("renewed certificate is of no use: {err:#}"),
@@ -277,6 +291,19 @@ impl Session<'_> {
                 Err(_) => None,
             };
             let _ = checked.send((request, result)).await;
+        });
+    }
+
+    fn try_out(&self, request: u64, document: Bytes) {
+        let (trier, tried) = (self.uplink.trier.clone(), self.tried.0.clone());
+        let region = self.uplink.region.shared.settings.name.clone();
+        tokio::spawn(async move {
+            let text = String::from_utf8(document.0).map_err(|_| "the service is no text".to_owned());
+            let outcome = match text.and_then(|text| read_document(ServiceId(0), &text)) {
+                Ok(service) => trier.try_out(service, region).await,
+                Err(cause) => Err(format!("this version of the node cannot read the service: {cause}")),
+            };
+            let _ = tried.send((request, outcome)).await;
         });
     }
 

@@ -371,7 +371,8 @@ impl SupervisorState {
     }
 }
 
-fn read_document(id: ServiceId, text: &str) -> Result<Service, String> {
+/// A service as it was sent to this node, or why it cannot be read.
+pub fn read_document(id: ServiceId, text: &str) -> Result<Service, String> {
     let value = serde_json::from_str(text).map_err(|err| err.to_string())?;
     // Documents are assigned with their schedule filled in; an hour stands for one that is missing all the same.
     let fallback = Schedule::Interval(Duration::from_secs(3600));

@@ -38,6 +38,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("app.css", ContentType::CSS),
         asset!("app.js", ContentType::JavaScript),
         asset!("overview.js", ContentType::JavaScript),
+        asset!("chart.js", ContentType::JavaScript),
         asset!("service.js", ContentType::JavaScript),
         asset!("form.js", ContentType::JavaScript),
         asset!("incident.js", ContentType::JavaScript),

@@ -1,7 +1,7 @@
 //! Charts of latency over time, drawn on the server. As markup, safe as it is: all text in it is escaped here.
 //!
 //! The plot is stretched to whatever width there is; words and marks stand beside it by per cents, so that they are not. What
-//! a point of the chart says on hover is carried along for a script.
+//! each point of the chart says is carried along for a script: its fields are parted by bars, its points by line feeds.
 
 use std::fmt::Write;
 
@@ -48,6 +48,8 @@ pub struct Chart<'a> {
     /// Microseconds of one bucket.
     pub step: i64,
     pub points: &'a [Point],
+    /// The parts these points are the whole of, by name, where there is more than one.
+    pub beside: &'a [(&'a str, &'a [Point])],
     pub marks: &'a [Mark],
     /// Pixels.
     pub height: u32,
@@ -66,8 +68,12 @@ impl Chart<'_> {
         let mut out = String::with_capacity(8 << 10);
         let _ = write!(out, "<svg class=\"chart\" width=\"100%\" height=\"{}\" role=\"img\" aria-label=\"", self.height);
         escape(self.label, &mut out);
-        let _ = write!(out, "\" data-from=\"{}\" data-step=\"{}\" data-tips=\"", self.from.0 / 1000, self.step / 1000);
+        let _ = write!(out, "\" data-from=\"{}\" data-step=\"{}\" data-keys=\"", self.from.0 / 1000, self.step / 1000);
+        escape(&self.keys(), &mut out);
+        out.push_str("\" data-tips=\"");
         escape(&self.tips(), &mut out);
+        out.push_str("\" data-marks=\"");
+        escape(&self.told_marks(), &mut out);
         out.push_str("\">");
         for tick in &ticks {
             let y = f64::from(plot_top) + f64::from(plot_high) * (1.0 - tick / top);
@@ -85,6 +91,10 @@ impl Chart<'_> {
         match self.stacked {
             true => self.stack(top, &mut out),
             false => self.bands(top, &mut out),
+        }
+        for mark in self.marks.iter().filter(|mark| mark.kind == "finding") {
+            let (x, width) = (self.place(mark.from), (self.place(mark.to) - self.place(mark.from)).max(1.5));
+            let _ = write!(out, "<rect class=\"odd\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{width:.1}\" height=\"20\"/>", HIGH - 20.0);
         }
         out.push_str("</svg>");
         for mark in self.marks.iter().filter(|mark| mark.kind == "finding") {
@@ -134,16 +144,22 @@ impl Chart<'_> {
 
     fn times(&self, out: &mut String) {
         let whole = self.step * self.points.len() as i64;
-        let steps = [60, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400, 5 * 86_400, 7 * 86_400];
-        let between = steps.iter().map(|seconds| seconds * 1_000_000).find(|span| whole / span <= TICKS).unwrap_or(whole.max(1));
+        let seconds = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600];
+        let days = [1, 2, 5, 7, 14, 30, 61, 122].map(|days| days * 86_400);
+        let steps = seconds.into_iter().chain(days);
+        let between = steps.map(|seconds| seconds * 1_000_000).find(|span| whole / span <= TICKS).unwrap_or(whole.max(1));
         let mut at = (self.from.0.div_euclid(between) + 1) * between;
         // On narrow screens there is room for every second one.
         let mut minor = "";
         while at < self.from.0 + whole - whole / 40 {
             let x = (at - self.from.0) as f64 / whole as f64 * 100.0;
             let instant = Timestamp(at);
-            let kind = if between >= 86_400_000_000 { "day" } else { "clock" };
-            let text = instant.datetime().format(if kind == "day" { "%b %-d" } else { "%H:%M" });
+            let (kind, format) = match between {
+                ..60_000_000 => ("second", "%H:%M:%S"),
+                60_000_000..86_400_000_000 => ("clock", "%H:%M"),
+                _ => ("day", "%b %-d"),
+            };
+            let text = instant.datetime().format(format);
             let _ = write!(
                 out,
                 "<text class=\"time{minor}\" x=\"{x:.2}%\" y=\"{}\" text-anchor=\"middle\" data-at=\"{}\" data-kind=\"{kind}\">{text}</text>",
@@ -155,23 +171,41 @@ impl Chart<'_> {
         }
     }
 
-    /// What each point says, as a JSON list.
+    /// The phases that happened at all.
+    fn happened(&self) -> impl Iterator<Item = usize> {
+        (0..PHASES.len()).filter(|phase| self.stacked && self.points.iter().any(|point| point.phases[*phase] > 0.0))
+    }
+
+    /// What the fields of a point are, but for the first: how each is drawn, and its name.
+    fn keys(&self) -> String {
+        let mut keys = vec!["median:p50".to_owned(), "p95:p95".to_owned(), "p99:p99".to_owned()];
+        if self.stacked {
+            keys = vec![":p50".to_owned(), "high:p95".to_owned(), ":p99".to_owned()];
+        }
+        keys.extend(self.happened().map(|phase| format!("{0}:{1}", PHASES[phase], self.t.word("phase", PHASES[phase]))));
+        keys.extend(self.beside.iter().map(|(name, _)| format!(":{name} p50")));
+        keys.join("|")
+    }
+
+    /// What each point says: how many checks, then what the keys are of.
     fn tips(&self) -> String {
-        let tip = |point: &Point| match (point.checks, point.p50, point.p95) {
-            (0, ..) => self.t.s("chart.none").to_owned(),
-            (checks, Some(p50), Some(p95)) => {
-                let mut text = format!("p50 {} · p95 {}", latency(p50), latency(p95));
-                if self.stacked {
-                    for (name, us) in PHASES.iter().zip(point.phases).filter(|(_, us)| *us > 0.0) {
-                        let _ = write!(text, "\n{} {}", self.t.word("phase", name), latency(us));
-                    }
-                }
-                let _ = write!(text, "\n{}", self.counts(checks, point.failures));
-                text
+        let known = |us: Option<f64>| us.map(latency).unwrap_or_default();
+        let tip = |(place, point): (usize, &Point)| {
+            if point.checks == 0 {
+                return self.t.s("chart.none").to_owned();
             }
-            (checks, ..) => self.counts(checks, point.failures),
+            let mut fields = vec![self.counts(point.checks, point.failures), known(point.p50), known(point.p95), known(point.p99)];
+            fields.extend(self.happened().map(|phase| known((point.phases[phase] > 0.0).then_some(point.phases[phase]))));
+            fields.extend(self.beside.iter().map(|(_, points)| known(points.get(place).and_then(|point| point.p50))));
+            fields.join("|").trim_end_matches('|').to_owned()
         };
-        serde_json::to_string(&self.points.iter().map(tip).collect::<Vec<_>>()).unwrap_or_default()
+        self.points.iter().enumerate().map(tip).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The marks and what they say, as a JSON list, times in milliseconds.
+    fn told_marks(&self) -> String {
+        let marks: Vec<_> = self.marks.iter().map(|mark| (mark.kind, mark.from.0 / 1000, mark.to.0 / 1000, &mark.text)).collect();
+        serde_json::to_string(&marks).unwrap_or_default()
     }
 
     fn counts(&self, checks: u64, failures: u64) -> String {
@@ -272,7 +306,8 @@ mod tests {
 
     fn chart(points: &[Point], marks: &[Mark], stacked: bool) -> String {
         let t = Text(Lang::English);
-        Chart { t, label: "a <b>", from: Timestamp(0), step: 60_000_000, points, marks, height: 100, stacked, top: None }.draw()
+        Chart { t, label: "a <b>", from: Timestamp(0), step: 60_000_000, points, beside: &[], marks, height: 100, stacked, top: None }
+            .draw()
     }
 
     #[test]
@@ -300,6 +335,20 @@ mod tests {
             assert!(!drawn.contains("style=") && !drawn.contains("NaN"), "{drawn}");
         }
         assert!(!chart(&[], &[], true).contains("NaN"));
+    }
+
+    #[test]
+    fn each_point_says_what_was_measured_and_a_part_that_measured_nothing_is_left_blank() {
+        let (east, west) = ([point(20_000.0), Point::default()], [point(30_000.0), point(40_000.0)]);
+        let beside: [(&str, &[Point]); 2] = [("east", &east), ("west", &west)];
+        let t = Text(Lang::English);
+        let (from, step, points) = (Timestamp(0), 60_000_000, [point(25_000.0), point(40_000.0), Point::default()]);
+        let all = Chart { t, label: "", from, step, points: &points, beside: &beside, marks: &[], height: 100, stacked: false, top: None };
+        assert_eq!(all.keys(), "median:p50|p95:p95|p99:p99|:east p50|:west p50");
+        assert_eq!(all.tips(), "3 checks|25 ms|50 ms|75 ms|20 ms|30 ms\n3 checks|40 ms|80 ms|120 ms||40 ms\nnobody measured");
+        let one = Chart { beside: &[], stacked: true, ..all };
+        assert_eq!(one.keys(), ":p50|high:p95|:p99|connect:Connect|first_byte:First byte");
+        assert!(one.tips().starts_with("3 checks|25 ms|50 ms|75 ms|12 ms|12 ms\n"), "{}", one.tips());
     }
 
     #[test]

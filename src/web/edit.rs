@@ -2,32 +2,38 @@
 //! hold as for the API, by the same code.
 
 pub mod fields;
+mod tried;
 mod view;
+
+use std::time::Duration;
 
 use rocket::http::Status;
 use rocket::response::Redirect;
 use rocket::{Either, State, get, post};
 use serde_json::Value;
 
-use crate::api::checks::try_out;
 use crate::api::error::{ApiError, FieldError};
 use crate::api::mask::masked;
 use crate::api::query::Query;
 use crate::api::services::{checked, find, plain, remove};
 use crate::api::state::ApiState;
+use crate::api::trying::{Places, try_out};
 use crate::store::findings::FindingQuery;
 use crate::store::incidents::IncidentFilter;
 use crate::store::services::{ServicesError, StoredService};
 use crate::store::users::Role;
 use crate::web::curl;
 use crate::web::edit::fields::{document_of, fields_of, filled_by, place_of};
+use crate::web::edit::tried::TriedPart;
 use crate::web::edit::view::{DeletePage, EditPage, Wrong};
 use crate::web::frame::{Frame, Section};
 use crate::web::html::Html;
 use crate::web::login::Refusal;
-use crate::web::service::checks::CheckRow;
 use crate::web::text::Text;
 use crate::web::visit::{Fields, OwnForm, Visit};
+
+/// How long a page waits for a service that is tried.
+const TRY_LIMIT: Duration = Duration::from_secs(60);
 
 type Answer = Result<Either<Refusal, Redirect>, ApiError>;
 
@@ -66,7 +72,7 @@ pub async fn change(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &s
 #[derive(Default)]
 pub struct Outcome {
     wrong: Wrong,
-    tried: Option<CheckRow>,
+    tried: Option<TriedPart>,
     notes: Vec<String>,
 }
 
@@ -100,8 +106,9 @@ async fn take(visit: Visit, fields: Fields, state: &ApiState, kept: Option<&Stor
         Err(error) => return again(Status::UnprocessableEntity, fields, Outcome { wrong: wrong(error.errors()), ..Outcome::default() }),
     };
     if fields.get("do") == Some("try") {
-        let result = try_out(state, &document).await?;
-        return again(Status::Ok, fields, Outcome { tried: Some(CheckRow::new(t, &result)), ..Outcome::default() });
+        let places = fields.text("try_from").map_or(Places::Hub, |names| Places::named(state, names));
+        let tried = TriedPart::new(t, &places, try_out(state, &document, &places, TRY_LIMIT).await?);
+        return again(Status::Ok, fields, Outcome { tried: Some(tried), ..Outcome::default() });
     }
     let author = visit.principal.author();
     let stored = match kept {
@@ -162,7 +169,11 @@ fn page(visit: &Visit, state: &ApiState, kept: Option<&StoredService>, fields: F
         Some(kept) => t.with("edit.title", &[("name", kept.name())]),
         None => t.s("edit.new").to_owned(),
     };
-    let mut regions: Vec<String> = state.membership.nodes().into_iter().map(|(_, info)| info.region).collect();
+    let nodes = state.membership.nodes();
+    let mut places: Vec<String> = nodes.iter().filter(|(_, info)| !info.local).map(|(_, info)| info.region.clone()).collect();
+    places.sort();
+    places.dedup();
+    let mut regions: Vec<String> = nodes.into_iter().map(|(_, info)| info.region).collect();
     regions.extend(fields.all("regions").map(str::to_owned));
     regions.sort();
     regions.dedup();
@@ -178,6 +189,7 @@ fn page(visit: &Visit, state: &ApiState, kept: Option<&StoredService>, fields: F
         tried,
         notes,
         regions,
+        places,
         groups,
     }
 }

@@ -1,6 +1,7 @@
 //! Findings: what was odd, by the same filters as the API; one of them with the figures it stands on; and a person's word on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use rocket::http::Status;
@@ -15,6 +16,7 @@ use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::finding::{Shape, Signal};
 use crate::model::id::ServiceId;
+use crate::model::incident::IncidentId;
 use crate::model::time::Timestamp;
 use crate::store::issues::IssueFilter;
 use crate::store::services::StoredService;
@@ -24,6 +26,8 @@ use crate::web::html::Html;
 use crate::web::login::Refusal;
 use crate::web::look::inside;
 use crate::web::moment::{Moment, latency, percent, span};
+use crate::web::service::charts::charts;
+use crate::web::service::window::Window;
 use crate::web::text::Text;
 use crate::web::visit::{OwnForm, Visit};
 
@@ -73,10 +77,23 @@ struct FindingPage {
     samples: u32,
     learning: Option<String>,
     evidence: Vec<(Moment, String, String, String)>,
-    incidents: Vec<String>,
+    /// Id and first line.
+    incidents: Vec<(String, String)>,
     issues: Vec<(u64, String)>,
     feedback: Option<Feedback>,
+    course: Option<Course>,
 }
+
+/// How it went before it, in it and after it.
+struct Course {
+    /// Name, chart and strip of each region it is of; of all together where there are many.
+    charts: Vec<(String, String, String)>,
+    /// Where one sees the same of all regions, and can go on from there.
+    whole: String,
+}
+
+/// Regions whose charts stand one by one.
+const REGIONS: usize = 3;
 
 struct Row {
     id: String,
@@ -155,6 +172,12 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
     let view = findings::read(Viewer(visit.principal.clone()), state, id).await?.into_inner();
     let issues = state.tracker.issues.list(&IssueFilter { finding: Some(id.to_owned()), ..IssueFilter::default() });
     let show = |value: f64| figure(view.unit, value);
+    let course = Course::of(t, state, &view).await?;
+    let mut incidents = Vec::new();
+    for id in &view.incidents {
+        let found = state.incidents.one(&IncidentId(id.as_str().into())).await?;
+        incidents.push((id.clone(), found.map_or_else(|| id.clone(), |(stored, _)| stored.incident.first_line)));
+    }
     Html::of(&FindingPage {
         frame: Frame::new(&visit, Section::Findings, view.summary.clone()),
         row: Row::new(t, state, &view),
@@ -176,7 +199,7 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
                 Some((Moment::full(Timestamp::parse(&one.at)?), one.what.clone(), show(one.observed), expected))
             })
             .collect(),
-        incidents: view.incidents.clone(),
+        incidents,
         issues: issues.iter().map(|issue| (issue.id.0, issue.title.clone())).collect(),
         feedback: view.feedback.as_ref().map(|word| Feedback {
             anomaly: word.anomaly,
@@ -184,7 +207,28 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
             at: Timestamp::parse(&word.at).map(Moment::full),
             note: word.note.clone(),
         }),
+        course,
     })
+}
+
+impl Course {
+    async fn of(t: Text, state: &ApiState, view: &FindingView) -> Result<Option<Course>, ApiError> {
+        let watched = view.service_id.and_then(|id| state.services.get(ServiceId(id)));
+        let (Some(service), Some(since)) = (watched, Timestamp::parse(&view.since)) else { return Ok(None) };
+        let now = state.clock.now();
+        let until = if view.open { now } else { since.plus(Duration::from_secs_f64(view.duration_s.max(0.0))) };
+        let window = Window::around(since, until, now);
+        let drawn = charts(t, state, service.id, &window, now).await?;
+        let mut of = drawn.regions;
+        of.retain(|one| view.regions.contains(&one.name));
+        let charts = match of.len() {
+            1..=REGIONS => of.into_iter().map(|one| (one.name, one.chart, one.strip)).collect(),
+            _ if drawn.all.is_empty() => Vec::new(),
+            _ => vec![(t.s("chart.all").to_owned(), drawn.all, String::new())],
+        };
+        let whole = format!("/services/{}?{}#charts", service.id, window.query());
+        Ok((!charts.is_empty()).then_some(Course { charts, whole }))
+    }
 }
 
 /// A person's word on a finding, from wherever it is shown; it leads back there.
@@ -217,7 +261,7 @@ impl Row {
             shape: t.word("shape", view.shape),
             summary: view.summary.clone(),
             since: Timestamp::parse(&view.since).map(Moment::full),
-            lasted: span(t, std::time::Duration::from_secs_f64(view.duration_s.max(0.0))),
+            lasted: span(t, Duration::from_secs_f64(view.duration_s.max(0.0))),
             open: view.open,
             score: format!("{:.2}", view.score),
             learning: view.learning.is_some(),

@@ -68,6 +68,9 @@ pub fn percent(share: f64) -> String {
     if share == 0.0 {
         return "0 %".to_owned();
     }
+    if share < 0.001 {
+        return "< 0.1 %".to_owned();
+    }
     // Downwards, so that nothing is told better than it was.
     let digits = if share >= 0.99 { 2 } else { 1 };
     let scale = f64::powi(10.0, digits);
@@ -112,9 +115,15 @@ mod tests {
         for (us, text) in [(420.0, "0.4 ms"), (12_345.0, "12 ms"), (999_400.0, "999 ms"), (999_600.0, "1.00 s"), (12_340_000.0, "12.3 s")] {
             assert_eq!(latency(us), text);
         }
-        for (share, text) in
-            [(1.0, "100 %"), (0.999_99, "99.99 %"), (0.9876, "98.7 %"), (0.0, "0 %"), (0.5, "50.0 %"), (0.999_949, "99.99 %")]
-        {
+        for (share, text) in [
+            (1.0, "100 %"),
+            (0.999_99, "99.99 %"),
+            (0.9876, "98.7 %"),
+            (0.0, "0 %"),
+            (0.5, "50.0 %"),
+            (0.000_4, "< 0.1 %"),
+            (0.999_949, "99.99 %"),
+        ] {
             assert_eq!(percent(share), text);
         }
         let english = Text(Lang::English);

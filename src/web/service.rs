@@ -4,10 +4,12 @@ pub mod charts;
 pub mod checks;
 pub mod facts;
 mod view;
+pub mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use rocket::http::Status;
 use rocket::response::Redirect;
 use rocket::{Either, State, get, post};
 
@@ -16,13 +18,16 @@ use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::services::find;
 use crate::api::state::ApiState;
+use crate::model::time::Timestamp;
 use crate::store::services::StoredService;
 use crate::store::users::Role;
 use crate::web::frame::{Frame, Section};
 use crate::web::html::Html;
-use crate::web::service::charts::{Range, charts, refresh_after};
+use crate::web::login::Refusal;
+use crate::web::service::charts::charts;
 use crate::web::service::checks::CheckRow;
 use crate::web::service::view::{ChartsPart, CheckedPart, NowPart, ServicePage, last_checks, side};
+use crate::web::service::window::{Mistake, Range, Window};
 use crate::web::text::Text;
 use crate::web::visit::{OwnForm, Visit};
 
@@ -30,24 +35,34 @@ use crate::web::visit::{OwnForm, Visit};
 const CHECK_LIMIT: Duration = Duration::from_secs(60);
 
 #[get("/services/<id>")]
-pub async fn page(visit: Visit, query: Query, state: &State<ApiState>, id: &str) -> Result<Html, ApiError> {
+pub async fn page(visit: Visit, query: Query, state: &State<ApiState>, id: &str) -> Result<Either<Html, Refusal>, ApiError> {
     let service = find(state, id)?;
     let t = Text(visit.look.lang);
-    let range = query.text("range").and_then(Range::from_name).unwrap_or(Range::Day);
     let now = state.clock.now();
-    let drawn = charts(t, state, service.id, range, now).await?;
+    // What was asked for wrongly is told beside what was typed; the rest of the page is as useful as ever.
+    let (window, mistake) = match window(&query, now) {
+        Ok(window) => (window, None),
+        Err(mistake) => (Window::of(Range::Day, now), Some(mistake)),
+    };
+    let drawn = charts(t, state, service.id, &window, now).await?;
+    let side = side(t, state, &service, &drawn, now).await?;
+    let wrong = mistake.is_some();
     let page = ServicePage {
         frame: Frame::new(&visit, Section::Overview, service.name()),
         id: service.id.0,
         name: service.name().to_owned(),
         enabled: service.enabled(),
         now: NowPart::new(t, state, &service, now).await?,
-        side: side(t, state, &service, &drawn, now).await?,
-        charts: ChartsPart { t, range, charts: drawn, id: service.id.0 },
+        side,
+        charts: ChartsPart { t, window, charts: drawn, id: service.id.0, now, mistake },
         checks: last_checks(t, state, &service).await?,
-        refresh_s: refresh_after(range).as_secs(),
     };
-    Html::of(&page)
+    let page = Html::of(&page)?;
+    Ok(if wrong { Either::Right(Refusal(Status::BadRequest, page)) } else { Either::Left(page) })
+}
+
+fn window(query: &Query, now: Timestamp) -> Result<Window, Mistake> {
+    Window::read(query.text("range"), query.text("from"), query.text("to"), now)
 }
 
 /// How it stands: what a script puts in the place of the old.
@@ -63,13 +78,14 @@ pub async fn checks_part(visit: Visit, state: &State<ApiState>, id: &str) -> Res
     Html::of(&last_checks(Text(visit.look.lang), state, &service).await?)
 }
 
-#[get("/services/<id>/charts?<range>")]
-pub async fn charts_part(visit: Visit, state: &State<ApiState>, id: &str, range: Option<&str>) -> Result<Html, ApiError> {
+#[get("/services/<id>/charts")]
+pub async fn charts_part(visit: Visit, query: Query, state: &State<ApiState>, id: &str) -> Result<Html, ApiError> {
     let service = find(state, id)?;
     let t = Text(visit.look.lang);
-    let range = range.and_then(Range::from_name).unwrap_or(Range::Day);
-    let charts = charts(t, state, service.id, range, state.clock.now()).await?;
-    Html::of(&ChartsPart { t, range, charts, id: service.id.0 })
+    let now = state.clock.now();
+    let window = window(&query, now).map_err(|mistake| ApiError::bad_query(mistake.field, mistake.told(t)))?;
+    let charts = charts(t, state, service.id, &window, now).await?;
+    Html::of(&ChartsPart { t, window, charts, id: service.id.0, now, mistake: None })
 }
 
 /// Checks it now. A script gets what each region saw; a plain form goes back to the page, where it is among the last checks.

@@ -10,6 +10,7 @@ use crate::aggregate::strip::{CELL, CELLS, Cell};
 use crate::model::incident::Severity;
 use crate::model::time::Timestamp;
 use crate::store::incidents::IncidentSpan;
+use crate::web::moment::latency;
 
 /// From one cell to the next; the style sheet draws 4 and leaves 2.
 pub const STEP: usize = 6;
@@ -127,6 +128,36 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
 /// Two lines to one scale: how it went, and behind it how it went in the period before. `None` where nothing was measured;
 /// nothing at all where there is too little to draw. `label` says in words what it is.
 pub fn course(before: &[Option<f64>], now: &[Option<f64>], label: &str) -> String {
+    course_with(before, now, label, "")
+}
+
+/// What each point of a course says, for a script that reads it out.
+pub struct Told<'a> {
+    /// The beginning of the first, and the microseconds each lasts.
+    pub from: Timestamp,
+    pub step: i64,
+    /// What the line is called, and the one before.
+    pub names: [&'a str; 2],
+    /// Said where neither was measured.
+    pub none: &'a str,
+}
+
+/// The same, with what its points say.
+pub fn told_course(before: &[Option<f64>], now: &[Option<f64>], label: &str, told: &Told<'_>) -> String {
+    let mut carried = format!(" data-from=\"{}\" data-step=\"{}\" data-keys=\"", told.from.0 / 1000, told.step / 1000);
+    escape(&format!("median:{}|before:{}", told.names[0], told.names[1]), &mut carried);
+    carried.push_str("\" data-tips=\"");
+    let known = |us: Option<f64>| us.map(latency).unwrap_or_default();
+    let tip = |(place, now): (usize, &Option<f64>)| match (*now, before.get(place).copied().flatten()) {
+        (None, None) => told.none.to_owned(),
+        (now, before) => format!("|{}|{}", known(now), known(before)),
+    };
+    escape(&now.iter().enumerate().map(tip).collect::<Vec<_>>().join("\n"), &mut carried);
+    carried.push('"');
+    course_with(before, now, label, &carried)
+}
+
+fn course_with(before: &[Option<f64>], now: &[Option<f64>], label: &str, told: &str) -> String {
     let known = before.iter().chain(now).flatten();
     let (low, high) = known.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
     if now.iter().flatten().count() < 2 {
@@ -148,9 +179,14 @@ pub fn course(before: &[Option<f64>], now: &[Option<f64>], label: &str) -> Strin
         path
     };
     let width = before.len().max(now.len()) * 10;
-    let mut markup = format!("<svg class=\"course\" viewBox=\"0 0 {width} 60\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
+    let mut markup =
+        format!("<svg class=\"course\" viewBox=\"0 0 {width} 60\" preserveAspectRatio=\"none\"{told} role=\"img\" aria-label=\"");
     escape(label, &mut markup);
-    let _ = write!(markup, "\"><path class=\"before\" d=\"{}\"/><path class=\"now\" d=\"{}\"/></svg>", line(before), line(now));
+    let _ = write!(markup, "\"><path class=\"before\" d=\"{}\"/><path class=\"now\" d=\"{}\"/>", line(before), line(now));
+    if !told.is_empty() {
+        markup.push_str("<line class=\"cross\" x1=\"0\" x2=\"0\" y1=\"0\" y2=\"60\" visibility=\"hidden\"/>");
+    }
+    markup.push_str("</svg>");
     markup
 }
 
@@ -241,6 +277,19 @@ mod tests {
         );
         assert!(markup.contains("aria-label=\"a &quot;b&quot;\""), "{markup}");
         assert!(meter(1.7, "up").contains("class=\"up\" width=\"1000\"") && meter(-3.0, "down").contains("class=\"down\" width=\"0\""));
+    }
+
+    #[test]
+    fn a_course_says_what_each_of_its_points_was_and_what_was_there_before() {
+        let told = Told { from: Timestamp(60_000_000), step: 60_000_000, names: ["now", "<before>"], none: "nothing" };
+        let markup = told_course(&[Some(5_000.0), None], &[Some(12_000.0), None, Some(20_000.0)], "x", &told);
+        for part in [
+            "data-from=\"60000\" data-step=\"60000\" data-keys=\"median:now|before:&lt;before&gt;\"",
+            "data-tips=\"|12 ms|5 ms\nnothing\n|20 ms|\"",
+            "class=\"cross\"",
+        ] {
+            assert!(markup.contains(part), "{part} in {markup}");
+        }
     }
 
     #[test]

@@ -126,8 +126,8 @@ struct WireResult {
     evidence: Option<WireEvidence>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct WireFailure {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireFailure {
     reason: u8,
     phase: u8,
     message: String,

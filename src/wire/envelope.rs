@@ -15,8 +15,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::wire::trial::WireTrial;
+
 /// Versions this program speaks, the lowest and the highest.
-pub const VERSIONS: (u8, u8) = (1, 1);
+pub const VERSIONS: (u8, u8) = (1, 2);
+/// From this version on a node can be asked to try a service.
+pub const TRIES_FROM: u8 = 2;
 /// The version of the opening.
 pub const OPENING: u8 = 0;
 pub const FRAME_AT_MOST: usize = 256 << 10;
@@ -76,6 +80,11 @@ pub enum Down {
     },
     NotRenewed {
         reason: String,
+    },
+    /// Since version 2. A service nobody keeps, as JSON with its secrets: it is checked once, and nothing of it is stored.
+    Try {
+        request: u64,
+        document: Bytes,
     },
 }
 
@@ -141,6 +150,11 @@ pub enum Up {
     },
     /// The node leaves on purpose.
     Goodbye,
+    /// Since version 2. What a service that was tried did, or why it could not be tried.
+    Tried {
+        request: u64,
+        outcome: Result<WireTrial, String>,
+    },
 }
 
 /// Bytes as one piece; serde would take a list of numbers otherwise.
@@ -345,6 +359,8 @@ mod tests {
     #[test]
     fn a_message_of_any_size_comes_out_as_it_went_in() {
         assert_eq!(there_and_back(&Up::Pong { sent_us: 1, received_us: -2, replied_us: 3 }), 1);
+        let wire = WireTrial { result: Bytes(vec![1, 2]), verdicts: Vec::new() };
+        assert_eq!(there_and_back(&Up::Tried { request: 7, outcome: Ok(wire) }), 1);
         // Nothing in it repeats, so it is cut and not compressed.
         let noise: Vec<u8> = (0..900_000).map(|_| rand::random()).collect();
         assert!(there_and_back(&Up::Deliver { delivery: 1, batches: vec![Bytes(noise)] }) >= 4);

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, NodeName, RegionName, ServiceId};
 use crate::model::time::Timestamp;
+use crate::probe::trial::Trial;
 
 /// Batches of one delivery at most…
 pub const DELIVERY_BATCHES: usize = 64;
@@ -66,6 +67,14 @@ pub struct CheckNow {
     pub service: ServiceId,
     /// Dropped unanswered when the node does not run this service.
     pub answer: oneshot::Sender<CheckResult>,
+}
+
+/// A service nobody keeps, to be checked once. Nothing of it is stored.
+pub struct TryOut {
+    /// As JSON, secrets in the clear.
+    pub document: Arc<str>,
+    /// What came of it, or why it could not be tried. Dropped unanswered when the node is lost meanwhile.
+    pub answer: oneshot::Sender<Result<Trial, String>>,
 }
 
 /// A check asked for of one node, as the asker holds it.

@@ -28,6 +28,7 @@ mod rogue;
 mod shares;
 mod stalls;
 mod target;
+mod trying;
 mod world;
 
 /// Whether the long form of a test is wanted.

@@ -6,6 +6,7 @@ mod keys;
 mod results;
 pub mod second_factor;
 mod services;
+pub mod trying;
 
 use serde_json::{Value, json};
 

@@ -30,7 +30,9 @@ use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::oidc::Oidc;
+use probemesh::probe::expect::Verdict;
 use probemesh::probe::network::BlockedNetworks;
+use probemesh::probe::trial::Trial;
 use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
 use probemesh::store::alerts::Alerts;
@@ -103,6 +105,7 @@ pub struct World {
     pub authority: Authority,
     /// The nodes the API said were revoked.
     pub revoked: Arc<Mutex<Vec<String>>>,
+    pub membership: Arc<Membership>,
     pub tracker: Arc<Tracker>,
     /// Where people subscribe to the status page.
     pub subscriptions: Arc<SubscriptionDesk>,
@@ -308,14 +311,14 @@ impl World {
             services_changed: Arc::new(move || {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),
-            membership,
+            membership: membership.clone(),
             check_now: Arc::new(move |service| {
                 let (answer, result) = oneshot::channel();
                 let sent = checks.try_send(CheckNow { service, answer });
                 let asked = Asked { region: "local".into(), node: "local-test".into(), result };
                 if sent.is_ok() { vec![asked] } else { Vec::new() }
             }),
-            try_check: Arc::new(|service| Box::pin(async move { good(service.id.0, 1, 0) })),
+            try_check: Arc::new(|_, region| Box::pin(async move { Ok(tried(region)) })),
             tree: Arc::new(|| Box::pin(async { tree() })),
             events: events.clone(),
             metrics: metrics.clone(),
@@ -359,6 +362,7 @@ impl World {
             channels,
             authority,
             revoked,
+            membership,
             tracker,
             subscriptions: desk,
             notes: Mutex::new(told),
@@ -503,6 +507,12 @@ pub fn good(service: u32, seq: u64, seconds: u64) -> CheckResult {
 pub fn bad(service: u32, seq: u64, seconds: u64) -> CheckResult {
     let failure = Failure { reason: Reason::Status, phase: Phase::Expect, message: "expected 200-299, got 503".to_owned() };
     CheckResult { status_code: Some(503), failure: Some(failure), ..good(service, seq, seconds) }
+}
+
+/// What a process sees of a service that is tried: all is well.
+pub fn tried(region: RegionName) -> Trial {
+    let verdicts = vec![Verdict { what: "status 200-299".to_owned(), failure: None }];
+    Trial { result: CheckResult { region, ..good(0, 1, 0) }, verdicts }
 }
 
 /// Looks at a cluster the test plays.

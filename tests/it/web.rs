@@ -14,3 +14,4 @@ mod slos;
 mod status;
 mod system;
 mod thousand;
+mod zoom;

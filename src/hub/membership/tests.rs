@@ -1,3 +1,4 @@
+use super::trying::TriedAt;
 use super::*;
 
 struct World {
@@ -150,4 +151,25 @@ fn the_fastest_of_the_last_round_trips_tells_the_offset_of_a_clock() {
         world.membership.heard_pong(&node, seat.session, round_trip, offset);
     }
     assert_eq!(world.membership.clock_offset_us(&node), Some(100));
+}
+
+#[test]
+fn a_region_tries_a_service_by_a_node_that_sees_and_the_hub_s_own_by_the_hub() {
+    let world = world(1);
+    let document: Arc<str> = "{}".into();
+    let (mut blind, mut seeing) = (world.join("eu-1", "eu"), world.join("eu-2", "eu"));
+    let status = NodeStatus { blind: Some("none of 2 witnesses answers".to_owned()), ..NodeStatus::default() };
+    world.membership.heard_status(&NodeName::from("eu-1"), blind.session, status);
+    let asked = world.membership.try_out("eu", &document);
+    assert!(matches!(&asked, TriedAt::Node { node, .. } if *node == NodeName::from("eu-2")), "{asked:?}");
+    assert!(seeing.tries.try_recv().is_ok() && blind.tries.try_recv().is_err());
+    world.membership.leave(&NodeName::from("eu-2"), seeing.session, "cut");
+    assert!(matches!(world.membership.try_out("eu", &document), TriedAt::Node { .. }), "who is blind is better than nobody");
+    // One that takes nothing off the queue is not waited for.
+    let full = (0..=trying::WAITING).map(|_| world.membership.try_out("eu", &document)).find(|asked| matches!(asked, TriedAt::Nowhere(_)));
+    assert!(matches!(full, Some(TriedAt::Nowhere(reason)) if reason.contains("too many services at once")));
+    let (node, region) = (NodeName::from("hub-1"), RegionName::from("local"));
+    world.membership.join(Arrival { node, region, local: true, address: None, build: None, boot: None, clock_offset_us: None });
+    assert!(matches!(world.membership.try_out("local", &document), TriedAt::Hub));
+    assert_eq!(world.membership.regions(), ["eu", "local"]);
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use askama::Template;
 
+use crate::web::edit::tried::TriedPart;
 use crate::web::frame::Frame;
 use crate::web::moment::{Moment, span};
-use crate::web::service::checks::CheckRow;
 use crate::web::visit::Fields;
 
 #[derive(Template)]
@@ -18,10 +18,12 @@ pub struct EditPage {
     pub id: Option<u32>,
     pub fields: Fields,
     pub wrong: Wrong,
-    pub tried: Option<CheckRow>,
+    pub tried: Option<TriedPart>,
     pub notes: Vec<String>,
     /// Regions there are, and those the service names.
     pub regions: Vec<String>,
+    /// Regions it can be tried from, beside the hub itself.
+    pub places: Vec<String>,
     pub groups: Vec<String>,
 }
 

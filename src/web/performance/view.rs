@@ -127,6 +127,8 @@ struct Place {
 }
 
 struct Advice {
+    /// Others that the same is to be done about.
+    also: Vec<Also>,
     what: String,
     advice: String,
     because: String,
@@ -136,6 +138,12 @@ struct Advice {
     sure: String,
     meter: String,
     gain: Option<String>,
+}
+
+struct Also {
+    what: String,
+    services: Vec<(u32, String)>,
+    sure: String,
 }
 
 impl PerformancePage {
@@ -189,7 +197,7 @@ impl PerformancePage {
             sorts: SORTS.iter().map(|(name, key)| (*name, t.s(key))).collect(),
             service_names: state.services.list().iter().map(|service| (service.id.0, service.name().to_owned())).collect(),
             region_names,
-            whole: Line::new(t, t.s("performance.whole"), &view.whole, &report.course),
+            whole: Line { course: told(t, report), ..Line::new(t, t.s("performance.whole"), &view.whole, &nothing) },
             extremes: extremes(&report.course),
             phases: phases(t, &view.whole),
             next: (skip.saturating_add(PAGE) < services.len()).then(|| link("page", &(page + 1).to_string())),
@@ -199,7 +207,7 @@ impl PerformancePage {
             more_places: places.results.len().saturating_sub(PLACES),
             places: places.results.iter().take(PLACES).map(|place| Place::new(t, place, dearest)).collect(),
             missing: places.missing,
-            advice: advice.results.iter().map(|one| Advice::new(t, one)).collect(),
+            advice: advices(t, &advice.results),
             previous: (page > 1).then(|| link("page", &(page - 1).to_string())),
         })
     }
@@ -316,7 +324,27 @@ impl Place {
     }
 }
 
+/// Each piece of advice once, with all it is about, in the order of the first.
+fn advices(t: Text, all: &[RecommendationView]) -> Vec<Advice> {
+    let mut advice: Vec<Advice> = Vec::new();
+    for one in all {
+        match advice.iter_mut().find(|other| other.advice == one.advice) {
+            Some(other) => other.also.push(Also { what: one.what.clone(), services: named(one), sure: percent(one.sure) }),
+            None => advice.push(Advice::new(t, one)),
+        }
+    }
+    advice
+}
+
+fn named(one: &RecommendationView) -> Vec<(u32, String)> {
+    one.services.iter().map(|service| (service.service_id, service.service_name.clone())).collect()
+}
+
 impl Advice {
+    fn also_text(&self, t: &Text) -> String {
+        t.count("performance.also_one", "performance.also", self.also.len() as u64)
+    }
+
     fn new(t: Text, one: &RecommendationView) -> Advice {
         let fact = |fact: &FactView| {
             let value = match fact.unit {
@@ -327,17 +355,28 @@ impl Advice {
             (fact.what.clone(), value)
         };
         Advice {
+            also: Vec::new(),
             what: one.what.clone(),
             advice: one.advice.clone(),
             because: one.because.clone(),
             facts: one.why.iter().map(fact).collect(),
-            services: one.services.iter().map(|service| (service.service_id, service.service_name.clone())).collect(),
+            services: named(one),
             regions: one.regions.join(", "),
             sure: percent(one.sure),
             meter: svg::meter(one.sure, "sure"),
             gain: one.cost_s_per_day.map(|seconds| t.one("performance.gain", cost(t, seconds))),
         }
     }
+}
+
+/// The course of it all, to be read point by point.
+fn told(t: Text, report: &Report) -> String {
+    let (course, periods) = (&report.course, &report.analysis.periods);
+    let label = t.with("performance.course_label", &[("name", t.s("performance.whole"))]);
+    let from = Timestamp(periods.since.div_euclid(periods.block) * periods.block);
+    let names = [t.s("performance.this_period"), t.s("performance.before_period")];
+    let told = svg::Told { from, step: periods.block, names, none: t.s("chart.none") };
+    svg::told_course(&course.before, &course.now, &label, &told)
 }
 
 fn extremes(course: &Course) -> Option<(String, String)> {

@@ -8,63 +8,24 @@ use crate::api::error::ApiError;
 use crate::api::rollups::rule;
 use crate::api::state::ApiState;
 use crate::model::finding::Finding;
-use crate::model::id::ServiceId;
+use crate::model::id::{RegionName, ServiceId};
 use crate::model::incident::Severity;
 use crate::model::time::Timestamp;
 use crate::store::findings::FindingQuery;
-use crate::store::rollups::{Bucket, Resolution, RollupQuery};
+use crate::store::query::{ResultQuery, StoredResult};
+use crate::store::rollups::{Bucket, RollupQuery};
 use crate::web::chart::{Chart, Mark, Point, highest};
 use crate::web::moment::{latency, percent};
+use crate::web::service::window::{Grid, Window};
 use crate::web::svg::{State, strip_over};
 use crate::web::text::Text;
 
-const MINUTE: i64 = 60_000_000;
+/// What is made of rollups has buckets of a minute at least.
+const MINUTE: Duration = Duration::from_secs(60);
 const FINDINGS: usize = 50;
-
-/// How much of the past is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
-    Hour,
-    Day,
-    Week,
-    Month,
-}
-
-impl Range {
-    pub const ALL: [Range; 4] = [Range::Hour, Range::Day, Range::Week, Range::Month];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Range::Hour => "1h",
-            Range::Day => "24h",
-            Range::Week => "7d",
-            Range::Month => "30d",
-        }
-    }
-
-    pub fn key(self) -> &'static str {
-        match self {
-            Range::Hour => "range.hour",
-            Range::Day => "range.day",
-            Range::Week => "range.week",
-            Range::Month => "range.month",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Range> {
-        Range::ALL.into_iter().find(|range| range.name() == name)
-    }
-
-    /// What is read, the microseconds of a bucket made of that, and how many of them.
-    fn grid(self) -> (Resolution, i64, i64) {
-        match self {
-            Range::Hour => (Resolution::Minute, MINUTE, 60),
-            Range::Day => (Resolution::Minute, 15 * MINUTE, 96),
-            Range::Week => (Resolution::Hour, 60 * MINUTE, 168),
-            Range::Month => (Resolution::Hour, 240 * MINUTE, 180),
-        }
-    }
-}
+/// Results that are looked at one by one, a page at a time; where there are more, minutes will do.
+const RESULTS: usize = 20_000;
+const PAGE: usize = 2_000;
 
 pub struct Charts {
     /// Percentiles of all regions together; empty without any result.
@@ -97,25 +58,50 @@ pub struct RegionChart {
 struct Series {
     name: String,
     buckets: Vec<(Rollup, Times)>,
+    /// Of all of them.
+    times: Times,
 }
 
-pub async fn charts(t: Text, state: &ApiState, service: ServiceId, range: Range, now: Timestamp) -> Result<Charts, ApiError> {
-    let (resolution, step, count) = range.grid();
-    let from = Timestamp((now.0.div_euclid(step) + 1 - count) * step);
+pub async fn charts(t: Text, state: &ApiState, service: ServiceId, window: &Window, now: Timestamp) -> Result<Charts, ApiError> {
+    let rule = rule(state, service);
+    let mut grid = window.grid(rule.gap);
+    let mut fine = match grid.one_by_one {
+        true => one_by_one(state, service, window, &grid).await?,
+        false => None,
+    };
+    if grid.one_by_one && fine.is_none() {
+        grid = window.grid(MINUTE);
+    }
+    let Grid { resolution, from, step, count, .. } = grid;
     let mut series = Vec::new();
     for region in state.store.results.regions(service) {
-        let query =
-            RollupQuery { service, region: Some(region.to_string()), resolution, since: from, until: now, rule: rule(state, service) };
+        let query = RollupQuery { service, region: Some(region.to_string()), resolution, since: from, until: window.to, rule };
         let found = state.store.results.rollups(&query, now).await?;
-        if !found.is_empty() {
-            series.push(Series { name: region.to_string(), buckets: merged(&found, from, step, count) });
+        if found.is_empty() {
+            continue;
         }
+        // What is known of a minute is told of it whole: how long it was up cannot be told of a second.
+        let times = found.iter().fold(Times::default(), |mut sum, bucket| {
+            sum.add(bucket.times);
+            sum
+        });
+        let buckets = match &mut fine {
+            None => merged(&found, from, step, count),
+            Some(fine) => fine.remove(&region).unwrap_or_else(|| vec![Default::default(); count as usize]),
+        };
+        series.push(Series { name: region.to_string(), buckets, times });
     }
-    let query =
-        FindingQuery { service: Some(service), since: Some(from), dismissed: Some(false), size: FINDINGS, ..FindingQuery::default() };
+    let query = FindingQuery {
+        service: Some(service),
+        since: Some(from),
+        until: Some(window.to),
+        dismissed: Some(false),
+        size: FINDINGS,
+        ..FindingQuery::default()
+    };
     let findings = state.findings.list(&query).await?.findings;
-    let marks = marks(state, service, &findings, from, now);
-    let whole = (now.0 - from.0).max(1);
+    let marks = marks(t, state, service, &findings, window);
+    let whole = (window.to.0 - from.0).max(1);
     let points: Vec<Vec<Point>> = series.iter().map(|one| one.buckets.iter().map(point).collect()).collect();
     let top = points.iter().map(|points| highest(points)).fold(0.0, f64::max);
     let mut all = vec![(Rollup::default(), Times::default()); count as usize];
@@ -125,27 +111,45 @@ pub async fn charts(t: Text, state: &ApiState, service: ServiceId, range: Range,
             sum.1.add(*times);
         }
     }
+    let all_times = series.iter().fold(Times::default(), |mut sum, one| {
+        sum.add(one.times);
+        sum
+    });
     let regions = series.iter().zip(&points).map(|(one, points)| {
         let own: Vec<Mark> =
             marks.iter().filter(|mark| mark.region.as_ref().is_none_or(|region| *region == one.name)).map(Spot::mark).collect();
         let label = t.one("chart.region_label", &one.name);
-        let chart = Chart { t, label: &label, from, step, points, marks: &own, height: 150, stacked: true, top: Some(top) };
+        let chart = Chart { t, label: &label, from, step, points, beside: &[], marks: &own, height: 150, stacked: true, top: Some(top) };
         let states: Vec<State> = one.buckets.iter().map(state_of).collect();
         RegionChart {
             chart: chart.draw(),
             strip: strip_over(&states, &t.one("chart.strip_label", &one.name), from, step),
-            figures: figures(&one.buckets, whole),
+            figures: figures(&one.buckets, one.times, whole),
             name: one.name.clone(),
         }
     });
     let regions: Vec<RegionChart> = regions.collect();
     let all_points: Vec<Point> = all.iter().map(point).collect();
     let every: Vec<Mark> = marks.iter().map(Spot::mark).collect();
-    let chart =
-        Chart { t, label: t.s("chart.all_label"), from, step, points: &all_points, marks: &every, height: 210, stacked: false, top: None };
+    let beside: Vec<(&str, &[Point])> = match series.len() {
+        0 | 1 => Vec::new(),
+        _ => series.iter().zip(&points).map(|(one, points)| (one.name.as_str(), points.as_slice())).collect(),
+    };
+    let chart = Chart {
+        t,
+        label: t.s("chart.all_label"),
+        from,
+        step,
+        points: &all_points,
+        beside: &beside,
+        marks: &every,
+        height: 210,
+        stacked: false,
+        top: None,
+    };
     Ok(Charts {
         all: if series.is_empty() { String::new() } else { chart.draw() },
-        figures: figures(&all, whole * series.len().max(1) as i64),
+        figures: figures(&all, all_times, whole * series.len().max(1) as i64),
         regions,
         findings,
     })
@@ -163,17 +167,54 @@ impl Spot {
     }
 }
 
-fn marks(state: &ApiState, service: ServiceId, findings: &[Finding], from: Timestamp, now: Timestamp) -> Vec<Spot> {
-    let spans = state.incidents.spans(from);
-    let incidents = spans.iter().filter(|span| span.service == service && span.severity == Severity::Critical).map(|span| Spot {
-        mark: Mark { from: span.opened_at, to: span.closed_at.unwrap_or(now), kind: "incident", text: String::new() },
+fn marks(t: Text, state: &ApiState, service: ServiceId, findings: &[Finding], window: &Window) -> Vec<Spot> {
+    let spans = state.incidents.spans(window.from);
+    let severe = spans.iter().filter(|span| span.service == service && span.severity == Severity::Critical);
+    let incidents = severe.filter(|span| span.opened_at < window.to).map(|span| Spot {
+        mark: Mark {
+            from: span.opened_at,
+            to: span.closed_at.unwrap_or(window.to),
+            kind: "incident",
+            text: t.s("verdict.down").to_owned(),
+        },
         region: None,
     });
     let findings = findings.iter().map(|finding| Spot {
-        mark: Mark { from: finding.since, to: finding.ended.unwrap_or(now), kind: "finding", text: finding.summary.clone() },
+        mark: Mark { from: finding.since, to: finding.ended.unwrap_or(window.to), kind: "finding", text: finding.summary.clone() },
         region: finding.region.as_ref().map(ToString::to_string),
     });
     incidents.chain(findings).collect()
+}
+
+/// Buckets of seconds, by region, made of the results themselves; `None` where there are too many of these.
+async fn one_by_one(
+    state: &ApiState,
+    service: ServiceId,
+    window: &Window,
+    grid: &Grid,
+) -> Result<Option<BTreeMap<RegionName, Vec<(Rollup, Times)>>>, ApiError> {
+    let mut regions: BTreeMap<RegionName, Vec<(Rollup, Times)>> = BTreeMap::new();
+    let mut query =
+        ResultQuery { service: Some(service), since: Some(grid.from), until: Some(window.to), page_size: PAGE, ..ResultQuery::default() };
+    let mut seen = 0;
+    loop {
+        let page = state.store.results.page(&query).await?;
+        seen += page.results.len();
+        if seen > RESULTS {
+            return Ok(None);
+        }
+        for StoredResult { result, .. } in &page.results {
+            let buckets = regions.entry(result.region.clone()).or_insert_with(|| vec![Default::default(); grid.count as usize]);
+            let place = usize::try_from((result.started_at.0 - grid.from.0).div_euclid(grid.step)).ok();
+            if let Some((rollup, _)) = place.and_then(|place| buckets.get_mut(place)) {
+                rollup.add(result);
+            }
+        }
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(Some(regions));
+        }
+    }
 }
 
 fn merged(found: &[Bucket], from: Timestamp, step: i64, count: i64) -> Vec<(Rollup, Times)> {
@@ -215,12 +256,9 @@ fn state_of((rollup, times): &(Rollup, Times)) -> State {
     }
 }
 
-fn figures(buckets: &[(Rollup, Times)], whole: i64) -> Figures {
-    let (mut sum, mut times) = (Rollup::default(), Times::default());
-    for (rollup, of) in buckets {
-        sum.merge(rollup);
-        times.add(*of);
-    }
+fn figures(buckets: &[(Rollup, Times)], times: Times, whole: i64) -> Figures {
+    let mut sum = Rollup::default();
+    buckets.iter().for_each(|(rollup, _)| sum.merge(rollup));
     let at = |share: f64| sum.latency.quantile_us(share).map(latency);
     Figures {
         checks: sum.checks,
@@ -230,14 +268,5 @@ fn figures(buckets: &[(Rollup, Times)], whole: i64) -> Figures {
         p99: at(0.99),
         uptime: times.ratio().map(percent),
         coverage: percent(times.coverage(whole)),
-    }
-}
-
-/// How often the charts of a range are worth drawing anew.
-pub fn refresh_after(range: Range) -> Duration {
-    match range {
-        Range::Hour => Duration::from_secs(15),
-        Range::Day => Duration::from_secs(60),
-        Range::Week | Range::Month => Duration::from_secs(300),
     }
 }

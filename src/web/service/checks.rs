@@ -9,6 +9,8 @@ use crate::web::text::Text;
 
 pub struct CheckRow {
     pub id: String,
+    /// Whether its details are shown at once.
+    pub open: bool,
     pub ok: bool,
     pub word: &'static str,
     pub region: String,
@@ -61,6 +63,7 @@ impl CheckRow {
         fact("check.node", Some(result.id.node.to_string()));
         CheckRow {
             id: ResultId::of(result).to_string(),
+            open: false,
             ok: result.ok(),
             word: t.s(if result.ok() { "check.passed" } else { "check.failed" }),
             region: result.region.to_string(),

@@ -19,9 +19,10 @@ use crate::store::uptimes::{Known, WINDOWS};
 use crate::web::frame::Frame;
 use crate::web::moment::{Moment, percent, span};
 use crate::web::sentence::{Sentence, sentence};
-use crate::web::service::charts::{Charts, Range};
+use crate::web::service::charts::Charts;
 use crate::web::service::checks::CheckRow;
 use crate::web::service::facts::facts;
+use crate::web::service::window::{LEAST, MOST, Mistake, Range, Window};
 use crate::web::slos::view::Card;
 use crate::web::text::Text;
 
@@ -45,8 +46,6 @@ pub struct ServicePage {
     pub charts: ChartsPart,
     pub checks: ChecksPart,
     pub side: Side,
-    /// Seconds after which the charts are worth drawing anew.
-    pub refresh_s: u64,
 }
 
 /// What changes with every check.
@@ -59,7 +58,7 @@ pub struct NowPart {
     method: String,
     group: Option<String>,
     tags: Vec<String>,
-    windows: Vec<Window>,
+    windows: Vec<Uptime>,
     regions: Vec<RegionLine>,
     incidents: Vec<IncidentLine>,
 }
@@ -75,9 +74,72 @@ pub struct ChecksPart {
 #[template(path = "parts/service_charts.html")]
 pub struct ChartsPart {
     pub t: Text,
-    pub range: Range,
+    pub window: Window,
     pub charts: Charts,
     pub id: u32,
+    pub now: Timestamp,
+    /// Why what was asked for is not what is shown.
+    pub mistake: Option<Mistake>,
+}
+
+impl ChartsPart {
+    fn way(&self, window: &Window) -> String {
+        format!("/services/{}?{}#charts", self.id, window.query())
+    }
+
+    /// Where one can move from here: the name of the way, and its address.
+    fn ways(&self) -> Vec<(&'static str, String)> {
+        let mut ways = vec![("span.earlier", self.way(&self.window.earlier()))];
+        ways.extend(self.window.later(self.now).map(|later| ("span.later", self.way(&later))));
+        ways.extend(self.window.wider(self.now).map(|wider| ("span.wider", self.way(&wider))));
+        if self.window.range.is_none() {
+            ways.push(("span.back", self.way(&Window::of(Range::Day, self.now))));
+        }
+        ways.into_iter().map(|(key, way)| (self.t.s(key), way)).collect()
+    }
+
+    fn chosen(&self) -> Option<(Moment, Moment, String)> {
+        let Window { from, to, range } = self.window;
+        range.is_none().then(|| (Moment::full(from), Moment::full(to), span(self.t, to.since(from))))
+    }
+
+    fn is_current(&self, range: &Range) -> bool {
+        self.window.range == Some(*range)
+    }
+
+    fn from_field(&self) -> String {
+        field(self.window.from)
+    }
+
+    fn to_field(&self) -> String {
+        field(self.window.to)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now.0 / 1000
+    }
+
+    fn least_ms(&self) -> i64 {
+        LEAST / 1000
+    }
+
+    fn most_ms(&self) -> i64 {
+        MOST / 1000
+    }
+
+    fn wrong(&self, field: &str) -> Option<String> {
+        self.mistake.as_ref().filter(|mistake| mistake.field == field).map(|mistake| mistake.told(self.t))
+    }
+
+    /// Seconds after which it is worth drawing anew; none of what does not change any more.
+    fn refresh_s(&self) -> u64 {
+        self.window.fresh_for().map_or(0, |span| span.as_secs())
+    }
+}
+
+/// As a field of a form takes an instant.
+fn field(at: Timestamp) -> String {
+    at.datetime().format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
 /// What a check asked for by hand found.
@@ -97,7 +159,7 @@ pub struct Side {
     pub findings: Vec<FindingLine>,
 }
 
-struct Window {
+struct Uptime {
     name: &'static str,
     uptime: String,
     coverage: Option<String>,
@@ -203,9 +265,9 @@ async fn uptimes(state: &ApiState, service: &StoredService) -> Result<Known, Api
     }
 }
 
-fn windows(t: Text, known: &Known) -> Vec<Window> {
+fn windows(t: Text, known: &Known) -> Vec<Uptime> {
     let keys = ["range.day", "range.week", "range.month", "range.quarter"];
-    let window = |(key, uptime): (&'static str, &crate::store::rollups::WindowUptime)| Window {
+    let window = |(key, uptime): (&'static str, &crate::store::rollups::WindowUptime)| Uptime {
         name: t.s(key),
         uptime: uptime.ratio.map_or_else(|| "–".to_owned(), percent),
         coverage: uptime.ratio.is_some().then(|| t.one("overview.coverage", percent(uptime.coverage))),

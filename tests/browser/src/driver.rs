@@ -151,6 +151,64 @@ impl Page {
         self.ask("POST", "/actions", Some(json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]})));
     }
 
+    /// Presses keys while another is held.
+    pub fn press_with(&self, held: char, keys: &str) {
+        let mut actions = vec![json!({"type": "keyDown", "value": held})];
+        actions.extend(keys.chars().flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]));
+        actions.push(json!({"type": "keyUp", "value": held}));
+        self.ask("POST", "/actions", Some(json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]})));
+    }
+
+    /// Moves the mouse over an element, to so much of its width.
+    pub fn point_at(&self, selector: &str, across: f64) {
+        let to = self.place(selector, across);
+        self.pointers(&[("mouse", vec![moved(to, 0)])]);
+    }
+
+    /// Drags the mouse over an element, from so much of its width to so much.
+    pub fn drag(&self, selector: &str, from: f64, to: f64) {
+        let (from, to) = (self.place(selector, from), self.place(selector, to));
+        let middle = ((from.0 + to.0) / 2.0, from.1);
+        let down = json!({"type": "pointerDown", "button": 0});
+        self.pointers(&[("mouse", vec![moved(from, 0), down, moved(middle, 50), moved(to, 50), json!({"type": "pointerUp", "button": 0})])]);
+    }
+
+    /// Touches an element with a finger or two, each moved from so much of its width to so much, and lets go.
+    pub fn touch(&self, selector: &str, fingers: &[(f64, f64)]) {
+        let ways: Vec<(&str, Vec<Value>)> = fingers
+            .iter()
+            .map(|(from, to)| {
+                let (from, to) = (self.place(selector, *from), self.place(selector, *to));
+                let middle = ((from.0 + to.0) / 2.0, from.1);
+                let down = json!({"type": "pointerDown", "button": 0});
+                ("touch", vec![moved(from, 0), down, moved(middle, 80), moved(to, 80), json!({"type": "pointerUp", "button": 0})])
+            })
+            .collect();
+        self.pointers(&ways);
+    }
+
+    fn pointers(&self, ways: &[(&str, Vec<Value>)]) {
+        let sources: Vec<Value> = ways
+            .iter()
+            .enumerate()
+            .map(|(number, (kind, actions))| {
+                json!({"type": "pointer", "id": format!("{kind}{number}"), "parameters": {"pointerType": kind}, "actions": actions})
+            })
+            .collect();
+        self.ask("POST", "/actions", Some(json!({"actions": sources})));
+    }
+
+    /// Where in the window so much of an element's width is, half way down.
+    fn place(&self, selector: &str, across: f64) -> (f64, f64) {
+        let script = format!(
+            "const one = document.querySelector({}); one.scrollIntoView({{block: 'center', behavior: 'instant'}});\
+             const box = one.getBoundingClientRect(); return [box.left, box.top, box.width, box.height];",
+            json!(selector)
+        );
+        let at: Vec<f64> = self.run(&script).as_array().expect("a box").iter().filter_map(Value::as_f64).collect();
+        ((at[0] + at[2] * across).round(), (at[1] + at[3] / 2.0).round())
+    }
+
     /// A picture of what the window shows, as WebP: a quarter of what PNG takes.
     pub fn picture(&self, file: &Path) {
         let picture = json!({"cmd": "Page.captureScreenshot", "params": {"format": "webp", "quality": 70}});
@@ -209,6 +267,10 @@ impl Drop for Page {
     fn drop(&mut self) {
         let _ = ask(self.port, "DELETE", &self.path, &[], b"");
     }
+}
+
+fn moved(to: (f64, f64), ms: u32) -> Value {
+    json!({"type": "pointerMove", "duration": ms, "x": to.0, "y": to.1})
 }
 
 struct Process {

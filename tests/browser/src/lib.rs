@@ -3,6 +3,7 @@
 pub mod driver;
 pub mod hub;
 pub mod http;
+pub mod judge;
 pub mod target;
 
 use std::path::PathBuf;

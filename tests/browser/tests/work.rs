@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use probemesh_browser::driver::{Driver, Page, Window, free_port};
 use probemesh_browser::hub::{Hub, PASSWORD};
+use probemesh_browser::judge::is_usable_by_all;
 use probemesh_browser::target::Target;
 use probemesh_browser::{named, until};
 use serde_json::{Value, json};
@@ -102,6 +103,21 @@ fn a_machine_joins_and_is_seen_to_turn_green() {
     assert_eq!(page.run("return window.still"), json!(true), "the page was not loaded again");
     page.go(&hub.address());
     page.sees("All 2 services up in 2 regions");
+    assert_eq!(page.complaints(), Vec::<String>::new());
+
+    // A service is tried from there before it is kept.
+    page.go(&format!("{}/services/new", hub.address()));
+    page.fill("input[name=base_url]", &target.address());
+    page.fill("input[name=name]", "Unsaved");
+    page.fill("textarea[name=json]", "$.status = \"fine\"");
+    page.run("document.querySelector('#try-from').value = 'eu-west'");
+    page.click("button[value=try]");
+    page.sees("What the regions saw just now");
+    let tried = page.run("return document.querySelector('#tried').innerText.replace(/\\s+/g, ' ')");
+    let tried = tried.as_str().unwrap_or_default();
+    assert!(tried.contains("eu-west") && tried.contains("status 200-299") && tried.contains("$.status"), "{tried}");
+    assert_eq!(page.run("return document.querySelector('#try-from').value"), json!("eu-west"));
+    is_usable_by_all(&page);
     assert_eq!(page.complaints(), Vec::<String>::new());
 }
 

@@ -4,6 +4,7 @@ use probemesh::config::service::ServiceDocument;
 use serde_json::json;
 
 use super::browser::Browser;
+use crate::api::trying::{failing, join};
 use crate::api_world::World;
 
 fn document(world: &World, id: u32) -> ServiceDocument {
@@ -117,6 +118,29 @@ async fn a_service_is_tried_before_it_is_kept() {
         world.post("/api/monitor/checks/try", Some(&operator), json!({"name": "x", "base_url": "https://shop.example"})).await.expect(200);
     assert_eq!((&seen["ok"], &seen["service_name"]), (&json!(true), &json!("x")));
     assert_eq!(world.post("/api/monitor/checks/try", Some(&operator), json!({"name": "x"})).await.problem(422), ["base_url"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_tried_from_the_regions_one_chooses() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    assert!(!browser.page("/services/new").await.contains("try_from"), "there is nothing to choose from");
+    failing(&world, "eu-1", "eu");
+    let gone = join(&world, "us-1", "us");
+    world.membership.leave(&"us-1".into(), gone.session, "silent for 8 s");
+    let form = browser.page("/services/new").await;
+    assert!(form.contains("<option value=\"eu\">eu</option>") && form.contains("all regions"), "{form}");
+    let fields = |place| [("do", "try"), ("name", "Shop"), ("base_url", "https://shop.example"), ("token", "s3cret"), ("try_from", place)];
+    let tried = browser.send_form("/services/new", &fields("eu")).await;
+    assert_eq!(tried.status, 200);
+    let block = tried.text.split("id=\"tried\"").nth(1).and_then(|rest| rest.split("</section>").next()).expect("it is shown").to_owned();
+    for part in ["What the regions saw just now", "<bdi>eu</bdi>", "Failed", "503", "expected 200-299, got 503", "status 200-299"] {
+        assert!(block.contains(part), "{part} in {block}");
+    }
+    assert!(tried.text.contains("<option value=\"eu\" selected>") && tried.text.contains("value=\"Shop\""), "{}", tried.text);
+    let tried = browser.send_form("/services/new", &fields("all")).await.text;
+    assert!(tried.contains("<bdi>us</bdi>") && tried.contains("region us is not connected: silent for 8 s"), "{tried}");
+    assert!(world.services.list().is_empty(), "nothing is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

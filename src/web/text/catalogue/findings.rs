@@ -23,6 +23,8 @@ pub const TEXTS: &[Entry] = &[
     ("shape.burst", "Burst", "رگبار"),
     ("shape.odd_region", "One region unlike the others", "یک ناحیه ناهمانند دیگران"),
     ("shape.unusual", "Unusual together", "روی‌هم نامعمول"),
+    ("finding.course", "How it went", "چگونه گذشت"),
+    ("finding.whole_course", "Look closer on the service's page", "نگاه نزدیک‌تر در صفحهٔ سرویس"),
     ("finding.signal", "What was looked at", "به چه نگریسته شد"),
     ("finding.any_signal", "Any figure", "هر سنجه"),
     ("finding.shape", "How it was odd", "چگونه غریب بود"),

@@ -44,6 +44,8 @@ pub const TEXTS: &[Entry] = &[
     ("performance.expected_gain", "Expected gain", "سود مورد انتظار"),
     ("performance.gain", "up to {} of waiting in checks", "تا {} انتظار در بررسی‌ها"),
     ("performance.sure", "Confidence", "اطمینان"),
+    ("performance.also_one", "The same holds for {} other", "همین دربارهٔ {} مورد دیگر"),
+    ("performance.also", "The same holds for {} others", "همین دربارهٔ {} مورد دیگر"),
     ("performance.figures", "Figures behind it", "ارقام پشت آن"),
     ("performance.places", "Where time is lost", "زمان کجا از دست می‌رود"),
     (
