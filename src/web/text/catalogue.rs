@@ -20,7 +20,7 @@ mod words;
 /// `{}` and `{name}` are filled in.
 pub type Entry = (&'static str, &'static str, &'static str);
 
-pub const TEXTS: [&[Entry]; 15] = [
+pub const TEXTS: [&[Entry]; 16] = [
     words::TEXTS,
     frame::TEXTS,
     overview::TEXTS,
