@@ -43,6 +43,7 @@ pub mod settings;
 pub mod slos;
 pub mod state;
 pub mod statistics;
+pub mod subscribers;
 pub mod summary;
 pub mod system;
 pub mod throttle;
@@ -62,7 +63,7 @@ use crate::api::throttle::Throttle;
 /// Mounts routes, catchers and the access log onto a Rocket, and gives it what they need.
 pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
     let access = Access::new(&state);
-    let throttle = Throttle::new(&state.settings, state.clock.clone());
+    let throttle = Throttle::new(&state.settings, state.status.subscriptions.per_hour, state.clock.clone());
     rocket
         .mount(
             "/",
@@ -119,6 +120,10 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 windows::delete,
                 windows::start,
                 windows::end,
+                subscribers::list,
+                subscribers::read,
+                subscribers::remove,
+                subscribers::resume,
                 slos::list,
                 slos::create,
                 slos::read,
@@ -159,6 +164,7 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 users::patch,
                 users::delete,
                 users::turn_off_second_factor,
+                users::unlink,
                 keys::list,
                 keys::create,
                 keys::revoke,

@@ -3,15 +3,13 @@
 //! These addresses are often secrets: no error repeats them. A call is one request, done within ten seconds; it is led to no
 //! other host, and one that carries a message is not led anywhere.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::redirect::{Attempt, Policy};
-use rustls::ClientConfig;
 use url::Url;
 
-use crate::probe::tls::system_roots;
+use crate::probe::tls::{system_roots, trusting};
 
 const WITHIN: Duration = Duration::from_secs(10);
 const REDIRECTS: usize = 5;
@@ -24,12 +22,7 @@ pub struct Caller {
 
 impl Caller {
     pub fn new() -> anyhow::Result<Caller> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("TLS cannot be set up")?
-            .with_root_certificates(system_roots())
-            .with_no_client_auth();
+        let tls = trusting(system_roots()).context("TLS cannot be set up")?;
         let client = |policy| {
             reqwest::Client::builder()
                 .no_proxy()

@@ -19,6 +19,7 @@ pub mod locate;
 pub mod mesh;
 pub mod mistake;
 pub mod nearest;
+pub mod oidc;
 pub mod reader;
 pub mod reload;
 pub mod rocket_keys;
@@ -38,6 +39,7 @@ use figment::Figment;
 
 use crate::config::effective::Setting;
 use crate::config::mistake::Mistake;
+use crate::config::oidc::OidcSettings;
 use crate::config::sections::{
     AlertSettings, AnalysisSettings, ApiSettings, ChannelSettings, DigestSettings, HubSettings, LogSettings, MeshSettings, RegionSettings,
     StoreSettings, TrackerSettings,
@@ -53,6 +55,8 @@ pub struct Config {
     pub region: RegionSettings,
     pub store: StoreSettings,
     pub api: ApiSettings,
+    /// `None`: nobody logs in by an identity provider.
+    pub oidc: Option<OidcSettings>,
     pub mesh: MeshSettings,
     pub analysis: AnalysisSettings,
     pub digest: DigestSettings,

@@ -22,6 +22,7 @@ pub mod sealer;
 pub mod serve;
 pub mod sight;
 pub mod strips;
+pub mod subscribers;
 pub mod system;
 pub mod tracker;
 pub mod tree;
@@ -72,6 +73,7 @@ use crate::hub::upkeep::{Upkeep, UpkeepStatus};
 use crate::hub::verdicts::Verdicts;
 use crate::hub::wiring::{analyst_wiring, ask_others, digest_wiring, hooks, observer, wiring};
 use crate::mesh::authority::Authority;
+use crate::oidc::Oidc;
 use crate::region::{Drained, Region};
 use crate::store::Store;
 use crate::store::endpoints::EndpointHours;
@@ -133,6 +135,7 @@ impl Hub {
     pub async fn start(config: Config, clock: Clock, health: HealthLog) -> anyhow::Result<Hub> {
         let records = Records::open(&config, &clock).await?;
         records.store.results.claim().await?;
+        let oidc = Oidc::of(config.oidc.clone(), &records.secrets, &clock)?;
         let authority = authority(&config, &clock)?.map(Arc::new);
         let token_issuer = records.token_issuer(&config, authority.as_deref());
         seed(&config, &records.services).await?;
@@ -142,7 +145,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let (events, _) = broadcast::channel(EVENTS);
         let (deliveries, delivered) = mpsc::channel(DELIVERIES);
-        let alerting = Alerting::new(&config, &records, &clock)?;
+        let mut alerting = Alerting::new(&config, &records, &clock)?;
         let (verdicts, changes) = Verdicts::new(board.clone(), events.clone(), clock.clone());
         let verdicts = Arc::new(verdicts);
         let membership = Arc::new(Membership::new(clock.clone(), hooks(verdicts.clone(), events.clone(), clock.clone())));
@@ -278,6 +281,7 @@ impl Hub {
         };
         let (digests, _) = Actor::spawn(None, Keeper, args).await.context("keeper of the digests cannot be started")?;
 
+        let (subscriptions, herald) = subscribers::wire(&config, &records, &mut alerting, &windows, &tree, &clock)?;
         let covering = windows.clone();
         let parts = Parts {
             in_maintenance: Arc::new(move |service, at| covering.covers(service, at).is_some()),
@@ -285,6 +289,7 @@ impl Hub {
             membership: membership.clone(),
             events: events.clone(),
             metrics: metrics.clone(),
+            herald,
             status: tree.alerts.clone(),
         };
         let alerts = alerting.start(&config, &records, parts).await?;
@@ -344,6 +349,7 @@ impl Hub {
             web_sessions: records.web_sessions,
             api_keys: records.api_keys,
             second_factors: records.second_factors,
+            oidc,
             audit: records.audit,
             channels: records.channels,
             sender: alerting.sender,
@@ -355,6 +361,7 @@ impl Hub {
             effective: config.effective.clone(),
             log_dir: config.log.dir.clone(),
             status: config.status.clone(),
+            subscriptions,
             default_schedule: config.hub.schedule.clone(),
             services_changed: Arc::new(move || {
                 assigner.assign();

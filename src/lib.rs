@@ -24,11 +24,13 @@
 //! | [`aggregate`] | results → region states, verdicts, incidents with where it broke, and rollups |
 //! | [`analysis`] | rollups → findings; what performance costs and why |
 //! | [`alert`] | what people are told, and by which channels |
+//! | [`subscribers`] | those who asked on the status page to be told its news, and telling them |
 //! | [`maintenance`] | windows in which nobody is told and nothing counts |
 //! | [`slo`] | objectives: attained, error budget, how fast it burns |
 //! | [`digest`] | a period → facts → a text by the local writer or a language model |
 //! | [`tracker`] | issues: what people and the program report, and how it is worked off |
 //! | [`system`] | the monitor's own health: figures, dependencies, thresholds that are told of |
+//! | [`oidc`] | who people are by an identity provider |
 //! | [`api`] | JSON under Rocket, one file a resource |
 //! | [`web`] | the pages people look at, one file a page |
 //! | [`hub`] | wires the central process: ingest, verdicts, aggregator, sealer, assignments and Rocket |
@@ -83,10 +85,16 @@ pub mod digest;
 pub mod alert;
 
 #[cfg(feature = "hub")]
+pub mod subscribers;
+
+#[cfg(feature = "hub")]
 pub mod system;
 
 #[cfg(feature = "hub")]
 pub mod tracker;
+
+#[cfg(feature = "hub")]
+pub mod oidc;
 
 #[cfg(feature = "hub")]
 pub mod api;

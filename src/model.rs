@@ -14,6 +14,7 @@ pub mod schedule;
 pub mod service;
 pub mod slo;
 pub mod span;
+pub mod subscriber;
 pub mod system;
 pub mod time;
 pub mod window;

@@ -24,6 +24,7 @@ pub mod issues;
 pub mod login;
 pub mod look;
 pub mod moment;
+pub mod oidc;
 pub mod overview;
 pub mod performance;
 pub mod regions;
@@ -52,6 +53,11 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             login::page,
             login::enter,
             login::leave,
+            oidc::begin,
+            oidc::back,
+            oidc::begin_link,
+            oidc::link,
+            oidc::unlink,
             look::choose,
             overview::page,
             overview::admin,
@@ -106,6 +112,11 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             alerts::windows::end,
             alerts::windows::ask_delete,
             alerts::windows::delete,
+            alerts::subscribers::list,
+            alerts::subscribers::csv,
+            alerts::subscribers::ask_remove,
+            alerts::subscribers::remove,
+            alerts::subscribers::resume,
             regions::page,
             regions::now,
             regions::invite,
@@ -124,6 +135,7 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             system::people::one,
             system::people::change,
             system::people::second_factor_off,
+            system::people::unlink,
             system::people::end_session,
             system::people::ask_delete,
             system::people::delete,
@@ -147,6 +159,13 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             status::as_badge,
             status::logo,
             status::theme,
+            status::subscribe::page,
+            status::subscribe::enter,
+            status::subscribe::as_json,
+            status::subscribe::ask_confirm,
+            status::subscribe::confirm,
+            status::subscribe::ask_leave,
+            status::subscribe::leave,
             service::page,
             service::now,
             service::charts_part,

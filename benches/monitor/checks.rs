@@ -1,7 +1,7 @@
 //! Checks at a rate, and kills under load: the monitor and its target run as processes, and afterwards what the target
 //! was asked is held against what the store has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use clap::Args;
 use probemesh::clock::Clock;
 use probemesh::config::Config;
 use probemesh::config::sources::{Role, Sources};
+use probemesh::model::check::Reason;
 use probemesh::model::id::ServiceId;
 use probemesh::store::Store;
 use probemesh::store::query::ResultQuery;
@@ -201,19 +202,33 @@ fn certificates(folder: &Path) -> anyhow::Result<(std::path::PathBuf, std::path:
     Ok((certificate_path, key_path))
 }
 
-/// Everything the store holds, read through its own pages: how often each check is there.
-async fn stored(folder: &Path, services: u32) -> anyhow::Result<HashMap<(String, u64, u64), u32>> {
+/// Checks by node, boot and number.
+#[derive(Default)]
+struct Stored {
+    /// How often each is there.
+    times: HashMap<(String, u64, u64), u32>,
+    /// Those that did not get through to the target, which then knows nothing of them: a busy machine lets connections wait.
+    unheard: HashSet<(String, u64, u64)>,
+}
+
+/// Everything the store holds, read through its own pages.
+async fn stored(folder: &Path, services: u32) -> anyhow::Result<Stored> {
     let sources = Sources { dir: folder.to_owned(), environment: Vec::new(), role: Role::Hub };
     let config = Config::load(&sources).map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
     let store = Store::open(&config.store, Clock::real()).await?;
-    let mut found = HashMap::new();
+    let mut found = Stored::default();
     for service in 1..=services {
         let mut query = ResultQuery { service: Some(ServiceId(service)), page_size: 500, ..ResultQuery::default() };
         loop {
             let page = store.results.page(&query).await?;
             for stored in &page.results {
                 let id = &stored.result.id;
-                *found.entry((id.node.to_string(), id.boot.0, id.seq)).or_insert(0) += 1;
+                let check = (id.node.to_string(), id.boot.0, id.seq);
+                let failure = stored.result.failure.as_ref();
+                if failure.is_some_and(|failure| matches!(failure.reason, Reason::Timeout | Reason::Connect)) {
+                    found.unheard.insert(check.clone());
+                }
+                *found.times.entry(check).or_insert(0) += 1;
             }
             match page.next {
                 Some(next) => query.cursor = Some(next),
@@ -227,9 +242,11 @@ async fn stored(folder: &Path, services: u32) -> anyhow::Result<HashMap<(String,
 
 /// A check made is stored once; only checks that were in flight or not yet committed when the process was killed may miss,
 /// and those are the last of their boot.
-fn compare(asked: &Asked, stored: &HashMap<(String, u64, u64), u32>, kills: u32) -> anyhow::Result<()> {
-    let twice = stored.values().filter(|times| **times > 1).count();
-    let unasked = stored.keys().filter(|check| !asked.contains_key(*check)).count();
+fn compare(asked: &Asked, stored: &Stored, kills: u32) -> anyhow::Result<()> {
+    let twice = stored.times.values().filter(|times| **times > 1).count();
+    let strange = |check: &&(String, u64, u64)| !asked.contains_key(*check);
+    let unheard = stored.unheard.iter().filter(strange).count();
+    let unasked = stored.times.keys().filter(strange).count() - unheard;
     let repeated = asked.values().filter(|times| **times > 1).count();
     let mut missing: HashMap<u64, (u64, u64)> = HashMap::new();
     let mut last: HashMap<u64, u64> = HashMap::new();
@@ -238,15 +255,16 @@ fn compare(asked: &Asked, stored: &HashMap<(String, u64, u64), u32>, kills: u32)
         *end = (*end).max(*seq);
     }
     for (node, boot, seq) in asked.keys() {
-        if !stored.contains_key(&(node.clone(), *boot, *seq)) {
+        if !stored.times.contains_key(&(node.clone(), *boot, *seq)) {
             let entry = missing.entry(*boot).or_insert((0, u64::MAX));
             *entry = (entry.0 + 1, entry.1.min(*seq));
         }
     }
     println!(
-        "target was asked for {} checks, store has {}; stored twice {twice}, never asked for {unasked}, asked twice {repeated}",
+        "target was asked for {} checks, store has {}, {unheard} of which failed before the target heard of them; \
+         stored twice {twice}, never asked for {unasked}, asked twice {repeated}",
         asked.len(),
-        stored.len()
+        stored.times.len()
     );
     let mut boots: Vec<_> = missing.iter().collect();
     boots.sort();

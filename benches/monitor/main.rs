@@ -1,10 +1,12 @@
-//! Measures probemesh on this machine: `cargo bench --bench monitor -- checks`, `… -- kills`, `… -- parts`, `… -- store`, `… -- mesh`.
+//! Measures probemesh on this machine: `cargo bench --bench monitor -- checks`, `… -- kills`, `… -- parts`, `… -- store`, `… -- mesh`, `… -- pages`.
 //!
 //! Everything runs on loopback, with the monitor as the process a user would start, its targets as processes of their
 //! own, and CPU read from /proc for each process apart. Every run ends by itself.
 
 mod checks;
+mod load;
 mod mesh;
+mod pages;
 mod parts;
 mod process;
 mod store;
@@ -31,6 +33,8 @@ enum Command {
     Parts(parts::PartsArgs),
     /// Loads results through the real writer, then times the queries the dashboard and the API ask
     Store(store::StoreArgs),
+    /// The dashboard's pages with a thousand services and a month of history: time to the first byte, size
+    Pages(pages::PagesArgs),
     /// A hub and many nodes: how soon they have joined, and what their results cost the hub
     Mesh(mesh::MeshArgs),
     #[command(hide = true)]
@@ -48,9 +52,10 @@ fn main() -> anyhow::Result<()> {
             Some(Command::Parts(args)) => parts::run(args).await,
             Some(Command::Store(args)) => store::run(args).await,
             Some(Command::Mesh(args)) => mesh::run(args).await,
+            Some(Command::Pages(args)) => pages::run(args).await,
             Some(Command::Target { certificate, key }) => target::run(certificate.zip(key)).await,
             None => {
-                println!("choose one: checks, kills, parts, store, mesh (see --help)");
+                println!("choose one: checks, kills, parts, store, mesh, pages (see --help)");
                 Ok(())
             }
         }

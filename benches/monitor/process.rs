@@ -166,6 +166,14 @@ impl Monitor {
     }
 }
 
+impl Drop for Monitor {
+    /// One that was neither killed nor ended, as after an error, does not stay behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// CPU seconds a process has used, user and system.
 pub fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

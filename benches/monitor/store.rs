@@ -1,21 +1,20 @@
 //! Many results through the real writer, then the queries people ask, timed one by one.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use probemesh::clock::Clock;
 use probemesh::config::Config;
 use probemesh::config::sources::{Role, Sources};
-use probemesh::model::check::{CheckResult, Failure, HttpVersion, Phase, Phases, Reason};
-use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
+use probemesh::model::check::Reason;
+use probemesh::model::id::ServiceId;
 use probemesh::model::time::Timestamp;
 use probemesh::store::Store;
 use probemesh::store::query::ResultQuery;
-use probemesh::wire::batch::{BatchHead, encode};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::load::Loader;
 use crate::process::{cpu_seconds, folder_bytes, load_average, rss_mib, stolen, stolen_since};
 
 const MINUTE: i64 = 60_000_000;
@@ -54,39 +53,22 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
 
     let mut random = StdRng::seed_from_u64(7);
     let (began, cpu) = (Instant::now(), cpu_seconds(std::process::id()));
-    let mut appending = Duration::ZERO;
-    let (mut seq, mut number, mut pending) = (0, 0, Vec::with_capacity(500));
+    let mut loader = Loader::new(&store);
     for round in 0..rounds {
         for service in 1..=args.services {
-            seq += 1;
-            pending.push(result(
-                seq,
-                service,
-                Timestamp(begin.0 + round as i64 * args.interval * 1_000_000 + i64::from(service) * 997),
-                &mut random,
-            ));
-            if pending.len() == 500 {
-                number += 1;
-                let head = BatchHead::new(&NodeName::from("bench"), &RegionName::from("local"), Boot(1), number, 0);
-                let batch = encode(&head, &pending);
-                let sent = Instant::now();
-                store.results.append(&batch).await?;
-                appending += sent.elapsed();
-                pending.clear();
-                // As the sealer would, by the time of the results.
-                let now = Timestamp(begin.0 + round as i64 * args.interval * 1_000_000);
-                while store.results.seal(now).await?.more {}
-            }
+            let at = Timestamp(begin.0 + round as i64 * args.interval * 1_000_000 + i64::from(service) * 997);
+            loader.add(service, at).await?;
         }
         if round % (rounds / 10).max(1) == 0 && round > 0 {
             println!(
                 "  {} results: {:.0} a second, {:.0} MiB RSS",
-                seq,
-                seq as f64 / began.elapsed().as_secs_f64(),
+                loader.count,
+                loader.count as f64 / began.elapsed().as_secs_f64(),
                 rss_mib(std::process::id()).0
             );
         }
     }
+    let (seq, appending) = (loader.count, loader.appending);
     let disk = folder_bytes(&folder.path().join("data/db"));
     println!(
         "loaded in {:.0} s; journal {:.1} µs a result until it is stored; with sealing {:.1} µs CPU a result in this process; {:.1} bytes \
@@ -154,49 +136,4 @@ pub async fn run(args: StoreArgs) -> anyhow::Result<()> {
     println!("{:<42} {:.0} ms", "reopen", began.elapsed().as_secs_f64() * 1e3);
     store.shutdown().await?;
     Ok(())
-}
-
-/// Looks like a healthy https-free service on a near network: noise in every phase, one failure in two hundred.
-fn result(seq: u64, service: u32, at: Timestamp, random: &mut StdRng) -> CheckResult {
-    let mut noise = |most: u64| Duration::from_micros(random.random_range(0..most));
-    let phases = Phases {
-        dns: None,
-        connect: Some(Duration::from_micros(180) + noise(120)),
-        tls: None,
-        first_byte: Some(Duration::from_micros(9_000) + noise(6_000)),
-        transfer: Some(noise(90)),
-    };
-    let latency = phases.connect.unwrap_or_default() + phases.first_byte.unwrap_or_default() + phases.transfer.unwrap_or_default();
-    let started_at = at.plus(noise(1_500));
-    let failure = match random.random_range(0..1000) {
-        0..=3 => Some(Failure { reason: Reason::Status, phase: Phase::Expect, message: "expected status 200-299, got 503".to_owned() }),
-        4 => Some(Failure {
-            reason: Reason::Timeout,
-            phase: Phase::FirstByte,
-            message: "no answer within 10 s (waiting for first byte)".to_owned(),
-        }),
-        _ => None,
-    };
-    CheckResult {
-        id: CheckId { node: NodeName::from("bench"), boot: Boot(1), seq },
-        service: ServiceId(service),
-        region: RegionName::from("local"),
-        scheduled_at: at,
-        started_at,
-        latency,
-        elapsed: latency + Duration::from_micros(40),
-        status_code: Some(if failure.is_some() { 503 } else { 200 }),
-        failure,
-        phases,
-        address: Some(IpAddr::V4(Ipv4Addr::new(10, 0, (service / 250) as u8, (service % 250) as u8))),
-        http_version: Some(HttpVersion::Http11),
-        tls_version: None,
-        certificate: None,
-        body_bytes: 15,
-        redirects: 0,
-        attempt_count: 1,
-        attempts: Vec::new(),
-        evidence: None,
-        clock_offset: 0,
-    }
 }

@@ -34,6 +34,8 @@ use crate::store::services::{Services, StoredService};
 /// Between two looks at what does not come by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+/// What subscribers were told is kept so long after it could have been given up.
+const KEPT_PUBLIC: Duration = Duration::from_secs(2 * 86_400);
 /// Services asked for a check at once because of one cause.
 const MOST_ASKED: usize = 300;
 /// A drill that nobody ended.
@@ -74,7 +76,6 @@ pub struct Desk {
     loaded: bool,
     last_look: Timestamp,
     last_forget: Option<Timestamp>,
-    seq: i64,
     kin: Kin,
 }
 
@@ -110,7 +111,6 @@ impl Desk {
             loaded: false,
             last_look,
             last_forget: None,
-            seq: 0,
             kin: Kin::default(),
         }
     }
@@ -124,7 +124,6 @@ impl Desk {
             for held in self.args.alerts.causes.unsettled().await? {
                 self.held.entry(held.cause.key.clone()).or_insert(held);
             }
-            self.seq = self.args.alerts.deliveries.last_seq();
             self.loaded = true;
         }
         self.kin.refresh(&self.args.services);
@@ -266,7 +265,6 @@ impl Desk {
             self.args.exits.list().into_iter().filter(|exit| exit.enabled).map(|exit| (exit.id, exit.name)).collect();
         let mut round = Round::default();
         let mut commits = Vec::new();
-        let mut seq = self.seq;
         let mut order: Vec<&Held> = self.held.values().collect();
         order.sort_by_key(|held| (held.cause.since, &held.cause.key));
         for held in order {
@@ -291,7 +289,7 @@ impl Desk {
                         names.contains_key(channel) && !told_by_another(&rules, &next, rule.id, due.telling, *channel)
                     };
                     for channel in due.channels.iter().copied().filter(mine) {
-                        seq = now.0.max(seq + 1);
+                        let seq = self.args.alerts.deliveries.number(now);
                         let id = delivery_id(rule.id, due.telling.name(), due.number, channel, &held.cause.key);
                         let message = message(&self.words(rule), held, due.telling, &id, self.named(held, due.telling));
                         let channel_name = names.get(&channel).cloned().unwrap_or_default();
@@ -307,7 +305,6 @@ impl Desk {
             }
         }
         self.args.alerts.commit(&commits).await?;
-        self.seq = seq;
         round.planned += self.pass_on(&names, now).await?;
         for commit in commits {
             let key = commit.held.cause.key.clone();
@@ -322,18 +319,16 @@ impl Desk {
 
     /// Words for people go the way of every telling; one whose channel is gone has nobody to go to.
     async fn pass_on(&mut self, names: &BTreeMap<ChannelId, String>, now: Timestamp) -> Result<usize, StoreError> {
-        let mut seq = self.seq;
         let mut deliveries = Vec::new();
         for word in &self.words {
             let Some(name) = names.get(&word.channel) else {
                 warn!(word = word.key, channel = word.channel.0, "a word for a user finds no channel");
                 continue;
             };
-            seq = now.0.max(seq + 1);
+            let seq = self.args.alerts.deliveries.number(now);
             deliveries.push(personal(word, seq, name, self.args.public_url.as_deref(), now));
         }
         self.args.alerts.add(&deliveries).await?;
-        self.seq = seq;
         self.words.clear();
         Ok(deliveries.len())
     }
@@ -383,7 +378,8 @@ impl Desk {
             return Ok(());
         }
         let before = now.minus(self.args.settings.retain);
-        while self.args.alerts.deliveries.forget(before).await? > 0 {}
+        let before_public = now.minus(self.args.settings.give_up + KEPT_PUBLIC);
+        while self.args.alerts.deliveries.forget(before, before_public).await? > 0 {}
         while self.args.alerts.causes.forget(before).await? > 0 {}
         self.last_forget = Some(now);
         Ok(())

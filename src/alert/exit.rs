@@ -22,8 +22,16 @@ pub struct Exit {
 }
 
 pub trait Exits: Send + Sync {
+    /// Those a rule may name.
     fn list(&self) -> Vec<Exit>;
+    fn find(&self, channel: ChannelId) -> Option<Exit> {
+        self.list().into_iter().find(|exit| exit.id == channel)
+    }
     fn deliver(&self, channel: ChannelId, message: Message) -> BoxFuture<'static, Result<Receipt, DeliveryFailure>>;
+    /// A message that might have got through later was tried for long enough.
+    fn gave_up(&self, _key: &str, _reason: &str) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The channels people have made.

@@ -219,6 +219,9 @@ impl Lane {
             }
         };
         let given_up = now.since(figures.planned_at) >= self.args.settings.give_up;
+        if given_up && !permanent {
+            self.args.exits.gave_up(&figures.id, &reason).await;
+        }
         if permanent || given_up {
             return self.dead(figures, &reason, &exit.name).await;
         }
@@ -258,7 +261,7 @@ impl Lane {
     }
 
     fn exit(&self) -> Option<Exit> {
-        self.args.exits.list().into_iter().find(|exit| exit.id == self.channel)
+        self.args.exits.find(self.channel)
     }
 
     /// `Some`: no more may go out before.

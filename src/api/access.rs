@@ -17,7 +17,10 @@ use crate::store::endpoints::EndpointHours;
 use crate::store::secrets::random;
 
 /// Routes whose answer waits for a check of what is watched or depended on, or for whoever takes a message.
-const WAITING: [&str; 9] = [
+const WAITING: [&str; 12] = [
+    "/login/oidc?<next>",
+    "/login/oidc/callback",
+    "/account/oidc",
     "/api/monitor/services/<id>/check",
     "/api/monitor/checks/run",
     "/api/monitor/checks/try",

@@ -21,8 +21,10 @@ use crate::store::nodes::NodesError;
 use crate::store::second_factors::FactorError;
 use crate::store::services::ServicesError;
 use crate::store::slos::SlosError;
+use crate::store::subscribers::SubscribersError;
 use crate::store::users::UsersError;
 use crate::store::windows::WindowsError;
+use crate::subscribers::desk::DeskError;
 use crate::tracker::desk::TrackerError;
 use crate::web::errors::{error_page, login_first, wants_page};
 
@@ -276,13 +278,37 @@ impl From<WindowsError> for ApiError {
     }
 }
 
+impl From<SubscribersError> for ApiError {
+    fn from(error: SubscribersError) -> ApiError {
+        match error {
+            SubscribersError::Full { .. } => ApiError::new(Status::ServiceUnavailable, "this page takes no more subscribers"),
+            SubscribersError::Secret(error) => ApiError::new(Status::InternalServerError, error.to_string()),
+            SubscribersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeskError> for ApiError {
+    fn from(error: DeskError) -> ApiError {
+        match error {
+            DeskError::Closed => ApiError::not_found("nobody can subscribe to this status page"),
+            DeskError::Invalid(mistakes) => ApiError::invalid(mistakes),
+            DeskError::Subscribers(error) => error.into(),
+            DeskError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<UsersError> for ApiError {
     fn from(error: UsersError) -> ApiError {
         match error {
             UsersError::Unknown { .. } => ApiError::not_found(error.to_string()),
             UsersError::Taken { .. } | UsersError::BadName => ApiError::invalid_field("username", error.to_string()),
             UsersError::BadPassword => ApiError::invalid_field("password", error.to_string()),
-            UsersError::LastAdmin { .. } => ApiError::new(Status::Conflict, error.to_string()),
+            UsersError::LastAdmin { .. } | UsersError::IdentityTaken { .. } | UsersError::Linked { .. } | UsersError::NoPassword { .. } => {
+                ApiError::new(Status::Conflict, error.to_string())
+            }
+            UsersError::NotLinked { .. } => ApiError::not_found(error.to_string()),
             UsersError::Store(error) => error.into(),
         }
     }

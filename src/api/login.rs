@@ -1,4 +1,5 @@
-//! Getting in: a password, then a code where the user has a second factor. The same steps for the API and for pages.
+//! Getting in: a password or an identity provider's word, then a code where the user has a second factor. The same steps for the
+//! API and for pages.
 //!
 //! **Invariants.** Each wrong word is throttled and in the audit log, and a right password forgives none before the code is
 //! right too: whoever has the password alone gets no more tries at the code than any other. A ticket says that the password was
@@ -83,8 +84,29 @@ impl Door<'_> {
         }
     }
 
+    /// Somebody an identity provider has vouched for. A second factor of ours is only asked for where the settings say so.
+    pub async fn vouched(self, user: User, with_code: bool) -> Result<Step, ApiError> {
+        if with_code && self.state.second_factors.of(&user).is_some() {
+            return Ok(Step::Code(user));
+        }
+        self.succeeded(&user).await?;
+        Ok(Step::In(user))
+    }
+
+    /// Counts a try that names nobody yet.
+    pub fn knock(self) -> Result<(), ApiError> {
+        self.throttle.login(self.address).map_err(|wait| ApiError::too_many("too many log-ins from this address", wait))
+    }
+
+    /// Whoever came by an identity provider stays out; no name is locked for it, for no password was tried.
+    pub async fn turned_away(self, user: Option<&User>, why: &str) -> Result<(), ApiError> {
+        let who = user.map_or_else(|| "unknown user".to_owned(), |user| user.username.clone());
+        tracing::warn!(user = who, address = ?self.address, "log-in by the identity provider failed: {why}");
+        self.note(who, "login.failed").await
+    }
+
     fn may_try(self, username: &str) -> Result<(), ApiError> {
-        self.throttle.login(self.address).map_err(|wait| ApiError::too_many("too many log-ins from this address", wait))?;
+        self.knock()?;
         self.throttle.locked(username).map_err(|wait| ApiError::too_many("too many failed log-ins of this user", wait))
     }
 

@@ -52,8 +52,16 @@ pub fn origin(request: &Request<'_>) -> String {
     if let Some(public) = &managed::<ApiState>(request).settings.public_url {
         return public.trim_end_matches('/').to_owned();
     }
-    let scheme = if request.rocket().config().tls_enabled() { "https" } else { "http" };
+    let scheme = if is_secure(request) { "https" } else { "http" };
     request.host().map_or_else(String::new, |host| format!("{scheme}://{host}"))
+}
+
+/// Whether the client reaches the hub by TLS.
+pub fn is_secure(request: &Request<'_>) -> bool {
+    // Only a proxy that is trusted with the client's address is believed about how the client came.
+    let proxied = managed::<ApiState>(request).settings.proxy_header.is_some();
+    let told = request.headers().get_one("X-Forwarded-Proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+    request.rocket().config().tls_enabled() || proxied && told
 }
 
 impl Query {

@@ -8,7 +8,7 @@ use rocket::http::Method;
 use crate::store::api_keys::Scope;
 
 /// What belongs to a scope, by the beginning of its path; the first that fits counts.
-const PLACES: [(&str, Place); 29] = [
+const PLACES: [(&str, Place); 30] = [
     ("/api/v1/api-keys", Place::Nobody),
     ("/api/v1/local", Place::Nobody),
     ("/api/v1/users", Place::Of(Scope::Admin)),
@@ -17,6 +17,7 @@ const PLACES: [(&str, Place); 29] = [
     ("/api/v1/settings", Place::Of(Scope::Admin)),
     ("/api/v1/logs", Place::Of(Scope::Admin)),
     ("/api/v1/alerts/channels", Place::Of(Scope::Admin)),
+    ("/api/v1/status/subscribers", Place::Of(Scope::Admin)),
     ("/api/v1/regions/tokens", Place::Of(Scope::Admin)),
     ("/api/v1/maintenance/issues/import", Place::Of(Scope::Admin)),
     ("/api/monitor/services", Place::Of(Scope::Services)),

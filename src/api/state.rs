@@ -28,6 +28,7 @@ use crate::maintenance::windows::Windows;
 use crate::mesh::token_issuer::TokenIssuer;
 use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::service::{Schedule, Service};
+use crate::oidc::Oidc;
 use crate::probe::trial::Trial;
 use crate::slo::desk::SloDesk;
 use crate::store::Store;
@@ -47,6 +48,7 @@ use crate::store::sessions::Sessions;
 use crate::store::uptimes::Uptimes;
 use crate::store::users::Users;
 use crate::store::web_sessions::WebSessions;
+use crate::subscribers::desk::Desk as SubscriptionDesk;
 use crate::system::desk::Desk;
 use crate::tracker::desk::Tracker;
 use crate::wire::link::Asked;
@@ -81,6 +83,8 @@ pub struct ApiState {
     pub web_sessions: Arc<WebSessions>,
     pub api_keys: Arc<ApiKeys>,
     pub second_factors: Arc<SecondFactors>,
+    /// `None`: nobody logs in by an identity provider.
+    pub oidc: Option<Arc<Oidc>>,
     pub audit: Arc<Audit>,
     pub channels: Arc<Channels>,
     /// Sends through them.
@@ -97,6 +101,8 @@ pub struct ApiState {
     pub log_dir: PathBuf,
     /// How the public status page looks.
     pub status: StatusSettings,
+    /// Where people subscribe to it.
+    pub subscriptions: Arc<SubscriptionDesk>,
     /// For services that name neither interval nor cron.
     pub default_schedule: Schedule,
     /// Nudges whoever makes the assignments: a service was created, changed or deleted.

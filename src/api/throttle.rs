@@ -32,6 +32,7 @@ pub struct Throttle {
     users: Limiter<String>,
     addresses: Limiter<IpAddr>,
     logins: Limiter<IpAddr>,
+    subscriptions: Limiter<IpAddr>,
     failures: Mutex<HashMap<String, Failures>>,
     asked: AtomicU32,
 }
@@ -43,13 +44,16 @@ struct Failures {
 }
 
 impl Throttle {
-    pub fn new(settings: &ApiSettings, clock: Clock) -> Throttle {
+    /// `subscriptions`: to the status page, from one address within an hour.
+    pub fn new(settings: &ApiSettings, subscriptions: u32, clock: Clock) -> Throttle {
+        let hourly = Quota::per_hour(NonZeroU32::new(subscriptions).unwrap_or(NonZeroU32::MIN));
         let quota = |a_minute: u32| Quota::per_minute(NonZeroU32::new(a_minute).unwrap_or(NonZeroU32::MIN));
         let steady = Steady(clock.clone());
         Throttle {
             users: RateLimiter::new(quota(settings.requests_per_minute), DashMapStateStore::default(), steady.clone()),
             addresses: RateLimiter::new(quota(settings.requests_per_minute), DashMapStateStore::default(), steady.clone()),
-            logins: RateLimiter::new(quota(settings.logins_per_minute), DashMapStateStore::default(), steady),
+            logins: RateLimiter::new(quota(settings.logins_per_minute), DashMapStateStore::default(), steady.clone()),
+            subscriptions: RateLimiter::new(hourly, DashMapStateStore::default(), steady),
             failures: Mutex::new(HashMap::new()),
             asked: AtomicU32::new(0),
             clock,
@@ -72,6 +76,12 @@ impl Throttle {
     pub fn login(&self, address: Option<IpAddr>) -> Result<(), Duration> {
         self.sweep();
         check(&self.logins, &network(address), &self.clock)
+    }
+
+    /// Counts a request to be told what the status page tells.
+    pub fn subscription(&self, address: Option<IpAddr>) -> Result<(), Duration> {
+        self.sweep();
+        check(&self.subscriptions, &network(address), &self.clock)
     }
 
     /// The wait until a name may try to log in again.
@@ -110,6 +120,7 @@ impl Throttle {
             self.users.retain_recent();
             self.addresses.retain_recent();
             self.logins.retain_recent();
+            self.subscriptions.retain_recent();
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::api::issues::given;
 use crate::api::query::{Page, Query};
 use crate::api::state::ApiState;
 use crate::model::id::ChannelId;
+use crate::store::users::identities::Linked;
 use crate::store::users::{Role, User};
 
 #[derive(Serialize, ToSchema)]
@@ -27,6 +28,17 @@ pub struct UserView {
     second_factor: bool,
     /// The alert channel that tells them what is for them alone: assignments and mentions.
     channel: Option<String>,
+    /// Who they are at the identity provider by which they also log in.
+    identity: Option<IdentityView>,
+    /// Whether they can log in by a password.
+    has_password: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct IdentityView {
+    issuer: String,
+    subject: String,
+    since: String,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -140,6 +152,22 @@ pub async fn turn_off_second_factor(admin: Admin, state: &State<ApiState>, usern
     Ok(NoContent)
 }
 
+/// Takes a user apart from who they are at the identity provider: by it they log in no more.
+#[utoipa::path(
+    tag = "users",
+    params(("username" = String, Path, description = "The user's name")),
+    responses(
+        (status = 204, description = "A password is the only way in again"),
+        (status = 403, description = "Takes role admin", body = Problem),
+        (status = 404, description = "There is no such user, or they are not linked", body = Problem),
+    )
+)]
+#[delete("/api/v1/users/<username>/identity")]
+pub async fn unlink(admin: Admin, state: &State<ApiState>, username: &str) -> Result<NoContent, ApiError> {
+    state.users.unlink(username, true, &admin.0.author()).await?;
+    Ok(NoContent)
+}
+
 /// Ends a user and all their tokens.
 #[utoipa::path(
     tag = "users",
@@ -178,6 +206,14 @@ impl UserView {
             disabled: user.disabled,
             second_factor: state.second_factors.of(user).is_some(),
             channel,
+            identity: state.users.identity(&user.username).map(IdentityView::from),
+            has_password: state.users.has_password(&user.username),
         }
+    }
+}
+
+impl From<Linked> for IdentityView {
+    fn from(linked: Linked) -> IdentityView {
+        IdentityView { issuer: linked.identity.issuer, subject: linked.identity.subject, since: linked.since.rfc3339() }
     }
 }

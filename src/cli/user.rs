@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::access::{Access, load_config, runtime};
 use crate::store::services::Author;
-use crate::store::users::Role;
+use crate::store::users::{Role, User};
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
@@ -23,6 +23,10 @@ pub enum UserCommand {
     },
     /// Sets a user's password and ends all their sessions
     Passwd { username: String },
+    /// Locks a user out; their sessions end and their keys rest
+    Disable { username: String },
+    /// Lets a user in again
+    Enable { username: String },
     /// All users with their roles
     List {
         #[arg(long)]
@@ -35,7 +39,7 @@ pub fn run(command: UserCommand) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         // Asked before the store is opened: a person may take their time.
         let password = match &command {
-            UserCommand::List { .. } => String::new(),
+            UserCommand::Disable { .. } | UserCommand::Enable { .. } | UserCommand::List { .. } => String::new(),
             UserCommand::Add { .. } | UserCommand::Passwd { .. } => ask_password()?,
         };
         match Access::open(&config).await? {
@@ -48,6 +52,14 @@ pub fn run(command: UserCommand) -> anyhow::Result<ExitCode> {
                 UserCommand::Passwd { username } => {
                     remote.ask(Method::PATCH, &format!("api/v1/users/{username}"), Some(&json!({"password": password}))).await?;
                     println!("password of {username} set");
+                }
+                UserCommand::Disable { username } => {
+                    remote.ask(Method::PATCH, &format!("api/v1/users/{username}"), Some(&json!({"disabled": true}))).await?;
+                    println!("{username} disabled");
+                }
+                UserCommand::Enable { username } => {
+                    remote.ask(Method::PATCH, &format!("api/v1/users/{username}"), Some(&json!({"disabled": false}))).await?;
+                    println!("{username} enabled");
                 }
                 UserCommand::List { json } => list(&remote.ask(Method::GET, "api/v1/users?page_size=500", None).await?["results"], json),
             },
@@ -63,9 +75,17 @@ pub fn run(command: UserCommand) -> anyhow::Result<ExitCode> {
                         records.users.set_password(&username, &password, &author).await?;
                         println!("password of {username} set");
                     }
+                    UserCommand::Disable { username } => {
+                        records.users.set_disabled(&username, true, &author).await?;
+                        println!("{username} disabled");
+                    }
+                    UserCommand::Enable { username } => {
+                        records.users.set_disabled(&username, false, &author).await?;
+                        println!("{username} enabled");
+                    }
                     UserCommand::List { json } => {
-                        let users: Vec<Value> =
-                            records.users.list().iter().map(|user| json!({"username": user.username, "role": user.role.name()})).collect();
+                        let view = |user: &User| json!({"username": user.username, "role": user.role.name(), "disabled": user.disabled});
+                        let users: Vec<Value> = records.users.list().iter().map(view).collect();
                         list(&Value::from(users), json);
                     }
                 }
@@ -82,7 +102,8 @@ fn list(users: &Value, as_json: bool) {
         return;
     }
     for user in users.as_array().into_iter().flatten() {
-        println!("{:<24} {}", user["username"].as_str().unwrap_or(""), user["role"].as_str().unwrap_or(""));
+        let disabled = if user["disabled"] == true { "  disabled" } else { "" };
+        println!("{:<24} {}{disabled}", user["username"].as_str().unwrap_or(""), user["role"].as_str().unwrap_or(""));
     }
 }
 

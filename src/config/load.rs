@@ -20,6 +20,7 @@ use crate::config::file::TomlFile;
 use crate::config::mesh::mesh;
 use crate::config::mistake::Mistake;
 use crate::config::nearest::suggestion;
+use crate::config::oidc::oidc;
 use crate::config::reader::{Reader, Unit};
 use crate::config::reload;
 use crate::config::rocket_keys;
@@ -33,12 +34,13 @@ use crate::config::watching;
 use crate::model::id::{NodeName, RegionName};
 use crate::model::service::Schedule;
 
-const HUB_TABLES: [&str; 16] = [
+const HUB_TABLES: [&str; 17] = [
     "hub",
     "region",
     "probe",
     "store",
     "api",
+    "oidc",
     "analysis",
     "digest",
     "alerts",
@@ -70,13 +72,14 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
     let region = region(&mut reader, sources, &data_dir, mesh.catch_up_bytes_per_s);
     let store = store(&mut reader, &data_dir);
     let api = api(&mut reader);
+    let oidc = oidc(&mut reader);
     let analysis = analysis(&mut reader);
     let digest = digest(&mut reader, sources);
     let alerts = alerts(&mut reader);
     let channels = channels(&mut reader);
     let tracker = tracker(&mut reader);
     let system = system(&mut reader, sources);
-    let status = status(&mut reader, sources);
+    let status = status(&mut reader, sources, api.public_url.is_some());
     let log = log(&mut reader, sources);
     let mut effective = reader.answers();
     mistakes.extend(reader.finish(tables));
@@ -88,6 +91,7 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
             region,
             store,
             api,
+            oidc,
             mesh,
             analysis,
             digest,

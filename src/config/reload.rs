@@ -22,7 +22,7 @@ use crate::config::sections::{
     WitnessSettings,
 };
 use crate::config::sources::Sources;
-use crate::config::status::StatusSettings;
+use crate::config::status::{StatusSettings, SubscriptionSettings};
 use crate::config::system::{SystemSettings, Thresholds};
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -140,8 +140,24 @@ pub fn texts(config: &Config) -> Vec<(&'static str, String)> {
 
 /// Every key with its value. The structs are taken apart, so that a field that is added is not forgotten here.
 fn values(config: &Config) -> Vec<Valued> {
-    let Config { hub, region, store, api, mesh, analysis, digest, alerts, channels, tracker, system, status, log, rocket, effective: _ } =
-        config;
+    let Config {
+        hub,
+        region,
+        store,
+        api,
+        oidc,
+        mesh,
+        analysis,
+        digest,
+        alerts,
+        channels,
+        tracker,
+        system,
+        status,
+        log,
+        rocket,
+        effective: _,
+    } = config;
     let HubSettings { data_dir, schedule, services_json, admin_password, heartbeat } = hub;
     let HeartbeatSettings { url, interval, fail } = heartbeat;
     let mut values = vec![
@@ -263,6 +279,7 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("api.allow_plain_http", allow_plain_http),
         fixed("api.proxy_header", proxy_header),
         fixed("api.public_url", public_url),
+        fixed("oidc", oidc),
     ]);
     let AnalysisSettings { enabled, sensitivity, span, quiet_samples, least_change, retain, forest } = analysis;
     let ForestSettings { trees, sample_size, contamination, every, seed } = forest;
@@ -343,8 +360,16 @@ fn values(config: &Config) -> Vec<Valued> {
         fixed("system.max_api_p95_ms", api_p95),
         fixed("dependencies", dependencies),
     ]);
-    let StatusSettings { title, about, logo, accent } = status;
+    let StatusSettings { title, about, logo, accent, subscriptions } = status;
     values.extend([fixed("status.title", title), fixed("status.about", about), fixed("status.logo", logo), fixed("status.accent", accent)]);
+    let SubscriptionSettings { enabled, mail_channel, most, per_hour, private_webhooks } = subscriptions;
+    values.extend([
+        fixed("status.subscriptions", enabled),
+        fixed("status.mail_channel", mail_channel),
+        fixed("status.most_subscribers", most),
+        fixed("status.subscriptions_per_hour", per_hour),
+        fixed("status.private_webhooks", private_webhooks),
+    ]);
     let LogSettings { dir, level, file_bytes, file_age, files, health } = log;
     values.extend([
         fixed("log.dir", dir),

@@ -1,4 +1,5 @@
-//! The section of the public status page: how it looks. What is on it, services say themselves by `public`.
+//! The section of the public status page: how it looks, and who may ask to be told its news. What is on it, services say
+//! themselves by `public`.
 
 use std::fmt;
 use std::path::Path;
@@ -28,6 +29,27 @@ pub struct StatusSettings {
     pub logo: Option<Logo>,
     /// `#rrggbb`
     pub accent: Option<String>,
+    pub subscriptions: SubscriptionSettings,
+}
+
+/// Who may ask to be told what the page tells, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubscriptionSettings {
+    pub enabled: bool,
+    /// The name of the mail channel by which mails go; `None`: none do.
+    pub mail_channel: Option<String>,
+    /// Subscribers at most, those counted who have not confirmed yet.
+    pub most: usize,
+    /// Requests from one address of the network.
+    pub per_hour: u32,
+    /// Whether a webhook may lie in a network that is not public.
+    pub private_webhooks: bool,
+}
+
+impl Default for SubscriptionSettings {
+    fn default() -> SubscriptionSettings {
+        SubscriptionSettings { enabled: true, mail_channel: None, most: 5_000, per_hour: 10, private_webhooks: false }
+    }
 }
 
 /// A picture, read when the settings were.
@@ -46,7 +68,8 @@ impl fmt::Debug for Logo {
     }
 }
 
-pub fn status(reader: &mut Reader, sources: &Sources) -> StatusSettings {
+/// `has_address`: whether this hub knows the address people reach it at.
+pub fn status(reader: &mut Reader, sources: &Sources, has_address: bool) -> StatusSettings {
     let title = short(reader, "status.title", LONGEST_TITLE);
     let about = short(reader, "status.about", LONGEST_ABOUT);
     let accent = reader.text("status.accent").filter(|accent| !accent.is_empty());
@@ -59,7 +82,23 @@ pub fn status(reader: &mut Reader, sources: &Sources) -> StatusSettings {
         .text("status.logo")
         .filter(|logo| !logo.is_empty())
         .and_then(|given| logo(sources, &given).map_err(|message| reader.wrong("status.logo", message)).ok());
-    StatusSettings { title, about, logo, accent }
+    StatusSettings { title, about, logo, accent, subscriptions: subscriptions(reader, has_address) }
+}
+
+fn subscriptions(reader: &mut Reader, has_address: bool) -> SubscriptionSettings {
+    let usual = SubscriptionSettings::default();
+    let mail_channel = reader.text("status.mail_channel").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    // Links in mails lead to what the operator says, never to what a request names as its host.
+    if mail_channel.is_some() && !has_address {
+        reader.wrong("status.mail_channel", "needs api.public_url: the mails hold links to this hub");
+    }
+    SubscriptionSettings {
+        enabled: reader.flag("status.subscriptions", usual.enabled),
+        mail_channel,
+        most: reader.whole("status.most_subscribers", usual.most as u64, 1..=100_000) as usize,
+        per_hour: reader.whole("status.subscriptions_per_hour", usual.per_hour.into(), 1..=100_000) as u32,
+        private_webhooks: reader.flag("status.private_webhooks", usual.private_webhooks),
+    }
 }
 
 fn short(reader: &mut Reader, path: &str, longest: usize) -> Option<String> {

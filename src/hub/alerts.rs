@@ -30,15 +30,17 @@ use crate::hub::tree::figures;
 use crate::model::alert::CauseMove;
 use crate::model::id::ChannelId;
 use crate::model::time::Timestamp;
+use crate::subscribers::herald::{Herald, HeraldArgs, HeraldStatus};
 use crate::supervise::{GroupStatus, Keeper, KeeperArgs, KeeperMsg, Wiring};
 
-/// How the two fare, for those who look.
+/// How they fare, for those who look.
 #[derive(Clone, Debug, Default)]
 pub struct AlertStatus {
     pub group: Arc<Mutex<GroupStatus>>,
     pub dispatcher: Arc<Mutex<DispatcherStatus>>,
     pub lanes: Arc<Mutex<BTreeMap<ChannelId, LaneStatus>>>,
     pub gate: Arc<Gate>,
+    pub herald: Arc<Mutex<HeraldStatus>>,
 }
 
 /// What of alerts is there before the group runs: where causes are said, and the channels.
@@ -57,6 +59,7 @@ pub struct Parts {
     pub membership: Arc<Membership>,
     pub events: broadcast::Sender<Arc<Event>>,
     pub metrics: Arc<Metrics>,
+    pub herald: HeraldArgs,
     pub status: AlertStatus,
 }
 
@@ -70,7 +73,7 @@ impl Alerting {
 
     /// Starts the group; it ends with its keeper.
     pub async fn start(&self, config: &Config, records: &Records, parts: Parts) -> anyhow::Result<ActorRef<KeeperMsg>> {
-        let Parts { in_maintenance, board, membership, events, metrics, status } = parts;
+        let Parts { in_maintenance, board, membership, events, metrics, herald, status } = parts;
         let (clock, exits) = (self.clock.clone(), self.exits.clone());
         let asked = membership.clone();
         let desk = DeskArgs {
@@ -101,7 +104,7 @@ impl Alerting {
         let deliverer = DelivererArgs { lane, restart: config.region.restart.clone(), status: status.lanes.clone() };
         let args = KeeperArgs {
             name: "alerts",
-            wiring: wiring(dispatcher, deliverer),
+            wiring: wiring(dispatcher, deliverer, herald),
             restart: config.region.restart.clone(),
             clock,
             status: status.group,
@@ -111,13 +114,18 @@ impl Alerting {
     }
 }
 
-fn wiring(dispatcher: DispatcherArgs, deliverer: DelivererArgs) -> Wiring {
+fn wiring(dispatcher: DispatcherArgs, deliverer: DelivererArgs, herald: HeraldArgs) -> Wiring {
     Box::new(move |keeper| {
-        let (dispatcher, deliverer) = (dispatcher.clone(), deliverer.clone());
+        let (dispatcher, deliverer, herald) = (dispatcher.clone(), deliverer.clone(), herald.clone());
         Box::pin(async move {
             let (deliverer, _) = Actor::spawn_linked(None, Deliverer, deliverer, keeper.clone()).await?;
+            let (herald, _) = Actor::spawn_linked(None, Herald, herald, keeper.clone()).await?;
             let (dispatcher, _) = Actor::spawn_linked(None, Dispatcher, dispatcher, keeper).await?;
-            Ok(vec![("deliverer".to_owned(), deliverer.get_cell()), ("dispatcher".to_owned(), dispatcher.get_cell())])
+            Ok(vec![
+                ("deliverer".to_owned(), deliverer.get_cell()),
+                ("herald".to_owned(), herald.get_cell()),
+                ("dispatcher".to_owned(), dispatcher.get_cell()),
+            ])
         })
     })
 }
@@ -133,10 +141,11 @@ impl AlertStatus {
         }
     }
 
-    /// The two as `inspect` shows them.
+    /// All of them as `inspect` shows them.
     pub fn actors(&self) -> Vec<ActorView> {
         let dispatcher = self.dispatcher.lock().expect("no holder panics").clone();
         let lanes = self.lanes.lock().expect("no holder panics").clone();
+        let herald = self.herald.lock().expect("no holder panics").clone();
         let state = |failing: bool| if failing { "failing" } else { "running" }.to_owned();
         vec![
             ActorView {
@@ -156,6 +165,17 @@ impl AlertStatus {
                 state: state(false),
                 restarts: lanes.values().map(|lane| lane.restarts).sum(),
                 last_error: lanes.into_values().filter_map(|lane| lane.last_error).next_back(),
+                ..ActorView::default()
+            },
+            ActorView {
+                name: "herald".to_owned(),
+                state: state(herald.last_error.is_some()),
+                last_error: herald.last_error,
+                figures: figures([
+                    ("news", json!(herald.news)),
+                    ("planned", json!(herald.planned)),
+                    ("last_run", json!(herald.last_run.map(Timestamp::rfc3339))),
+                ]),
                 ..ActorView::default()
             },
         ]

@@ -19,11 +19,13 @@ use crate::store::digests::Digests;
 use crate::store::findings::Findings;
 use crate::store::incidents::Incidents;
 use crate::store::issues::Issues;
+use crate::store::news::NewsStore;
 use crate::store::nodes::Nodes;
 use crate::store::second_factors::SecondFactors;
 use crate::store::secrets::Secrets;
 use crate::store::services::Services;
 use crate::store::slos::Slos;
+use crate::store::subscribers::Subscribers;
 use crate::store::users::Users;
 use crate::store::web_sessions::WebSessions;
 use crate::store::windows::WindowStore;
@@ -47,6 +49,8 @@ pub struct Records {
     pub windows: Arc<WindowStore>,
     pub slos: Arc<Slos>,
     pub issues: Arc<Issues>,
+    pub subscribers: Arc<Subscribers>,
+    pub news: Arc<NewsStore>,
 }
 
 impl Records {
@@ -71,6 +75,8 @@ impl Records {
         let windows = Arc::new(WindowStore::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let slos = Arc::new(Slos::open(store.database.clone(), audit.clone(), clock.clone()).await?);
         let issues = Arc::new(Issues::open(store.database.clone(), audit.clone()).await?);
+        let subscribers = Subscribers::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await?;
+        let news = Arc::new(NewsStore::open(store.database.clone()).await?);
         Ok(Records {
             store,
             secrets,
@@ -90,6 +96,8 @@ impl Records {
             windows,
             slos,
             issues,
+            subscribers: Arc::new(subscribers),
+            news,
         })
     }
 

@@ -1,7 +1,8 @@
 //! Copies of what the store holds, read again after the store was in doubt.
 //!
-//! Services, users, their keys and second factors, channels, issues, maintenance windows and objectives are in memory too. A change whose answer was lost may have been made, or be
-//! made a little later: whenever the store says that this is possible, all are read again, at once and when every call of then must have ended.
+//! Services, users, their keys and second factors, channels, alert rules, issues, subscribers, maintenance windows and objectives
+//! are in memory too. A change whose answer was lost may have been made, or be made a little later: whenever the store says
+//! that this is possible, all are read again, at once and when every call of then must have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,14 @@ use tracing::{debug, info};
 
 use crate::clock::Clock;
 use crate::hub::records::Records;
+use crate::store::alerts::Alerts;
 use crate::store::api_keys::ApiKeys;
 use crate::store::channels::Channels;
 use crate::store::issues::Issues;
 use crate::store::second_factors::SecondFactors;
 use crate::store::services::Services;
 use crate::store::slos::Slos;
+use crate::store::subscribers::Subscribers;
 use crate::store::users::Users;
 use crate::store::windows::WindowStore;
 use crate::supervise::Task;
@@ -30,9 +33,11 @@ struct Copies {
     api_keys: Arc<ApiKeys>,
     second_factors: Arc<SecondFactors>,
     channels: Arc<Channels>,
+    alerts: Arc<Alerts>,
     issues: Arc<Issues>,
     windows: Arc<WindowStore>,
     slos: Arc<Slos>,
+    subscribers: Arc<Subscribers>,
 }
 
 /// Works until the task is dropped; `None` where the store cannot be in doubt. `changed` is called when services, windows or
@@ -45,9 +50,11 @@ pub fn start(records: &Records, clock: &Clock, changed: impl Fn() + Send + Sync 
         api_keys: records.api_keys.clone(),
         second_factors: records.second_factors.clone(),
         channels: records.channels.clone(),
+        alerts: records.alerts.clone(),
         issues: records.issues.clone(),
         windows: records.windows.clone(),
         slos: records.slos.clone(),
+        subscribers: records.subscribers.clone(),
     };
     let clock = clock.clone();
     Some(Task::spawn(async move {
@@ -82,7 +89,9 @@ impl Copies {
         self.api_keys.refresh().await?;
         self.second_factors.refresh().await?;
         self.channels.refresh().await?;
+        self.alerts.rules.refresh().await?;
         self.issues.refresh().await?;
+        self.subscribers.refresh().await?;
         let services = self.services.refresh().await?;
         let windows = self.windows.refresh().await?;
         Ok(self.slos.refresh().await? || services || windows)

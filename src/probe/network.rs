@@ -12,10 +12,53 @@ struct Network {
 #[derive(Clone, Debug, Default)]
 pub struct BlockedNetworks(Vec<Network>);
 
+/// Every network that is not the internet (the special-purpose registries of IANA): this machine, private and local ones, those
+/// that are for no host, and those of IPv6 that lead to any of IPv4.
+const NOT_PUBLIC: [&str; 29] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    // The unspecified address, loopback, and IPv4 in the old form.
+    "::/96",
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001::/23",
+    "2001:db8::/32",
+    "2002::/16",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+    // Where IPv4 lies within the numbers of IPv6 when it was not told from it before.
+    "::ffff:0:0:0/96",
+];
+
 impl BlockedNetworks {
     /// Reads networks such as `169.254.0.0/16`, or single addresses; the error is the entry that is neither.
     pub fn parse(entries: &[String]) -> Result<BlockedNetworks, String> {
         entries.iter().map(|entry| parse(entry).ok_or_else(|| entry.clone())).collect::<Result<_, _>>().map(BlockedNetworks)
+    }
+
+    /// The same with everything that is not the internet.
+    pub fn with_private(self) -> BlockedNetworks {
+        let mut networks = self.0;
+        networks.extend(NOT_PUBLIC.iter().map(|entry| parse(entry).expect("each is a network")));
+        BlockedNetworks(networks)
     }
 
     pub fn holds(&self, address: IpAddr) -> bool {
@@ -82,6 +125,39 @@ mod tests {
         assert!(blocked(&["127.0.0.0/8"], "::ffff:127.0.0.1"));
         assert!(blocked(&["127.0.0.0/8"], "0.0.0.0"));
         assert!(blocked(&["::1"], "::"));
+    }
+
+    #[test]
+    fn what_is_not_public_is_held_in_every_spelling() {
+        let wall = BlockedNetworks::default().with_private();
+        let inner = [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::",
+            "::1",
+            "fe80::1",
+            "fd12::1",
+            "::ffff:10.0.0.1",
+            "::10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "224.0.0.1",
+            "255.255.255.255",
+        ];
+        for address in inner {
+            assert!(wall.holds(address.parse().expect("an address")), "{address}");
+        }
+        for address in ["1.1.1.1", "8.8.8.8", "172.32.0.1", "192.169.0.1", "2606:4700::1111", "2a00:1450::1"] {
+            assert!(!wall.holds(address.parse().expect("an address")), "{address}");
+        }
+        // What was blocked besides stays so.
+        let more = BlockedNetworks::parse(&["1.1.1.0/24".to_owned()]).expect("it is one").with_private();
+        assert!(more.holds("1.1.1.1".parse().expect("an address")));
     }
 
     #[test]

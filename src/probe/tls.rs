@@ -87,6 +87,13 @@ pub fn system_roots() -> RootCertStore {
     roots
 }
 
+/// For a client that has no certificate of its own.
+pub fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// The largest PEM file that is read.
 const PEM_BYTES: u64 = 1 << 20;
 

@@ -155,16 +155,8 @@ struct Fields {
 #[derive(SurrealValue)]
 struct Row {
     fingerprint: String,
-    name: String,
-    owner: String,
-    owner_since: i64,
-    role: String,
-    scopes: Vec<String>,
-    start: String,
-    created_at: i64,
-    created_by: String,
-    expires_at: Option<i64>,
-    used_at: Option<i64>,
+    #[surreal(flatten)]
+    fields: Fields,
 }
 
 impl ApiKeys {
@@ -290,19 +282,18 @@ async fn read_all(database: &Database) -> Result<HashMap<String, Kept>, StoreErr
     let mut answer = database.query("SELECT record::id(id) AS fingerprint, * OMIT id FROM api_key", Vec::new()).await?;
     let rows: Vec<Row> = answer.take(0).map_err(|error| corrupt("api key", &error))?;
     let mut known = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let fingerprint = row.fingerprint.clone();
-        let key = key_of(row)?;
+    for Row { fingerprint, fields } in rows {
+        let key = key_of(&fingerprint, fields)?;
         known.insert(fingerprint, Kept { written: key.used_at, key });
     }
     Ok(known)
 }
 
-fn key_of(row: Row) -> Result<ApiKey, StoreError> {
+fn key_of(fingerprint: &str, row: Fields) -> Result<ApiKey, StoreError> {
     let wrong = |name: &str, what: &str| StoreError::Corrupt { what: "api key", message: format!("{name:?} is not a {what}") };
     let scope = |name: &String| Scope::from_name(name).ok_or_else(|| wrong(name, "scope"));
     Ok(ApiKey {
-        id: id_of(&row.fingerprint),
+        id: id_of(fingerprint),
         role: Role::from_name(&row.role).ok_or_else(|| wrong(&row.role, "role"))?,
         scopes: row.scopes.iter().map(scope).collect::<Result<_, _>>()?,
         name: row.name,

@@ -6,12 +6,11 @@
 //! **Invariants.** A number is never given twice, even after its channel was deleted. Names are unique. A field that can
 //! hold a secret lies in the store sealed for the channel's number, and nowhere else.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use surrealdb::types::{Bytes, SurrealValue, Value};
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use crate::alert::channel::fields::Field;
 use crate::alert::channel::{Channel, Kind, kind_info};
@@ -23,6 +22,7 @@ use crate::store::audit::{Audit, Change, corrupt};
 use crate::store::connection::{Database, StoreError};
 use crate::store::secrets::{Secrets, SecretsError};
 use crate::store::services::Author;
+use crate::store::shelf::{Numbered, Shelf, next_number};
 
 /// A channel as it is to be stored, checked.
 #[derive(Clone, PartialEq)]
@@ -53,13 +53,11 @@ pub struct Channels {
     secrets: Arc<Secrets>,
     audit: Arc<Audit>,
     clock: Clock,
-    /// By number.
-    known: RwLock<Arc<Vec<Arc<Channel>>>>,
-    turn: Mutex<()>,
+    shelf: Shelf<Channel>,
 }
 
 #[derive(SurrealValue)]
-struct NewRow {
+struct Fields {
     name: String,
     kind: String,
     enabled: bool,
@@ -73,40 +71,38 @@ struct NewRow {
 #[derive(SurrealValue)]
 struct Row {
     number: i64,
-    name: String,
-    kind: String,
-    enabled: bool,
-    revision: i64,
-    config: String,
-    sealed: Option<Bytes>,
-    created_at: i64,
-    updated_at: i64,
+    #[surreal(flatten)]
+    fields: Fields,
+}
+
+impl Numbered for Channel {
+    fn number(&self) -> u32 {
+        self.id.0
+    }
 }
 
 impl Channels {
     /// Reads all there are. Fails when a secret cannot be opened: the key is not the one they were sealed with.
     pub async fn open(database: Arc<Database>, secrets: Arc<Secrets>, audit: Arc<Audit>, clock: Clock) -> Result<Channels, ChannelsError> {
         let known = read_all(&database, &secrets).await?;
-        Ok(Channels { database, secrets, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+        Ok(Channels { database, secrets, audit, clock, shelf: Shelf::new(known) })
     }
 
     /// Reads all again, as after a change whose outcome was not told.
     pub async fn refresh(&self) -> Result<(), ChannelsError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let found = read_all(&self.database, &self.secrets).await?;
-        *self.known.write().expect("no holder panics") = Arc::new(found);
+        self.shelf.renew(found);
         Ok(())
     }
 
     /// All of them, by number.
     pub fn list(&self) -> Arc<Vec<Arc<Channel>>> {
-        self.known.read().expect("no holder panics").clone()
+        self.shelf.all()
     }
 
     pub fn get(&self, id: ChannelId) -> Option<Arc<Channel>> {
-        let known = self.list();
-        let index = known.binary_search_by_key(&id, |channel| channel.id).ok()?;
-        Some(known[index].clone())
+        self.shelf.get(id.0)
     }
 
     pub fn find_by_name(&self, name: &str) -> Option<Arc<Channel>> {
@@ -115,13 +111,9 @@ impl Channels {
 
     /// Stores a new channel under the next number.
     pub async fn create(&self, new: NewChannel, author: &Author) -> Result<Arc<Channel>, ChannelsError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         self.free(&new.name, None)?;
-        // A number lost to a failure in between is a gap, and a gap is no harm.
-        let mut answer = self.database.query("UPSERT ONLY counter:channel SET value += 1 RETURN VALUE value", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| corrupt("channel counter", &error))?;
-        let id = number.and_then(|number| u32::try_from(number).ok()).map(ChannelId);
-        let id = id.ok_or(StoreError::Corrupt { what: "channel counter", message: format!("{number:?} is not a channel's number") })?;
+        let id = ChannelId(next_number(&self.database, "channel").await?);
         let now = self.clock.now();
         let mut fields: Vec<String> = ["name", "kind", "enabled"].map(str::to_owned).to_vec();
         fields.extend(new.config.keys().map(|name| format!("config.{name}")));
@@ -130,7 +122,7 @@ impl Channels {
         let values = vec![("id", Value::from_t(i64::from(id.0))), ("row", self.row(&channel).into_value())];
         let change = change(author, "channel.create", id, fields);
         self.audit.commit("CREATE type::record('channel', $id) CONTENT $row RETURN NONE;", values, &change).await?;
-        self.remember(|known| known.push(channel.clone()));
+        self.shelf.put(channel.clone());
         Ok(channel)
     }
 
@@ -142,7 +134,7 @@ impl Channels {
         expected: Option<u64>,
         author: &Author,
     ) -> Result<Arc<Channel>, ChannelsError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.get(id).ok_or(ChannelsError::Unknown { id })?;
         if expected.is_some_and(|expected| expected != old.revision) {
             return Err(ChannelsError::Changed { id, found: old.revision });
@@ -162,22 +154,18 @@ impl Channels {
                     IF $kept.revision != $row.revision - 1 { THROW 'channel was changed meanwhile' }; \
                     UPDATE $kept CONTENT $row RETURN NONE;";
         self.audit.commit(text, values, &change(author, "channel.update", id, fields)).await?;
-        self.remember(|known| {
-            if let Some(place) = known.iter_mut().find(|known| known.id == id) {
-                *place = channel.clone();
-            }
-        });
+        self.shelf.put(channel.clone());
         Ok(channel)
     }
 
     /// Forgets a channel; its number is never given again.
     pub async fn delete(&self, id: ChannelId, author: &Author) -> Result<Arc<Channel>, ChannelsError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.get(id).ok_or(ChannelsError::Unknown { id })?;
         let change = change(author, "channel.delete", id, Vec::new());
         let values = vec![("id", Value::from_t(i64::from(id.0)))];
         self.audit.commit("DELETE type::record('channel', $id) RETURN NONE;", values, &change).await?;
-        self.remember(|known| known.retain(|channel| channel.id != id));
+        self.shelf.remove(id.0);
         Ok(old)
     }
 
@@ -195,13 +183,13 @@ impl Channels {
         }
     }
 
-    fn row(&self, channel: &Channel) -> NewRow {
+    fn row(&self, channel: &Channel) -> Fields {
         let (open, secret) = parted(channel.kind.info().fields, &channel.config);
         let sealed = (!secret.is_empty()).then(|| {
             let clear = Json::Object(secret).to_string();
             Bytes::from(self.secrets.seal(&place(channel.id), clear.as_bytes()))
         });
-        NewRow {
+        Fields {
             name: channel.name.clone(),
             kind: channel.kind.name().to_owned(),
             enabled: channel.enabled,
@@ -212,13 +200,6 @@ impl Channels {
             updated_at: channel.updated_at.0,
         }
     }
-
-    fn remember(&self, alter: impl FnOnce(&mut Vec<Arc<Channel>>)) {
-        let mut known = self.known.write().expect("no holder panics");
-        let mut next = known.as_ref().clone();
-        alter(&mut next);
-        *known = Arc::new(next);
-    }
 }
 
 async fn read_all(database: &Database, secrets: &Secrets) -> Result<Vec<Arc<Channel>>, ChannelsError> {
@@ -227,8 +208,8 @@ async fn read_all(database: &Database, secrets: &Secrets) -> Result<Vec<Arc<Chan
     rows.into_iter().map(|row| read(row, secrets).map(Arc::new)).collect()
 }
 
-fn read(row: Row, secrets: &Secrets) -> Result<Channel, ChannelsError> {
-    let id = ChannelId(row.number as u32);
+fn read(Row { number, fields: row }: Row, secrets: &Secrets) -> Result<Channel, ChannelsError> {
+    let id = ChannelId(number as u32);
     let mut config = object(row.config.as_bytes())?;
     if let Some(sealed) = row.sealed {
         config.extend(object(&secrets.unseal(&place(id), &sealed)?)?);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hmac;
 use thiserror::Error;
 
 const KEY_BYTES: usize = 32;
@@ -31,6 +32,7 @@ pub enum SecretsError {
 pub struct Secrets {
     sealing: RandomizedNonceKey,
     signing: [u8; KEY_BYTES],
+    marking: hmac::Key,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -69,6 +71,7 @@ impl Secrets {
         Secrets {
             sealing: RandomizedNonceKey::new(&AES_256_GCM, &sealing).expect("the derived key has the cipher's length"),
             signing: derive(key, b"probemesh signing 1"),
+            marking: hmac::Key::new(hmac::HMAC_SHA256, &derive(key, b"probemesh marking 1")),
         }
     }
 
@@ -94,6 +97,19 @@ impl Secrets {
         let mut text = text.to_vec();
         let clear = self.sealing.open_in_place(nonce, Aad::from(place.as_bytes()), &mut text).map_err(|_| refused())?;
         Ok(clear.to_vec())
+    }
+
+    /// HMAC-SHA256 of a text: always the same here, and worked out by nobody without the key. So what is sealed can be looked for,
+    /// and a link be made again. `purpose` keeps what is made for one end from serving another.
+    pub fn mark(&self, purpose: &str, text: &str) -> [u8; KEY_BYTES] {
+        let mut marked = hmac::Context::with_key(&self.marking);
+        // No purpose holds a zero byte.
+        marked.update(purpose.as_bytes());
+        marked.update(&[0]);
+        marked.update(text.as_bytes());
+        let mut mark = [0; KEY_BYTES];
+        mark.copy_from_slice(marked.sign().as_ref());
+        mark
     }
 
     /// What access tokens are signed with.
@@ -160,6 +176,16 @@ mod tests {
             assert!(secrets.unseal("service:1", &changed).is_err(), "byte {index}");
             assert!(secrets.unseal("service:1", &sealed[..index]).is_err(), "cut at {index}");
         }
+    }
+
+    #[test]
+    fn a_mark_is_of_its_text_its_purpose_and_its_key() {
+        let secrets = Secrets::from_key(&[7; 32]);
+        let mark = secrets.mark("lookup", "ada@example.com");
+        assert_eq!(mark, Secrets::from_key(&[7; 32]).mark("lookup", "ada@example.com"));
+        assert_ne!(mark, secrets.mark("lookup", "bob@example.com"));
+        assert_ne!(mark, secrets.mark("link", "ada@example.com"));
+        assert_ne!(mark, Secrets::from_key(&[8; 32]).mark("lookup", "ada@example.com"));
     }
 
     #[test]

@@ -7,13 +7,12 @@
 //! the store without its secrets; these lie beside it, sealed for the service's number.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use surrealdb::types::{Bytes, SurrealValue, Value};
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::config::dependencies::{self, Dependencies};
@@ -24,6 +23,7 @@ use crate::model::time::Timestamp;
 use crate::store::audit::{Audit, Change, corrupt};
 use crate::store::connection::{Database, StoreError};
 use crate::store::secrets::{Secrets, SecretsError};
+use crate::store::shelf::{Numbered, Shelf, next_number, untouched};
 
 /// One service as it is kept. The document has its secrets in the clear: it never leaves the process as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,9 +87,7 @@ pub struct Services {
     secrets: Arc<Secrets>,
     audit: Arc<Audit>,
     clock: Clock,
-    /// By number.
-    known: RwLock<Arc<Vec<Arc<StoredService>>>>,
-    turn: Mutex<()>,
+    shelf: Shelf<StoredService>,
 }
 
 /// What is taken out of a document before it is stored.
@@ -122,41 +120,38 @@ struct Row {
     updated_at: i64,
 }
 
+impl Numbered for StoredService {
+    fn number(&self) -> u32 {
+        self.id.0
+    }
+}
+
 impl Services {
     /// Reads all there are. Fails when a secret cannot be opened: the key is not the one they were sealed with.
     pub async fn open(database: Arc<Database>, secrets: Arc<Secrets>, audit: Arc<Audit>, clock: Clock) -> Result<Services, ServicesError> {
         let known = read_all(&database, &secrets).await?;
-        Ok(Services { database, secrets, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+        Ok(Services { database, secrets, audit, clock, shelf: Shelf::new(known) })
     }
 
     /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
     pub async fn refresh(&self) -> Result<bool, ServicesError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let found = read_all(&self.database, &self.secrets).await?;
-        let mut known = self.known.write().expect("no holder panics");
-        let changed = **known != found;
-        if changed {
-            *known = Arc::new(found);
-        }
-        Ok(changed)
+        Ok(self.shelf.renew(found))
     }
 
     /// Whether no service was ever made here.
     pub async fn untouched(&self) -> Result<bool, StoreError> {
-        let mut answer = self.database.query("SELECT VALUE value FROM ONLY counter:service", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| corrupt("service counter", &error))?;
-        Ok(number.is_none())
+        untouched(&self.database, "service").await
     }
 
     /// All of them, by number.
     pub fn list(&self) -> Arc<Vec<Arc<StoredService>>> {
-        self.known.read().expect("no holder panics").clone()
+        self.shelf.all()
     }
 
     pub fn get(&self, id: ServiceId) -> Option<Arc<StoredService>> {
-        let known = self.list();
-        let index = known.binary_search_by_key(&id, |service| service.id).ok()?;
-        Some(known[index].clone())
+        self.shelf.get(id.0)
     }
 
     pub fn find_by_name(&self, name: &str) -> Option<Arc<StoredService>> {
@@ -165,7 +160,7 @@ impl Services {
 
     /// Stores a new service under the next number. The document must have been checked.
     pub async fn create(&self, document: ServiceDocument, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let document = tidied(document);
         self.checked_dependencies(&document, None)?;
         self.create_in_turn(document, author).await
@@ -179,7 +174,7 @@ impl Services {
         expected: Option<u64>,
         author: &Author,
     ) -> Result<Arc<StoredService>, ServicesError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let document = tidied(document);
         self.checked_dependencies(&document, Some(id))?;
         let before = self.get(id).ok_or(ServicesError::Unknown { id })?;
@@ -197,7 +192,7 @@ impl Services {
     /// Forgets a service. What was measured stays; its number is never given again. One that others depend on is only let go of by
     /// `force`: they no longer depend on it then.
     pub async fn delete(&self, id: ServiceId, force: bool, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.get(id).ok_or(ServicesError::Unknown { id })?;
         let children = self.depending_on(old.name());
         if !children.is_empty() && !force {
@@ -213,7 +208,7 @@ impl Services {
         self.audit
             .commit("DELETE type::record('service', $id) RETURN NONE;", vec![("id", Value::from_t(i64::from(id.0)))], &change)
             .await?;
-        self.remember(|known| known.retain(|service| service.id != id));
+        self.shelf.remove(id.0);
         Ok(old)
     }
 
@@ -221,7 +216,7 @@ impl Services {
     pub async fn seed(&self, documents: Vec<ServiceDocument>, update: bool) -> Result<Seeded, ServicesError> {
         let author = Author { who: "seed".to_owned(), address: None };
         let mut seeded = Seeded::default();
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         self.check_seed(&documents, update)?;
         for document in documents {
             let document = tidied(document);
@@ -247,18 +242,14 @@ impl Services {
         if let Some(other) = self.find_by_name(&name) {
             return Err(ServicesError::NameTaken { name, by: other.id });
         }
-        // A number lost to a failure in between is a gap, and a gap is no harm.
-        let mut answer = self.database.query("UPSERT ONLY counter:service SET value += 1 RETURN VALUE value", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| corrupt("service counter", &error))?;
-        let id = number.and_then(|number| u32::try_from(number).ok()).map(ServiceId);
-        let id = id.ok_or(StoreError::Corrupt { what: "service counter", message: format!("{number:?} is not a service's number") })?;
+        let id = ServiceId(next_number(&self.database, "service").await?);
         let now = self.clock.now();
         let service = Arc::new(StoredService { id, revision: 1, document, created_at: now, updated_at: now });
         let fields = changed(&ServiceDocument::default(), &service.document);
         let values = vec![("id", Value::from_t(i64::from(id.0))), ("row", self.row(&service)?.into_value())];
         let change = change(author, "service.create", id, fields);
         self.audit.commit("CREATE type::record('service', $id) CONTENT $row RETURN NONE;", values, &change).await?;
-        self.remember(|known| known.push(service.clone()));
+        self.shelf.put(service.clone());
         Ok(service)
     }
 
@@ -290,11 +281,7 @@ impl Services {
                     IF $kept.revision != $row.revision - 1 { THROW 'service was changed meanwhile' }; \
                     UPDATE $kept CONTENT $row RETURN NONE;";
         self.audit.commit(text, values, &change).await?;
-        self.remember(|known| {
-            if let Some(place) = known.iter_mut().find(|known| known.id == id) {
-                *place = service.clone();
-            }
-        });
+        self.shelf.put(service.clone());
         Ok(service)
     }
 
@@ -358,13 +345,6 @@ impl Services {
             created_at: service.created_at.0,
             updated_at: service.updated_at.0,
         })
-    }
-
-    fn remember(&self, alter: impl FnOnce(&mut Vec<Arc<StoredService>>)) {
-        let mut known = self.known.write().expect("no holder panics");
-        let mut next = known.as_ref().clone();
-        alter(&mut next);
-        *known = Arc::new(next);
     }
 }
 

@@ -3,13 +3,12 @@
 //!
 //! **Invariant.** A number is never given twice: that the first were made is known even when all were deleted.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use surrealdb::types::{SurrealValue, Value};
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::model::id::ServiceId;
@@ -19,6 +18,7 @@ use crate::model::time::{Timestamp, micros};
 use crate::store::audit::{Audit, Change, corrupt as unfit};
 use crate::store::connection::{Database, StoreError};
 use crate::store::services::Author;
+use crate::store::shelf::{Numbered, Shelf, next_number, untouched};
 use crate::store::values::{corrupt, int, record, rows};
 
 #[derive(Debug, Error)]
@@ -38,9 +38,7 @@ pub struct Slos {
     database: Arc<Database>,
     audit: Arc<Audit>,
     clock: Clock,
-    /// By number.
-    known: RwLock<Arc<Vec<Arc<Slo>>>>,
-    turn: Mutex<()>,
+    shelf: Shelf<Slo>,
 }
 
 #[derive(SurrealValue)]
@@ -56,12 +54,8 @@ struct Fields {
 #[derive(SurrealValue)]
 struct Row {
     number: i64,
-    revision: i64,
-    document: String,
-    created_by: String,
-    created_at: i64,
-    updated_by: String,
-    updated_at: i64,
+    #[surreal(flatten)]
+    fields: Fields,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,63 +75,56 @@ struct PromiseRow {
     burn: Vec<(f64, i64, i64, String)>,
 }
 
+impl Numbered for Slo {
+    fn number(&self) -> u32 {
+        self.id.0
+    }
+}
+
 impl Slos {
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<Slos, StoreError> {
         let known = read_all(&database).await?;
-        Ok(Slos { database, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+        Ok(Slos { database, audit, clock, shelf: Shelf::new(known) })
     }
 
     /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
     pub async fn refresh(&self) -> Result<bool, StoreError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let found = read_all(&self.database).await?;
-        let mut known = self.known.write().expect("no holder panics");
-        let changed = **known != found;
-        if changed {
-            *known = Arc::new(found);
-        }
-        Ok(changed)
+        Ok(self.shelf.renew(found))
     }
 
     /// Whether no objective was ever made here.
     pub async fn untouched(&self) -> Result<bool, StoreError> {
-        let mut answer = self.database.query("SELECT VALUE value FROM ONLY counter:slo", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| unfit("objective counter", &error))?;
-        Ok(number.is_none())
+        untouched(&self.database, "slo").await
     }
 
     /// All of them, by number.
     pub fn list(&self) -> Arc<Vec<Arc<Slo>>> {
-        self.known.read().expect("no holder panics").clone()
+        self.shelf.all()
     }
 
     pub fn get(&self, id: SloId) -> Option<Arc<Slo>> {
-        let known = self.list();
-        let index = known.binary_search_by_key(&id, |slo| slo.id).ok()?;
-        Some(known[index].clone())
+        self.shelf.get(id.0)
     }
 
     pub async fn create(&self, promise: Promise, author: &Author) -> Result<Arc<Slo>, SlosError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         self.free(&promise.name, None)?;
-        // A number lost to a failure in between is a gap, and a gap is no harm.
-        let mut answer = self.database.query("UPSERT ONLY counter:slo SET value += 1 RETURN VALUE value", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| unfit("objective counter", &error))?;
-        let id = number.and_then(|number| u32::try_from(number).ok()).map(SloId);
-        let id = id.ok_or_else(|| corrupt("objective counter", format!("{number:?} is not an objective's number")))?;
+        let id = SloId(next_number(&self.database, "slo").await?);
         let now = self.clock.now();
         let who = || author.who.clone();
         let slo = Arc::new(Slo { id, revision: 1, promise, created_by: who(), created_at: now, updated_by: who(), updated_at: now });
         let values = vec![("id", record("slo", id.0.into())), ("row", fields(&slo)?)];
         let change = change(author, "slo.create", id, named(None, &slo.promise)?);
         self.audit.commit("CREATE $id CONTENT $row RETURN NONE;", values, &change).await?;
-        self.remember(|known| known.push(slo.clone()));
+        self.shelf.put(slo.clone());
         Ok(slo)
     }
 
     /// Puts another promise in the place of an objective's own; `expected` is the revision it was made from, if that matters.
     pub async fn replace(&self, id: SloId, promise: Promise, expected: Option<u64>, author: &Author) -> Result<Arc<Slo>, SlosError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.get(id).ok_or(SlosError::Unknown { id })?;
         if expected.is_some_and(|expected| expected != old.revision) {
             return Err(SlosError::Changed { id, found: old.revision });
@@ -153,20 +140,16 @@ impl Slos {
         let text = "IF $id.revision != $row.revision - 1 { THROW 'objective was changed meanwhile' }; UPDATE $id CONTENT $row RETURN NONE;";
         let values = vec![("id", record("slo", id.0.into())), ("row", fields(&slo)?)];
         self.audit.commit(text, values, &change(author, "slo.update", id, names)).await?;
-        self.remember(|known| {
-            if let Some(place) = known.iter_mut().find(|known| known.id == id) {
-                *place = slo.clone();
-            }
-        });
+        self.shelf.put(slo.clone());
         Ok(slo)
     }
 
     pub async fn delete(&self, id: SloId, author: &Author) -> Result<Arc<Slo>, SlosError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.get(id).ok_or(SlosError::Unknown { id })?;
         let values = vec![("id", record("slo", id.0.into()))];
         self.audit.commit("DELETE $id RETURN NONE;", values, &change(author, "slo.delete", id, Vec::new())).await?;
-        self.remember(|known| known.retain(|slo| slo.id != id));
+        self.shelf.remove(id.0);
         Ok(old)
     }
 
@@ -191,13 +174,6 @@ impl Slos {
             Some(other) => Err(SlosError::NameTaken { name: name.to_owned(), by: other.id }),
             None => Ok(()),
         }
-    }
-
-    fn remember(&self, alter: impl FnOnce(&mut Vec<Arc<Slo>>)) {
-        let mut known = self.known.write().expect("no holder panics");
-        let mut next = known.as_ref().clone();
-        alter(&mut next);
-        *known = Arc::new(next);
     }
 }
 
@@ -232,10 +208,10 @@ fn named(old: Option<&Promise>, new: &Promise) -> Result<Vec<String>, StoreError
 impl TryFrom<Row> for Slo {
     type Error = StoreError;
 
-    fn try_from(row: Row) -> Result<Slo, StoreError> {
+    fn try_from(Row { number, fields: row }: Row) -> Result<Slo, StoreError> {
         let promise: PromiseRow = serde_json::from_str(&row.document).map_err(|error| corrupt("objective", error))?;
         Ok(Slo {
-            id: SloId(row.number as u32),
+            id: SloId(number as u32),
             revision: row.revision as u64,
             promise: promise.try_into()?,
             created_by: row.created_by,

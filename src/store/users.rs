@@ -4,6 +4,7 @@
 //! asking for an unknown user takes as long as for a known one.
 
 pub mod channels;
+pub mod identities;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -23,11 +24,16 @@ use crate::store::audit::{Audit, Change, corrupt};
 use crate::store::connection::{Database, StoreError};
 use crate::store::secrets::random;
 use crate::store::services::Author;
+use crate::store::users::identities::Linked;
 
 /// Hashing takes 19 MiB and a core for tens of milliseconds each.
 const HASHES_AT_ONCE: usize = 2;
+/// Letters of a name.
+pub const NAME_MOST: usize = 64;
 const PASSWORD_LEAST: usize = 8;
 const PASSWORD_MOST: usize = 1024;
+/// Stands where a hash would, and is the hash of nothing.
+const NO_PASSWORD: &str = "!";
 
 /// What a user may do; each role may all that those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,12 +76,20 @@ pub enum UsersError {
     Unknown { username: String },
     #[error("there is a user {username:?} already")]
     Taken { username: String },
-    #[error("must be 1 to 64 letters, digits, dots, dashes, underscores or @")]
+    #[error("must be 1 to {NAME_MOST} letters, digits, dots, dashes, underscores or @")]
     BadName,
     #[error("must have {PASSWORD_LEAST} to {PASSWORD_MOST} bytes")]
     BadPassword,
     #[error("{username:?} is the last admin")]
     LastAdmin { username: String },
+    #[error("whoever this is at the identity provider is user {username:?} here already")]
+    IdentityTaken { username: String },
+    #[error("{username:?} is linked with the identity provider already; unlink that first")]
+    Linked { username: String },
+    #[error("{username:?} is not linked with an identity provider")]
+    NotLinked { username: String },
+    #[error("{username:?} has no password and could not log in any more; set one first")]
+    NoPassword { username: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -87,6 +101,7 @@ pub struct Users {
     clock: Clock,
     known: RwLock<BTreeMap<String, Kept>>,
     channels: RwLock<BTreeMap<String, ChannelId>>,
+    identities: RwLock<BTreeMap<String, Linked>>,
     turn: Mutex<()>,
     hashing: Semaphore,
     /// What the password of an unknown user is held against.
@@ -129,6 +144,7 @@ impl Users {
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<Users, UsersError> {
         let known = read_all(&database).await?;
         let channels = channels::read_all(&database).await?;
+        let identities = identities::read_all(&database).await?;
         let nobody = tokio::task::spawn_blocking(|| hash(&random_password())).await.expect("hashing does not panic");
         Ok(Users {
             database,
@@ -136,6 +152,7 @@ impl Users {
             clock,
             known: RwLock::new(known),
             channels: RwLock::new(channels),
+            identities: RwLock::new(identities),
             turn: Mutex::new(()),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             nobody,
@@ -146,7 +163,9 @@ impl Users {
     pub async fn refresh(&self) -> Result<(), UsersError> {
         let _turn = self.turn.lock().await;
         let (found, channels) = (read_all(&self.database).await?, channels::read_all(&self.database).await?);
+        let identities = identities::read_all(&self.database).await?;
         *self.known.write().expect("no holder panics") = found;
+        *self.identities.write().expect("no holder panics") = identities;
         *self.channels.write().expect("no holder panics") = channels;
         Ok(())
     }
@@ -223,18 +242,20 @@ impl Users {
         self.not_the_last_admin(&kept.user)?;
         let statements = "DELETE type::record('user', $username) RETURN NONE; DELETE session WHERE username = $username RETURN NONE; \
                           DELETE api_key WHERE owner = $username RETURN NONE; DELETE type::record('second_factor', $username) RETURN NONE; \
-                          DELETE type::record('user_channel', $username) RETURN NONE;";
+                          DELETE type::record('user_channel', $username) RETURN NONE; \
+                          DELETE identity WHERE username = $username RETURN NONE;";
         let change = change(author, "user.delete", username, Vec::new());
         self.audit.commit(statements, vec![("username", Value::from_t(username.to_owned()))], &change).await?;
         self.known.write().expect("no holder panics").remove(username);
         self.channels.write().expect("no holder panics").remove(username);
+        self.identities.write().expect("no holder panics").remove(username);
         Ok(())
     }
 
     /// The user, if the password is theirs and they may log in.
     pub async fn verify(&self, username: &str, password: &str) -> Option<User> {
         let kept = self.known.read().expect("no holder panics").get(username).cloned();
-        let hash = kept.as_ref().map_or_else(|| self.nobody.clone(), |kept| kept.hash.clone());
+        let hash = kept.as_ref().map(|kept| kept.hash.clone()).filter(|hash| hash != NO_PASSWORD).unwrap_or_else(|| self.nobody.clone());
         let password = password.to_owned();
         let _permit = self.hashing.acquire().await.expect("the semaphore is never closed");
         let fits = tokio::task::spawn_blocking(move || {
@@ -251,15 +272,19 @@ impl Users {
         if self.get(username).is_some() {
             return Err(UsersError::Taken { username: username.to_owned() });
         }
-        let now = self.clock.now();
-        // Rises with time, so that a user made anew under an old name does not take the old one's tokens over.
-        let epoch = now.0.max(0) as u64;
-        let kept = Kept { user: User { username: username.to_owned(), role, epoch, created_at: now, disabled: false }, hash };
+        let kept = self.new_user(username, role, hash);
         let values = vec![("username", Value::from_t(username.to_owned())), ("row", row(&kept).into_value())];
         let change = change(author, "user.create", username, vec!["role".to_owned()]);
         self.audit.commit("CREATE type::record('user', $username) CONTENT $row RETURN NONE;", values, &change).await?;
         self.known.write().expect("no holder panics").insert(username.to_owned(), kept.clone());
         Ok(kept.user)
+    }
+
+    fn new_user(&self, username: &str, role: Role, hash: String) -> Kept {
+        let now = self.clock.now();
+        // Rises with time, so that a user made anew under an old name does not take the old one's tokens over.
+        let epoch = now.0.max(0) as u64;
+        Kept { user: User { username: username.to_owned(), role, epoch, created_at: now, disabled: false }, hash }
     }
 
     async fn update(&self, mut kept: Kept, field: &str, author: &Author) -> Result<User, UsersError> {
@@ -329,9 +354,13 @@ fn row(kept: &Kept) -> NewRow {
     }
 }
 
+/// Whether a name may hold it.
+pub fn fits_name(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_' | '@')
+}
+
 fn check_name(username: &str) -> Result<(), UsersError> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
-    match (1..=64).contains(&username.len()) && username.chars().all(fits) {
+    match (1..=NAME_MOST).contains(&username.len()) && username.chars().all(fits_name) {
         true => Ok(()),
         false => Err(UsersError::BadName),
     }

@@ -2,13 +2,12 @@
 //!
 //! **Invariants.** A number is never given twice. One that was deleted stays as a row, with who took it back.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use surrealdb::types::{SurrealValue, Value};
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::config::service::parse_cron;
@@ -20,6 +19,7 @@ use crate::model::window::{Plan, Rule, Scope, Window, WindowId};
 use crate::store::audit::{Audit, Change, corrupt as unfit};
 use crate::store::connection::{Database, StoreError};
 use crate::store::services::Author;
+use crate::store::shelf::{Numbered, Shelf, next_number};
 use crate::store::values::{corrupt, record};
 
 #[derive(Debug, Error)]
@@ -45,9 +45,8 @@ pub struct WindowStore {
     database: Arc<Database>,
     audit: Arc<Audit>,
     clock: Clock,
-    /// By number, the deleted among them.
-    known: RwLock<Arc<Vec<Arc<Window>>>>,
-    turn: Mutex<()>,
+    /// The deleted are among them.
+    shelf: Shelf<Window>,
 }
 
 #[derive(SurrealValue)]
@@ -68,17 +67,8 @@ struct Fields {
 #[derive(SurrealValue)]
 struct Row {
     number: i64,
-    revision: i64,
-    title: String,
-    reason: String,
-    rule: String,
-    earlier: String,
-    created_by: String,
-    created_at: i64,
-    updated_by: String,
-    updated_at: i64,
-    deleted_by: Option<String>,
-    deleted_at: Option<i64>,
+    #[surreal(flatten)]
+    fields: Fields,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,27 +88,28 @@ enum PlanRow {
     Manual { sessions: Vec<(i64, i64)>, longest_us: i64 },
 }
 
+impl Numbered for Window {
+    fn number(&self) -> u32 {
+        self.id.0
+    }
+}
+
 impl WindowStore {
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<WindowStore, StoreError> {
         let known = read_all(&database).await?;
-        Ok(WindowStore { database, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+        Ok(WindowStore { database, audit, clock, shelf: Shelf::new(known) })
     }
 
     /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
     pub async fn refresh(&self) -> Result<bool, StoreError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let found = read_all(&self.database).await?;
-        let mut known = self.known.write().expect("no holder panics");
-        let changed = **known != found;
-        if changed {
-            *known = Arc::new(found);
-        }
-        Ok(changed)
+        Ok(self.shelf.renew(found))
     }
 
     /// All of them by number, the deleted among them.
     pub fn list(&self) -> Arc<Vec<Arc<Window>>> {
-        self.known.read().expect("no holder panics").clone()
+        self.shelf.all()
     }
 
     /// Rises with every change of any.
@@ -128,19 +119,12 @@ impl WindowStore {
 
     /// One that is there or was deleted.
     pub fn get(&self, id: WindowId) -> Option<Arc<Window>> {
-        let known = self.list();
-        let index = known.binary_search_by_key(&id, |window| window.id).ok()?;
-        Some(known[index].clone())
+        self.shelf.get(id.0)
     }
 
     pub async fn create(&self, draft: Draft, author: &Author) -> Result<Arc<Window>, WindowsError> {
-        let _turn = self.turn.lock().await;
-        // A number lost to a failure in between is a gap, and a gap is no harm.
-        let mut answer =
-            self.database.query("UPSERT ONLY counter:maintenance_window SET value += 1 RETURN VALUE value", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| unfit("window counter", &error))?;
-        let id = number.and_then(|number| u32::try_from(number).ok()).map(WindowId);
-        let id = id.ok_or_else(|| corrupt("window counter", format!("{number:?} is not a window's number")))?;
+        let _turn = self.shelf.turn().await;
+        let id = WindowId(next_number(&self.database, "maintenance_window").await?);
         let now = self.clock.now();
         let Draft { title, reason, rule } = draft;
         let window = Arc::new(Window {
@@ -159,7 +143,7 @@ impl WindowStore {
         let change = change(author, "window.create", id, &["title", "reason", "services", window.rule.plan.kind()]);
         let values = vec![("id", record("maintenance_window", id.0.into())), ("row", fields(&window)?)];
         self.audit.commit("CREATE $id CONTENT $row RETURN NONE;", values, &change).await?;
-        self.remember(|known| known.push(window.clone()));
+        self.shelf.put(window.clone());
         Ok(window)
     }
 
@@ -173,7 +157,7 @@ impl WindowStore {
         action: &'static str,
         author: &Author,
     ) -> Result<Arc<Window>, WindowsError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.there(id)?;
         if expected.is_some_and(|expected| expected != old.revision) {
             return Err(WindowsError::Changed { id, found: old.revision });
@@ -199,7 +183,7 @@ impl WindowStore {
 
     /// Takes a window back: history is counted as if it had never been.
     pub async fn delete(&self, id: WindowId, author: &Author) -> Result<Arc<Window>, WindowsError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.there(id)?;
         let deleted = Some((author.who.clone(), self.clock.now()));
         let window = Arc::new(Window { revision: old.revision + 1, deleted, ..Window::clone(&old) });
@@ -216,19 +200,8 @@ impl WindowStore {
         let text = "IF $id.revision != $row.revision - 1 { THROW 'window was changed meanwhile' }; UPDATE $id CONTENT $row RETURN NONE;";
         let values = vec![("id", record("maintenance_window", window.id.0.into())), ("row", fields(window)?)];
         self.audit.commit(text, values, change).await?;
-        self.remember(|known| {
-            if let Some(place) = known.iter_mut().find(|known| known.id == window.id) {
-                *place = window.clone();
-            }
-        });
+        self.shelf.put(window.clone());
         Ok(())
-    }
-
-    fn remember(&self, alter: impl FnOnce(&mut Vec<Arc<Window>>)) {
-        let mut known = self.known.write().expect("no holder panics");
-        let mut next = known.as_ref().clone();
-        alter(&mut next);
-        *known = Arc::new(next);
     }
 }
 
@@ -261,12 +234,12 @@ fn fields(window: &Window) -> Result<Value, StoreError> {
 impl TryFrom<Row> for Window {
     type Error = StoreError;
 
-    fn try_from(row: Row) -> Result<Window, StoreError> {
+    fn try_from(Row { number, fields: row }: Row) -> Result<Window, StoreError> {
         let broken = |error: serde_json::Error| corrupt("maintenance window", error);
         let rule: RuleRow = serde_json::from_str(&row.rule).map_err(broken)?;
         let earlier: Vec<RuleRow> = serde_json::from_str(&row.earlier).map_err(broken)?;
         Ok(Window {
-            id: WindowId(row.number as u32),
+            id: WindowId(number as u32),
             revision: row.revision as u64,
             title: row.title,
             reason: row.reason,

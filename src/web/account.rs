@@ -22,7 +22,30 @@ struct AccountPage {
     /// How many recovery codes are left, where a second factor is on.
     recovery_left: Option<usize>,
     keys: usize,
+    /// How the user logs in by an identity provider, where there is one or they are linked.
+    provider: Option<ProviderView>,
     sessions: Vec<Line>,
+}
+
+struct ProviderView {
+    name: String,
+    /// Who they are there.
+    linked: Option<String>,
+    may_link: bool,
+    may_unlink: bool,
+}
+
+impl ProviderView {
+    fn of(state: &ApiState, username: &str) -> Option<ProviderView> {
+        let linked = state.users.identity(username).map(|linked| linked.identity);
+        let name = state.oidc.as_ref().map(|oidc| oidc.settings.name.clone());
+        Some(ProviderView {
+            may_link: state.oidc.is_some(),
+            may_unlink: state.users.has_password(username),
+            name: name.or_else(|| linked.as_ref().map(|identity| identity.issuer.clone()))?,
+            linked: linked.map(|identity| identity.subject),
+        })
+    }
 }
 
 impl AccountPage {
@@ -60,6 +83,7 @@ pub fn page(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
         role: t.word("role", visit.principal.role.name()),
         recovery_left: user.and_then(|user| state.second_factors.of(&user)).map(|standing| standing.recovery_left),
         keys: state.api_keys.list(Some(&visit.principal.username)).len(),
+        provider: ProviderView::of(state, &visit.principal.username),
         sessions: sessions.collect(),
     })
 }

@@ -3,6 +3,7 @@
 pub mod channels;
 pub mod deliveries;
 pub mod rules;
+pub mod subscribers;
 pub mod windows;
 
 use std::collections::BTreeMap;
@@ -89,6 +90,7 @@ pub fn tabs(t: Text, current: &str) -> Vec<Tab> {
         ("/alerts/channels", "alert.tab_channels"),
         ("/alerts/deliveries", "alert.tab_deliveries"),
         ("/alerts/windows", "alert.tab_windows"),
+        ("/alerts/subscribers", "subscriber.tab"),
     ];
     tabs.into_iter().map(|(path, key)| Tab { path, label: t.s(key), current: path == current }).collect()
 }

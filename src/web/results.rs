@@ -97,11 +97,19 @@ fn relative(query: &Query, name: &str, value: &str) -> String {
     format!("?{}", whole.split_once('?').map_or("", |(_, query)| query))
 }
 
+/// A file of CSV (RFC 4180).
 #[derive(Responder)]
 pub struct Csv {
     text: String,
     kind: ContentType,
     name: Header<'static>,
+}
+
+impl Csv {
+    pub fn new(text: String, name: &str) -> Csv {
+        let kind = ContentType::new("text", "csv").with_params(("charset", "utf-8"));
+        Csv { text, kind, name: Header::new("Content-Disposition", format!("attachment; filename=\"{name}\"")) }
+    }
 }
 
 /// The results that fit, as RFC 4180 has it.
@@ -122,8 +130,7 @@ pub async fn csv(_visit: Visit, query: Query, state: &State<ApiState>) -> Result
             _ => break,
         }
     }
-    let kind = ContentType::new("text", "csv").with_params(("charset", "utf-8"));
-    Ok(Csv { text, kind, name: Header::new("Content-Disposition", "attachment; filename=\"results.csv\"") })
+    Ok(Csv::new(text, "results.csv"))
 }
 
 fn line(result: &CheckResult, name: &str) -> String {
@@ -140,7 +147,12 @@ fn line(result: &CheckResult, name: &str) -> String {
         failure.map(|failure| failure.reason.name().to_owned()).unwrap_or_default(),
         failure.map(|failure| failure.message.clone()).unwrap_or_default(),
     ];
-    fields.map(|field| quoted(&field)).join(",") + "\r\n"
+    record(&fields)
+}
+
+/// A line of CSV.
+pub fn record(fields: &[String]) -> String {
+    fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 /// A field of CSV. What a spreadsheet would take for a formula is made text.

@@ -6,6 +6,7 @@ pub mod badge;
 pub mod feed;
 pub mod served;
 pub mod snapshot;
+pub mod subscribe;
 mod view;
 
 use std::fmt::Write;
@@ -19,6 +20,8 @@ use crate::api::auth::Anyone;
 use crate::api::error::ApiError;
 use crate::api::query::origin;
 use crate::api::state::ApiState;
+use crate::model::check::Reason;
+use crate::model::incident::Severity;
 use crate::web::look::Look;
 use crate::web::sentence::{Sentence, sentence};
 use crate::web::status::served::Served;
@@ -140,6 +143,16 @@ fn told(t: Text, snapshot: &Snapshot) -> Sentence {
         open.map(|incident| incident.opened_at).min()
     };
     sentence(t, &snapshot.states, snapshot.regions, opened)
+}
+
+/// What an incident is, in the words of the page: the verdict, and why.
+pub fn what(t: Text, severity: Severity, reasons: &[Reason]) -> String {
+    let word = match severity {
+        Severity::Critical => t.word("verdict", "down"),
+        Severity::Warning => t.word("verdict", "degraded"),
+    };
+    let reasons: Vec<&str> = reasons.iter().map(|reason| t.word("reason", reason.name())).collect();
+    if reasons.is_empty() { word.to_owned() } else { format!("{word}: {}", reasons.join(t.s("sentence.comma"))) }
 }
 
 fn date(day: &snapshot::Day) -> String {

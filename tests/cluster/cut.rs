@@ -21,18 +21,23 @@ async fn a_region_cut_off_under_load_is_unknown_and_never_down_and_every_check_i
     let began = Instant::now();
     world.line("eu-1").set(Mode::Cut);
     let took = world.region_status(ids[0], "eu", "unknown").await;
-    world.tell(&format!("eu is unknown {took:.2?} after its line was cut; the deadline is 1.5 s"));
+    world.tell(&format!("eu is unknown {took:.2?} after its line was cut; the deadline is {} s", world.deadline_s));
     let made_before = world.target.asked_by("eu-1");
+    let (mut looks, mut up) = (0, 0);
     while began.elapsed() < cut_for {
         let summary = world.get("api/monitor/health/summary/").await;
         for id in &ids {
             let service = of_service(&summary, *id).unwrap();
-            assert_eq!(service["verdict"], "up", "{service:#}");
+            // A machine that is busy with something else can be late for the deadline of the others: then too little is known.
+            assert_ne!(service["verdict"], "down", "{service:#}");
+            (looks, up) = (looks + 1, up + usize::from(service["verdict"] == "up"));
             let eu = service["regions"].as_array().unwrap().iter().find(|region| region["region"] == "eu").unwrap();
             assert_eq!(eu["status"], "unknown", "{service:#}");
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    world.tell(&format!("meanwhile the services were up in {up} of {looks} looks, the others unknown; down in none"));
+    assert!(up > 0, "none was ever up");
     let made = world.target.asked_by("eu-1") - made_before;
     world.tell(&format!("it went on checking: {made} checks while it was cut off for {cut_for:?}"));
     assert!(made > services * (cut_for.as_secs() as usize - 5), "{made} checks");

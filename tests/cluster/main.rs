@@ -5,7 +5,8 @@
 //! store is held against it: every check made is there exactly once. Heartbeat and deadline are shortened to 0.3 s and 1.5 s.
 //!
 //! `cargo test --test cluster -- --nocapture` shows what happens and how long it takes. With `CLUSTER_LONG=1` cuts are
-//! longer, loads higher and kills more.
+//! longer, loads higher, kills more, heartbeat and deadline the usual ones. `TEST_PROBEMESH` names another build of the
+//! program, such as an optimised one.
 //!
 //! Times are measured and told; what is asserted of them has slack for a slow machine that does other things as well.
 

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::binary::{Binary, free_port, run};
 use crate::line::Line;
+use crate::long;
 use crate::target::Target;
 
 pub const JOIN_SECRET: &str = "a-join-secret-of-the-cluster-tests";
@@ -31,6 +32,8 @@ pub struct World {
     pub nodes: BTreeMap<String, Node>,
     pub mesh_port: u16,
     http_port: u16,
+    /// A silent node is lost after so long.
+    pub deadline_s: f64,
     began: Instant,
     _turn: MutexGuard<'static, ()>,
 }
@@ -50,10 +53,12 @@ impl World {
         std::fs::create_dir(folder.path().join("hub")).unwrap();
         std::fs::write(folder.path().join("hub/services.json"), "[]").unwrap();
         let (mesh_port, http_port) = (free_port(), free_port());
+        // Under the load of a long run it is as people have it; a short one is not to wait for it.
+        let (heartbeat_s, deadline_s) = if long() { (2.0, 8.0) } else { (0.3, 1.5) };
         // In the file, so that commands beside the hub know it, too.
         let settings = format!(
             "[mesh]\nlisten = \"127.0.0.1:{mesh_port}\"\naddress = \"127.0.0.1:{mesh_port}\"\njoin_secret = \"{JOIN_SECRET}\"\n\
-             heartbeat_s = 0.3\ndeadline_s = 1.5\n\n[api]\nrequests_per_minute = 100000\n"
+             heartbeat_s = {heartbeat_s}\ndeadline_s = {deadline_s}\n\n[api]\nrequests_per_minute = 100000\n"
         );
         std::fs::write(folder.path().join("hub/Rocket.toml"), settings).unwrap();
         let mut world = World {
@@ -63,6 +68,7 @@ impl World {
             nodes: BTreeMap::new(),
             mesh_port,
             http_port,
+            deadline_s,
             began: Instant::now(),
             _turn: turn,
         };

@@ -14,8 +14,9 @@ use probemesh::api::metrics::Metrics;
 use probemesh::api::state::{ActorView, ApiState, ClusterView, NodeView};
 use probemesh::clock::Clock;
 use probemesh::config::effective::{Origin, Setting};
+use probemesh::config::oidc::OidcSettings;
 use probemesh::config::sections::{ApiSettings, ChannelSettings, MeshSettings, StoreSettings};
-use probemesh::config::status::StatusSettings;
+use probemesh::config::status::{StatusSettings, SubscriptionSettings};
 use probemesh::config::system::{SystemSettings, Thresholds};
 use probemesh::digest::digester::{Order, Refused};
 use probemesh::hub::membership::{Hooks, Membership};
@@ -28,7 +29,9 @@ use probemesh::model::digest::Digest;
 use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
+use probemesh::oidc::Oidc;
 use probemesh::probe::expect::Verdict;
+use probemesh::probe::network::BlockedNetworks;
 use probemesh::probe::trial::Trial;
 use probemesh::slo::desk::{SloDesk, Sources};
 use probemesh::store::Store;
@@ -47,11 +50,13 @@ use probemesh::store::secrets::Secrets;
 use probemesh::store::services::{Author, Services};
 use probemesh::store::sessions::Sessions;
 use probemesh::store::slos::Slos;
+use probemesh::store::subscribers::Subscribers;
 use probemesh::store::system::SystemRecords;
 use probemesh::store::uptimes::Uptimes;
 use probemesh::store::users::{Role, Users};
 use probemesh::store::web_sessions::WebSessions;
 use probemesh::store::windows::WindowStore;
+use probemesh::subscribers::desk::{Desk as SubscriptionDesk, DeskArgs as SubscriptionArgs};
 use probemesh::system::desk::Desk;
 use probemesh::system::look::{Cluster, Folders, Sources as SystemSources};
 use probemesh::tracker::desk::Tracker;
@@ -102,6 +107,8 @@ pub struct World {
     pub revoked: Arc<Mutex<Vec<String>>>,
     pub membership: Arc<Membership>,
     pub tracker: Arc<Tracker>,
+    /// Where people subscribe to the status page.
+    pub subscriptions: Arc<SubscriptionDesk>,
     /// What single people were to be told.
     pub notes: Mutex<mpsc::UnboundedReceiver<Note>>,
     batches: AtomicUsize,
@@ -160,6 +167,11 @@ impl World {
     }
 
     pub async fn with(alter: impl FnOnce(&mut ApiSettings)) -> World {
+        World::made(alter, None).await
+    }
+
+    /// With an identity provider.
+    pub async fn made(alter: impl FnOnce(&mut ApiSettings), oidc: Option<OidcSettings>) -> World {
         let clock = Clock::manual(at("2026-11-22T08:00:00Z"));
         let store = Arc::new(Store::open(&store_settings(), clock.clone()).await.expect("a store in memory opens"));
         let database = store.database.clone();
@@ -242,7 +254,22 @@ impl World {
         });
         let digests = Arc::new(Digests::open(store.database.clone()).await.expect("digests open"));
         let writer = Arc::new(Mutex::new(Writer::Busy));
+        let subscribers = Subscribers::open(store.database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
+        let subscriptions =
+            SubscriptionSettings { mail_channel: Some("mail".to_owned()), per_hour: 100, ..SubscriptionSettings::default() };
+        let desk = SubscriptionDesk::new(SubscriptionArgs {
+            subscribers: Arc::new(subscribers.expect("subscribers open")),
+            settings: subscriptions.clone(),
+            alerts: alerts.clone(),
+            channels: channels.clone(),
+            services: services.clone(),
+            public_url: settings.public_url.clone(),
+            blocked: BlockedNetworks::default(),
+            clock: clock.clone(),
+        });
+        let desk = Arc::new(desk);
         let state = ApiState {
+            subscriptions: desk.clone(),
             tracker: tracker.clone(),
             store: store.clone(),
             services: services.clone(),
@@ -263,6 +290,7 @@ impl World {
             web_sessions: Arc::new(web_sessions),
             api_keys: api_keys.clone(),
             second_factors: second_factors.clone(),
+            oidc: Oidc::of(oidc, &secrets, &clock).expect("a client is made"),
             audit: audit.clone(),
             channels: channels.clone(),
             sender: Arc::new(sender),
@@ -277,6 +305,7 @@ impl World {
             status: StatusSettings {
                 title: Some("Example status".to_owned()),
                 accent: Some("#0b6e63".to_owned()),
+                subscriptions,
                 ..StatusSettings::default()
             },
             services_changed: Arc::new(move || {
@@ -335,6 +364,7 @@ impl World {
             revoked,
             membership,
             tracker,
+            subscriptions: desk,
             notes: Mutex::new(told),
             batches,
         }

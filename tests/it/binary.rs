@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 pub const PASSWORD: &str = "correct-horse-battery";
 
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_probemesh"));
+    // Another build of it may be named, such as an optimised one.
+    let named = std::env::var_os("TEST_PROBEMESH");
+    let mut command = Command::new(named.as_deref().unwrap_or(env!("CARGO_BIN_EXE_probemesh").as_ref()));
     for (name, _) in std::env::vars() {
         if ["PROBEMESH_", "ROCKET_", "OPENAI_"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);

@@ -5,7 +5,7 @@ mod api;
 mod command;
 mod faults;
 mod kinds;
-mod mail;
+pub mod mail;
 
 use std::time::Duration;
 

@@ -208,6 +208,34 @@ fn the_shipped_files_are_right_and_show_the_true_defaults() {
 }
 
 #[test]
+fn the_identity_provider_of_the_readme_is_understood() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("it is there");
+    let section = readme.split("## Log in by your identity provider").nth(1).expect("a section");
+    let block = section.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of settings");
+    let folder = folder(block);
+    std::fs::write(folder.path().join("secret"), "hunter2\n").expect("a file");
+    for (variable, secret) in [("PROBEMESH_OIDC__CLIENT_SECRET", "12345678"), ("PROBEMESH_OIDC__CLIENT_SECRET_FILE", "secret")] {
+        let config = Config::load(&sources(folder.path(), &[(variable, secret)]));
+        let config = config.unwrap_or_else(|wrong| panic!("{}", told(&wrong, folder.path())));
+        let shown = format!("{:?} {:?}", config.oidc, config.effective);
+        let oidc = config.oidc.expect("there is a provider");
+        let given = oidc.client_secret.as_ref().map(|secret| secret.0.as_str());
+        assert_eq!(given, Some(if secret == "secret" { "hunter2" } else { "12345678" }));
+        assert!(!shown.contains("hunter2") && !shown.contains("12345678"), "{shown}");
+        assert_eq!((oidc.name.as_str(), oidc.default_role, oidc.create_users), ("Example", None, true));
+        assert_eq!((oidc.scopes.len(), oidc.operators), (3, vec!["monitoring".to_owned(), "sre".to_owned()]));
+    }
+    // Within one machine, or where it is said, a provider may be asked in the clear; it is called by its host.
+    for (issuer, more) in [("http://127.0.0.1:8080/realms/a", ""), ("http://keycloak:8080/realms/a", "allow_plain_http = true\n")] {
+        let text = format!("[oidc]\nissuer = \"{issuer}\"\nclient_id = \"x\"\ndefault_role = \"viewer\"\n{more}");
+        let oidc = load(&text, &[]).oidc.expect("there is a provider");
+        assert_eq!((oidc.issuer.as_str(), oidc.client_secret), (issuer, None));
+        assert!(issuer.contains(&oidc.name), "{}", oidc.name);
+    }
+    assert!(load("[oidc]\nname = \"Nobody\"\n", &[]).oidc.is_none());
+}
+
+#[test]
 fn check_config_tells_the_mistakes_of_all_files_at_once() {
     let folder = folder("[hub]\nport = 1\n");
     std::fs::write(folder.path().join("services.json"), "[{}]").expect("a file");

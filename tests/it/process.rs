@@ -241,7 +241,18 @@ async fn commands_work_beside_the_running_hub_and_without_it() {
         let added = add.wait_with_output().unwrap();
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
         let (_, users) = command(&["user", "list"]);
-        assert!(users.contains(name) && users.contains("operator"), "{users}");
+        assert!(users.contains(name) && users.contains("operator") && !users.contains("disabled"), "{users}");
+        let (code, said) = command(&["user", "disable", name]);
+        assert!(code == Some(0) && said.contains(&format!("{name} disabled")), "{said}");
+        let (_, users) = command(&["user", "list"]);
+        assert!(users.lines().any(|line| line.starts_with(name) && line.ends_with("disabled")), "{users}");
+        let (code, said) = command(&["user", "enable", name]);
+        assert!(code == Some(0) && said.contains(&format!("{name} enabled")), "{said}");
+        assert!(!command(&["user", "list"]).1.contains("disabled"));
+        // Before the first start there is nobody of that name, and after it nobody else of that role.
+        let (code, said) = command(&["user", "disable", "admin"]);
+        assert!(code == Some(1) && said.contains(if running { "is the last admin" } else { "there is no user" }), "{said}");
+        assert_eq!(command(&["user", "enable", "nobody"]).0, Some(1));
         if let Some(binary) = binary {
             assert!(binary.end().0.success());
         }

@@ -56,6 +56,11 @@ impl SmtpServer {
         self.mails.recv_timeout(Duration::from_secs(10)).expect("a mail came")
     }
 
+    /// The next mail, if there is one by now.
+    pub fn next(&self) -> Option<Value> {
+        self.mails.try_recv().ok()
+    }
+
     pub fn has_no_mail(&self) -> bool {
         self.mails.try_recv().is_err()
     }

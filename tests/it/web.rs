@@ -1,12 +1,13 @@
 //! The pages over the API's world: who gets in, what they may do, what they see, and what never leaves.
 
 mod alerts;
-mod browser;
+pub mod browser;
 mod digests;
 mod findings;
 mod forms;
 mod issues;
 mod login;
+mod oidc;
 mod pages;
 mod performance;
 mod slos;

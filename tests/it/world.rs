@@ -33,10 +33,26 @@ impl World {
 
     /// With settings as the environment would give them.
     pub async fn with(settings: &[(&str, &str)]) -> World {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(Timestamp::parse("2026-11-22T10:00:00Z").unwrap());
+        World::begin(&[settings, &[("DATABASE_URL", "mem://")]].concat(), tempfile::tempdir().unwrap(), World::clock()).await
+    }
+
+    /// On a store on disk, which outlives it.
+    pub async fn kept(settings: &[(&str, &str)]) -> World {
+        World::begin(settings, tempfile::tempdir().unwrap(), World::clock()).await
+    }
+
+    /// Ends everything, and starts it again on what it left, at the same instant.
+    pub async fn again(self, settings: &[(&str, &str)]) -> World {
+        let (folder, clock) = self.end().await;
+        World::begin(settings, folder, clock).await
+    }
+
+    fn clock() -> Clock {
+        Clock::manual(Timestamp::parse("2026-11-22T10:00:00Z").unwrap())
+    }
+
+    async fn begin(settings: &[(&str, &str)], folder: tempfile::TempDir, clock: Clock) -> World {
         let mut environment = vec![
-            ("DATABASE_URL".to_owned(), "mem://".to_owned()),
             ("PROBEMESH_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()),
             ("PROBEMESH_API__REQUESTS_PER_MINUTE".to_owned(), "100000".to_owned()),
         ];
@@ -97,7 +113,11 @@ impl World {
     }
 
     /// Ends everything and asserts that nothing was left over and no actor group had to be started again.
-    pub async fn finish(mut self) {
+    pub async fn finish(self) {
+        drop(self.end().await);
+    }
+
+    async fn end(mut self) -> (tempfile::TempDir, Clock) {
         let region = self.region.take().unwrap();
         let view = region.view();
         // Waits inside are waits of the hand-moved clock: time goes on until all has ended.
@@ -114,6 +134,6 @@ impl World {
         assert!(drained.probers && drained.outbox, "{drained:?}");
         assert_eq!(drained.depth.results, 0, "results are left over");
         assert_eq!((group.restarts, view.group.lock().unwrap().restarts), (0, 0), "an actor group had to be started again");
-        drop(self.folder);
+        (self.folder, self.clock)
     }
 }

@@ -4,7 +4,8 @@ Usage: server.py SECURITY [CERTIFICATE KEY] [USER PASSWORD]
 
 SECURITY is plain, starttls or tls; user and password may be left out, or are given as one argument "user:password". Prints its port, then one line of
 JSON for each mail it took: envelope sender, recipients, whether the client had logged in and over TLS, and the mail as it came.
-Recipients that begin with "unknown" are refused for good, those that begin with "busy" for now. Ends when its standard input is closed.
+Recipients that begin with "unknown" are refused for good, those that begin with "busy" for now, and those that begin with "after" are not answered before a
+mail to one that does not was taken. Ends when its standard input is closed.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ class Handler:
             return "550 5.1.1 no such mailbox here"
         if address.startswith("busy"):
             return "450 4.2.0 greylisted, come back later"
+        if address.startswith("after"):
+            await another.wait()
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -34,6 +37,8 @@ class Handler:
             "mail": envelope.content.decode("utf-8"),
         }
         print(json.dumps(told), flush=True)
+        if not all(address.startswith("after") for address in envelope.rcpt_tos):
+            another.set()
         return "250 2.0.0 queued as 4711"
 
 
@@ -45,6 +50,7 @@ if security != "plain":
     context.load_cert_chain(rest[0], rest[1])
     rest = rest[2:]
 account = rest[0].split(":", 1) if rest else None
+another = asyncio.Event()
 
 
 def authenticate(server, session, envelope, mechanism, data):

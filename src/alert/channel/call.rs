@@ -13,7 +13,6 @@ use chrono::DateTime;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response};
-use rustls::ClientConfig;
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -21,7 +20,7 @@ use crate::clock::Clock;
 use crate::model::alert::DeliveryFailure;
 use crate::model::time::Timestamp;
 use crate::probe::network::BlockedNetworks;
-use crate::probe::tls::system_roots;
+use crate::probe::tls::{system_roots, trusting};
 
 /// What is read of an answer.
 const LARGEST: usize = 16 << 10;
@@ -45,18 +44,15 @@ pub struct Answer {
 pub struct Line {
     client: reqwest::Client,
     blocked: Arc<BlockedNetworks>,
+    /// What says which networks are blocked.
+    setting: &'static str,
     clock: Clock,
     timeout: Duration,
 }
 
 impl Line {
-    pub fn new(timeout: Duration, blocked: Arc<BlockedNetworks>, clock: Clock) -> anyhow::Result<Line> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("TLS cannot be set up")?
-            .with_root_certificates(system_roots())
-            .with_no_client_auth();
+    pub fn new(timeout: Duration, blocked: Arc<BlockedNetworks>, setting: &'static str, clock: Clock) -> anyhow::Result<Line> {
+        let tls = trusting(system_roots()).context("TLS cannot be set up")?;
         let client = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(timeout)
@@ -67,10 +63,10 @@ impl Line {
             .user_agent(concat!("probemesh/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls)
             .pool_max_idle_per_host(0)
-            .dns_resolver(Arc::new(Guarded(blocked.clone())))
+            .dns_resolver(Arc::new(Guarded { blocked: blocked.clone(), setting }))
             .build()
             .context("HTTP client cannot be made")?;
-        Ok(Line { client, blocked, clock, timeout })
+        Ok(Line { client, blocked, setting, clock, timeout })
     }
 
     pub fn get(&self, url: Url) -> RequestBuilder {
@@ -92,7 +88,7 @@ impl Line {
         if let Some(address) = literal(request.url())
             && self.blocked.holds(address)
         {
-            return Err(never(format!("{address} lies in a network that is blocked by alerts.blocked_networks")));
+            return Err(never(format!("{address} lies in a network that is blocked by {}", self.setting)));
         }
         let late = || passing(format!("no answer within {} s", self.timeout.as_secs_f64()));
         match tokio::time::timeout(self.timeout, self.client.execute(request)).await {
@@ -199,7 +195,7 @@ fn plain(error: reqwest::Error) -> String {
 }
 
 /// The address a URL names by number.
-fn literal(url: &Url) -> Option<IpAddr> {
+pub fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(address) => Some(address.into()),
         Host::Ipv6(address) => Some(address.into()),
@@ -208,25 +204,28 @@ fn literal(url: &Url) -> Option<IpAddr> {
 }
 
 /// The system's resolver, without the addresses that are blocked.
-struct Guarded(Arc<BlockedNetworks>);
+struct Guarded {
+    blocked: Arc<BlockedNetworks>,
+    setting: &'static str,
+}
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let blocked = self.0.clone();
+        let (blocked, setting) = (self.blocked.clone(), self.setting);
         Box::pin(async move {
-            let found = addresses(name.as_str(), 0, &blocked).await?;
+            let found = addresses(name.as_str(), 0, &blocked, setting).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }
 
 /// The addresses of a host that may be connected to; an error if there are none.
-pub async fn addresses(host: &str, port: u16, blocked: &BlockedNetworks) -> io::Result<Vec<SocketAddr>> {
+pub async fn addresses(host: &str, port: u16, blocked: &BlockedNetworks, setting: &str) -> io::Result<Vec<SocketAddr>> {
     let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
     let allowed: Vec<SocketAddr> = found.iter().copied().filter(|address| !blocked.holds(address.ip())).collect();
     match (found.is_empty(), allowed.is_empty()) {
         (true, _) => Err(io::Error::other("the name has no address")),
-        (false, true) => Err(io::Error::other("the name leads into a network that is blocked by alerts.blocked_networks")),
+        (false, true) => Err(io::Error::other(format!("the name leads into a network that is blocked by {setting}"))),
         _ => Ok(allowed),
     }
 }

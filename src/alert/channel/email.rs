@@ -7,6 +7,8 @@
 //!
 //! **Invariant.** Neither user name nor password nor a mail goes over a connection that is not what `security` says.
 
+pub mod letter;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::message::header::{HeaderName, HeaderValue};
@@ -20,7 +22,7 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter,
 use crate::alert::channel::call::{addresses, never, passing};
 use crate::alert::channel::fields::{Field, Fields, Form, field};
 use crate::alert::channel::reach;
-use crate::alert::channel::sender::Sender;
+use crate::alert::channel::sender::{BLOCKED_BY, Sender};
 use crate::alert::message::{Parts, html, plain};
 use crate::config::mistake::Mistake;
 use crate::model::alert::{DeliveryFailure, Message, Telling};
@@ -119,7 +121,7 @@ impl Email {
         let limit = sender.timeout * PATIENCE;
         let sending = async {
             let mut connection = self.connect(sender).await?;
-            let sent = self.send(&mut connection, &mail).await;
+            let sent = self.send(&mut connection, &mail).await.map_err(|unsent| unsent.failure);
             // It was taken or it was not; how the goodbye goes changes nothing of that.
             let _ = tokio::time::timeout(Duration::from_secs(1), connection.quit()).await;
             sent
@@ -157,7 +159,7 @@ impl Email {
     /// As secure as it is to be, and logged in.
     async fn connect(&self, sender: &Sender) -> Result<AsyncSmtpConnection, DeliveryFailure> {
         let hello = self.hello(sender);
-        let found = addresses(&self.host, self.port, &sender.blocked).await;
+        let found = addresses(&self.host, self.port, &sender.blocked, BLOCKED_BY).await;
         let found = found.map_err(|error| passing(format!("host {} cannot be found: {error}", self.host)))?;
         let tls = (self.security == Security::Tls).then(|| self.tls()).transpose()?;
         let connected = AsyncSmtpConnection::connect_tokio1(&*found, Some(sender.timeout), &hello, tls, None).await;
@@ -190,7 +192,7 @@ impl Email {
         builder.build().map_err(|error| passing(format!("TLS cannot be set up: {error}")))
     }
 
-    async fn send(&self, connection: &mut AsyncSmtpConnection, mail: &[u8]) -> Result<String, DeliveryFailure> {
+    async fn send(&self, connection: &mut AsyncSmtpConnection, mail: &[u8]) -> Result<String, Unsent> {
         let mut options = Vec::new();
         let wide = |mailbox: &Mailbox| !mailbox.email.to_string().is_ascii();
         if (self.to.iter().any(wide) || wide(&self.from)) && connection.server_info().supports_feature(Extension::SmtpUtfEight) {
@@ -212,7 +214,7 @@ impl Email {
         if taken == 0 {
             let _ = connection.command(Rset).await;
             let permanent = refused.iter().all(|(_, failure)| failure.permanent);
-            return Err(DeliveryFailure { permanent, ..passing(told.join("; ")) });
+            return Err(Unsent { failure: DeliveryFailure { permanent, ..passing(told.join("; ")) }, refused: true });
         }
         connection.command(Data).await.map_err(|error| self.failure("DATA", &error))?;
         let answer = connection.message(mail).await.map_err(|error| self.failure("mail", &error))?;
@@ -263,6 +265,19 @@ impl Email {
         }
         let body = MultiPart::alternative_plain_html(plain::whole(parts), html::page(parts));
         builder.multipart(body).map_err(|error| format!("mail cannot be written: {error}"))
+    }
+}
+
+/// Why a mail was not taken.
+struct Unsent {
+    failure: DeliveryFailure,
+    /// None of its recipients was.
+    refused: bool,
+}
+
+impl From<DeliveryFailure> for Unsent {
+    fn from(failure: DeliveryFailure) -> Unsent {
+        Unsent { failure, refused: false }
     }
 }
 

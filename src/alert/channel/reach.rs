@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use crate::alert::channel::call::addresses;
-use crate::alert::channel::sender::Sender;
+use crate::alert::channel::sender::{BLOCKED_BY, Sender};
 use crate::config::mistake::Mistake;
 
 /// A person waits for it.
@@ -38,9 +38,9 @@ pub async fn place(sender: &Sender, field: &str, host: &str, port: u16) -> Optio
     let reached = async {
         let found = match host.parse::<IpAddr>() {
             Ok(address) if sender.blocked.holds(address) => {
-                return Some(Mistake::new(field, format!("{address} lies in a network that is blocked by alerts.blocked_networks")));
+                return Some(Mistake::new(field, format!("{address} lies in a network that is blocked by {BLOCKED_BY}")));
             }
-            _ => addresses(host, port, &sender.blocked).await,
+            _ => addresses(host, port, &sender.blocked, BLOCKED_BY).await,
         };
         match found {
             Err(error) => Some(Mistake::new(field, format!("host {host} cannot be found: {error}"))),

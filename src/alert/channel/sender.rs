@@ -9,7 +9,8 @@ use anyhow::Context;
 use url::Url;
 
 use crate::alert::channel::call::Line;
-use crate::alert::channel::{Channel, Kind, fields, reach};
+use crate::alert::channel::email::letter::{Letter, Unsent};
+use crate::alert::channel::{Channel, Kind, call, fields, reach};
 use crate::alert::message::Parts;
 use crate::alert::message::text::{clean, cut};
 use crate::clock::Clock;
@@ -19,6 +20,8 @@ use crate::model::alert::{DeliveryFailure, Message, Receipt};
 use crate::probe::network::BlockedNetworks;
 use crate::probe::redact::Secrets;
 
+/// What says which networks no channel may reach.
+pub(super) const BLOCKED_BY: &str = "alerts.blocked_networks";
 /// What is kept of the far side's words.
 const WORDS: usize = 400;
 
@@ -41,7 +44,7 @@ impl Sender {
         let blocked = Arc::new(blocked);
         let own = own_address.map(Url::parse).transpose().context("the monitor's own address is not a URL")?;
         Ok(Sender {
-            line: Line::new(settings.send_timeout, blocked.clone(), clock.clone())?,
+            line: Line::new(settings.send_timeout, blocked.clone(), BLOCKED_BY, clock.clone())?,
             timeout: settings.send_timeout,
             allow_commands: settings.allow_commands,
             blocked,
@@ -75,6 +78,23 @@ impl Sender {
         match done {
             Ok(words) => Ok(Receipt { answer: tidied(&words) }),
             Err(failure) => Err(DeliveryFailure { reason: tidied(&failure.reason), ..failure }),
+        }
+    }
+
+    /// One attempt to send a letter by a channel of mail. What is told of it does not hold the address it went to.
+    pub async fn post(&self, channel: &Channel, letter: Letter) -> Result<Receipt, Unsent> {
+        let Kind::Email(email) = &channel.kind else {
+            return Err(Unsent::Failed(call::passing(format!("channel {} is not one of mail", channel.name))));
+        };
+        let address = letter.to.to_string();
+        let known = fields::secrets(channel.kind.info().fields, &channel.config);
+        let secrets = Secrets::listed(known.iter().map(String::as_str).chain([address.as_str()]));
+        let tidied = |words: &str| cut(&clean(&secrets.hide(words)), WORDS);
+        let told = |failure: DeliveryFailure| DeliveryFailure { reason: tidied(&failure.reason), ..failure };
+        match email.post(self, letter).await {
+            Ok(words) => Ok(Receipt { answer: tidied(&words) }),
+            Err(Unsent::Refused(failure)) => Err(Unsent::Refused(told(failure))),
+            Err(Unsent::Failed(failure)) => Err(Unsent::Failed(told(failure))),
         }
     }
 

@@ -64,6 +64,7 @@ pub struct DeliveryView {
         ("service" = Option<u32>, Query, description = "Those about this service"),
         ("rule" = Option<u32>, Query, description = "Those of this rule"),
         ("drill" = Option<bool>, Query, description = "Those that are, or are not, of a drill"),
+        ("subscribers" = Option<bool>, Query, description = "Those to subscribers of the status page instead of those to channels"),
     ),
     responses(
         (status = 200, description = "A page of deliveries", body = Page<DeliveryView>),
@@ -72,7 +73,7 @@ pub struct DeliveryView {
 )]
 #[get("/api/v1/alerts/deliveries")]
 pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Result<Json<Page<DeliveryView>>, ApiError> {
-    query.allow(&["cursor", "page_size", "state", "channel", "cause", "service", "rule", "drill"])?;
+    query.allow(&["cursor", "page_size", "state", "channel", "cause", "service", "rule", "drill", "subscribers"])?;
     let size = query.page_size()?;
     let before: Option<i64> = query.number("cursor", "one this API gave out")?;
     let wanted = match query.text("state") {
@@ -97,6 +98,7 @@ pub async fn list(_viewer: Viewer, query: Query, state: &State<ApiState>) -> Res
         service: query.number("service", "the number of a service")?.map(ServiceId),
         rule: query.number("rule", "the number of a rule")?.map(RuleId),
         drill: query.boolean("drill")?,
+        subscribers: query.boolean("subscribers")?.unwrap_or(false),
     };
     let count = Some(state.alerts.deliveries.count(&filter));
     let (found, more) = state.alerts.deliveries.page(&filter, before, size).await?;

@@ -37,12 +37,10 @@ pub struct CommentBody {
 )]
 #[get("/api/v1/maintenance/issues/<id>/comments")]
 pub async fn comments(_viewer: Viewer, query: Query, state: &State<ApiState>, id: &str) -> Result<Json<Page<CommentView>>, ApiError> {
-    query.allow(&["page", "page_size"])?;
     let issue = find(state, id)?;
-    let (page, size) = (query.page()?, query.page_size()?);
-    let (first, last) = numbers(page, size, issue.comments);
-    let found = state.tracker.issues.comments(issue.id, first, last).await?;
-    Ok(Json(query.numbered(issue.comments.into(), page, size, found.iter().map(CommentView::from).collect())))
+    let asked = Numbers::asked(&query, issue.comments)?;
+    let found = state.tracker.issues.comments(issue.id, asked.first, asked.last).await?;
+    Ok(Json(asked.page(&query, found.iter().map(CommentView::from).collect())))
 }
 
 /// Says something of an issue. Users that are named by `@name` are told.
@@ -118,16 +116,30 @@ pub async fn edit_comment(
 )]
 #[get("/api/v1/maintenance/issues/<id>/history")]
 pub async fn history(_viewer: Viewer, query: Query, state: &State<ApiState>, id: &str) -> Result<Json<Page<IssueChangeView>>, ApiError> {
-    query.allow(&["page", "page_size"])?;
     let issue = find(state, id)?;
-    let (page, size) = (query.page()?, query.page_size()?);
-    let (first, last) = numbers(page, size, issue.changes);
-    let found = state.tracker.issues.changes(issue.id, first, last).await?;
-    Ok(Json(query.numbered(issue.changes.into(), page, size, found.iter().map(IssueChangeView::from).collect())))
+    let asked = Numbers::asked(&query, issue.changes)?;
+    let found = state.tracker.issues.changes(issue.id, asked.first, asked.last).await?;
+    Ok(Json(asked.page(&query, found.iter().map(IssueChangeView::from).collect())))
 }
 
-/// The numbers of a page of what is numbered from 1 without gaps.
-fn numbers(page: u64, size: usize, count: u32) -> (u32, u32) {
-    let skip = (page - 1).saturating_mul(size as u64).min(count.into()) as u32;
-    (skip + 1, count.min(skip.saturating_add(size as u32)))
+/// A page of what is numbered from 1 without gaps.
+struct Numbers {
+    page: u64,
+    size: usize,
+    count: u32,
+    first: u32,
+    last: u32,
+}
+
+impl Numbers {
+    fn asked(query: &Query, count: u32) -> Result<Numbers, ApiError> {
+        query.allow(&["page", "page_size"])?;
+        let (page, size) = (query.page()?, query.page_size()?);
+        let skip = (page - 1).saturating_mul(size as u64).min(count.into()) as u32;
+        Ok(Numbers { page, size, count, first: skip + 1, last: count.min(skip.saturating_add(size as u32)) })
+    }
+
+    fn page<V>(&self, query: &Query, views: Vec<V>) -> Page<V> {
+        query.numbered(self.count.into(), self.page, self.size, views)
+    }
 }

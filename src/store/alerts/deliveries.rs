@@ -7,6 +7,7 @@
 //! overtakes another.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use surrealdb::types::Value;
@@ -23,6 +24,7 @@ use crate::store::audit::{Audit, Change};
 use crate::store::connection::{Database, StoreError};
 use crate::store::services::Author;
 use crate::store::values::{Row, array, corrupt, int, record_named, rows, text};
+use crate::subscribers::names::is_public;
 
 /// Which deliveries are wanted. All filters must hold.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,8 @@ pub struct DeliveryFilter {
     pub service: Option<ServiceId>,
     pub rule: Option<RuleId>,
     pub drill: Option<bool>,
+    /// Those to subscribers of the status page instead of those to channels.
+    pub subscribers: bool,
 }
 
 /// What is known of a delivery without reading it.
@@ -78,6 +82,8 @@ pub struct Deliveries {
     known: RwLock<Known>,
     /// Rises with each that is made or to be sent again.
     changed: watch::Sender<u64>,
+    /// The last number given to one.
+    last: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +112,8 @@ impl Deliveries {
             known.insert(figures(&row)?);
         }
         let (changed, _) = watch::channel(0);
-        Ok(Deliveries { database, audit, clock, known: RwLock::new(known), changed })
+        let last = AtomicI64::new(known.all.keys().next_back().copied().unwrap_or(0));
+        Ok(Deliveries { database, audit, clock, known: RwLock::new(known), changed, last })
     }
 
     /// Rises whenever there may be something to send.
@@ -119,9 +126,11 @@ impl Deliveries {
         self.changed.send_modify(|version| *version += 1);
     }
 
-    /// The highest number given to a delivery so far.
-    pub fn last_seq(&self) -> i64 {
-        self.known.read().expect("no holder panics").all.keys().next_back().copied().unwrap_or(0)
+    /// A number for one more delivery: higher than every one before, and about the time.
+    pub fn number(&self, now: Timestamp) -> i64 {
+        let next = |last: i64| now.0.max(last + 1);
+        let before = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        next(before.expect("it always has a next"))
     }
 
     pub fn contains(&self, id: &str) -> bool {
@@ -275,11 +284,13 @@ impl Deliveries {
         Ok(self.read(&[id.into()]).await?.pop())
     }
 
-    /// Lets go of those that were planned before an instant and are done with.
-    pub async fn forget(&self, before: Timestamp) -> Result<usize, StoreError> {
+    /// Lets go of those that were planned before an instant and are done with; of those to subscribers, who are many, before another.
+    pub async fn forget(&self, before: Timestamp, before_public: Timestamp) -> Result<usize, StoreError> {
+        let limit = |figures: &Figures| if is_public(figures.channel) { before_public.max(before) } else { before };
         let old: Vec<Figures> = {
             let known = self.known.read().expect("no holder panics");
-            known.all.values().filter(|figures| figures.planned_at < before && !figures.state.is_open()).take(500).cloned().collect()
+            let done = known.all.values().filter(|figures| figures.planned_at < limit(figures) && !figures.state.is_open());
+            done.take(500).cloned().collect()
         };
         if !old.is_empty() {
             let ids = array(old.iter().map(|figures| record_named("alert_delivery", &figures.id)));
@@ -396,6 +407,7 @@ impl DeliveryFilter {
             && self.service.is_none_or(|service| figures.service == Some(service))
             && self.rule.is_none_or(|rule| rule == figures.rule)
             && self.drill.is_none_or(|drill| drill == figures.cause.starts_with("drill-"))
+            && self.subscribers == is_public(figures.channel)
     }
 }
 

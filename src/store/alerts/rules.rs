@@ -4,12 +4,11 @@
 //!
 //! **Invariants.** A number is never given twice. Names are unique.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 use surrealdb::types::{SurrealValue, Value};
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::config::rule::{Names, RuleDocument};
@@ -19,6 +18,7 @@ use crate::model::time::Timestamp;
 use crate::store::audit::{Audit, Change, corrupt as unfit};
 use crate::store::connection::{Database, StoreError};
 use crate::store::services::Author;
+use crate::store::shelf::{Numbered, Shelf, next_number, untouched};
 use crate::store::values::{corrupt, record};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -47,9 +47,7 @@ pub struct Rules {
     database: Arc<Database>,
     audit: Arc<Audit>,
     clock: Clock,
-    /// By number.
-    known: RwLock<Arc<Vec<Arc<StoredRule>>>>,
-    turn: Mutex<()>,
+    shelf: Shelf<StoredRule>,
 }
 
 #[derive(SurrealValue)]
@@ -72,22 +70,31 @@ struct NewRow {
     in_force_since: i64,
 }
 
+impl Numbered for StoredRule {
+    fn number(&self) -> u32 {
+        self.rule.id.0
+    }
+}
+
 impl Rules {
     pub async fn open(database: Arc<Database>, audit: Arc<Audit>, clock: Clock) -> Result<Rules, StoreError> {
-        let text = "SELECT *, record::id(id) AS number OMIT id FROM alert_rule ORDER BY number";
-        let mut answer = database.query(text, Vec::new()).await?;
-        let found: Vec<Row> = answer.take(0).map_err(|error| unfit("alert rule", &error))?;
-        let known: Vec<Arc<StoredRule>> = found.into_iter().map(|row| read(row).map(Arc::new)).collect::<Result<_, _>>()?;
-        Ok(Rules { database, audit, clock, known: RwLock::new(Arc::new(known)), turn: Mutex::new(()) })
+        let known = read_all(&database).await?;
+        Ok(Rules { database, audit, clock, shelf: Shelf::new(known) })
+    }
+
+    /// Reads all again, as after a change whose outcome was not told; whether anything is not as it was known.
+    pub async fn refresh(&self) -> Result<bool, StoreError> {
+        let _turn = self.shelf.turn().await;
+        Ok(self.shelf.renew(read_all(&self.database).await?))
     }
 
     /// All of them, by number.
     pub fn list(&self) -> Arc<Vec<Arc<StoredRule>>> {
-        self.known.read().expect("no holder panics").clone()
+        self.shelf.all()
     }
 
     pub fn get(&self, id: RuleId) -> Option<Arc<StoredRule>> {
-        self.list().iter().find(|stored| stored.rule.id == id).cloned()
+        self.shelf.get(id.0)
     }
 
     pub fn find_by_name(&self, name: &str) -> Option<Arc<StoredRule>> {
@@ -102,9 +109,7 @@ impl Rules {
 
     /// For the first channel there ever is: a rule that tells it what people expect to be told, if there never was a rule.
     pub async fn ensure_first(&self, channel: ChannelId, author: &Author) -> Result<Option<Arc<StoredRule>>, RulesError> {
-        let mut answer = self.database.query("SELECT VALUE value FROM ONLY counter:alert_rule", Vec::new()).await?;
-        let number: Option<i64> = answer.take(0).map_err(|error| unfit("alert rule counter", &error))?;
-        if number.is_some() {
+        if !untouched(&self.database, "alert_rule").await? {
             return Ok(None);
         }
         let kinds = ["incident", "certificate", "burn", "node", "system"].map(str::to_owned).to_vec();
@@ -119,18 +124,15 @@ impl Rules {
 
     /// Stores a new rule under the next number. The document must have been checked.
     pub async fn create(&self, document: RuleDocument, author: &Author) -> Result<Arc<StoredRule>, RulesError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         self.name_is_free(&document, None)?;
-        let counted = self.database.query("UPSERT ONLY counter:alert_rule SET value += 1 RETURN VALUE value", Vec::new()).await;
-        let number: Option<i64> = counted?.take(0).map_err(|error| unfit("alert rule counter", &error))?;
-        let id = number.and_then(|number| u32::try_from(number).ok()).map(RuleId);
-        let id = id.ok_or_else(|| corrupt("alert rule counter", format!("{number:?} is not a rule's number")))?;
+        let id = RuleId(next_number(&self.database, "alert_rule").await?);
         let now = self.clock.now();
         let stored = Arc::new(made(id, 1, document, now, now, now)?);
         let text = "CREATE $id CONTENT $row RETURN NONE;";
         let values = vec![("id", record("alert_rule", id.0.into())), ("row", row(&stored)?)];
         self.audit.commit(text, values, &change(author, "alert_rule.create", id, changed(None, &stored.document))).await?;
-        self.remember(|known| known.push(stored.clone()));
+        self.shelf.put(stored.clone());
         Ok(stored)
     }
 
@@ -142,7 +144,7 @@ impl Rules {
         expected: Option<u64>,
         author: &Author,
     ) -> Result<Arc<StoredRule>, RulesError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         let old = self.get(id).ok_or(RulesError::Unknown { id })?;
         if expected.is_some_and(|expected| expected != old.revision) {
             return Err(RulesError::Changed { id, found: old.revision });
@@ -156,24 +158,22 @@ impl Rules {
         let enabled_anew = !old.rule.enabled && document.enabled.unwrap_or(true);
         let since = if enabled_anew { now } else { old.rule.since };
         let stored = Arc::new(made(id, old.revision + 1, document, old.created_at, now, since)?);
-        let text = "UPDATE $id CONTENT $row RETURN NONE;";
+        // One that is carried out late must not undo what came after it.
+        let text =
+            "IF $id.revision != $row.revision - 1 { THROW 'alert rule was changed meanwhile' }; UPDATE $id CONTENT $row RETURN NONE;";
         let values = vec![("id", record("alert_rule", id.0.into())), ("row", row(&stored)?)];
         self.audit.commit(text, values, &change(author, "alert_rule.update", id, fields)).await?;
-        self.remember(|known| {
-            if let Some(place) = known.iter_mut().find(|known| known.rule.id == id) {
-                *place = stored.clone();
-            }
-        });
+        self.shelf.put(stored.clone());
         Ok(stored)
     }
 
     /// Ends a rule. What it has planned is still delivered.
     pub async fn delete(&self, id: RuleId, author: &Author) -> Result<(), RulesError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.shelf.turn().await;
         self.get(id).ok_or(RulesError::Unknown { id })?;
         let values = vec![("id", record("alert_rule", id.0.into()))];
         self.audit.commit("DELETE $id RETURN NONE;", values, &change(author, "alert_rule.delete", id, Vec::new())).await?;
-        self.remember(|known| known.retain(|known| known.rule.id != id));
+        self.shelf.remove(id.0);
         Ok(())
     }
 
@@ -184,13 +184,13 @@ impl Rules {
             None => Ok(()),
         }
     }
+}
 
-    fn remember(&self, alter: impl FnOnce(&mut Vec<Arc<StoredRule>>)) {
-        let mut known = self.known.write().expect("no holder panics");
-        let mut next = known.as_ref().clone();
-        alter(&mut next);
-        *known = Arc::new(next);
-    }
+async fn read_all(database: &Database) -> Result<Vec<Arc<StoredRule>>, StoreError> {
+    let text = "SELECT *, record::id(id) AS number OMIT id FROM alert_rule ORDER BY number";
+    let mut answer = database.query(text, Vec::new()).await?;
+    let found: Vec<Row> = answer.take(0).map_err(|error| unfit("alert rule", &error))?;
+    found.into_iter().map(|row| read(row).map(Arc::new)).collect()
 }
 
 fn read(row: Row) -> Result<StoredRule, StoreError> {

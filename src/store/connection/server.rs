@@ -5,7 +5,7 @@
 //!
 //! **Invariant.** With a connection end all tasks the client library runs for it, and nothing they had queued is sent.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -18,7 +18,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::sections::StoreSettings;
-use crate::probe::tls::{certificates, system_roots};
+use crate::probe::tls::{certificates, system_roots, trusting};
 use crate::store::connection::{DATABASE, NAMESPACE, StoreError, one_line};
 
 /// From the first byte to a database that is signed in to and chosen.
@@ -246,8 +246,5 @@ fn tls(settings: &StoreSettings) -> Result<ClientConfig, StoreError> {
             roots.add(certificate).map_err(|error| bad(error.to_string()))?;
         }
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| bad(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    trusting(roots).map_err(|error| bad(error.to_string()))
 }

@@ -17,27 +17,8 @@ use crate::store::values::{corrupt, text};
 #[derive(SurrealValue)]
 pub struct HeadRow {
     number: i64,
-    uid: String,
-    revision: i64,
-    title: String,
-    issue_type: String,
-    priority: String,
-    status: String,
-    assignee: Option<String>,
-    reporter: String,
-    labels: Vec<String>,
-    service: Option<i64>,
-    service_name: Option<String>,
-    incident: Option<String>,
-    finding: Option<String>,
-    cause: Option<String>,
-    created_at: i64,
-    updated_at: i64,
-    triaged_at: Option<i64>,
-    resolved_at: Option<i64>,
-    closed_at: Option<i64>,
-    comments: i64,
-    changes: i64,
+    #[surreal(flatten)]
+    fields: IssueRow,
 }
 
 #[derive(SurrealValue)]
@@ -163,9 +144,10 @@ impl TryFrom<HeadRow> for Issue {
     type Error = StoreError;
 
     fn try_from(row: HeadRow) -> Result<Issue, StoreError> {
+        let HeadRow { number, fields: row } = row;
         let unknown = |what: &str, name: &str| corrupt("issue", format!("its {what} is {name:?}"));
         Ok(Issue {
-            id: IssueId(row.number as u64),
+            id: IssueId(number as u64),
             uid: row.uid,
             revision: row.revision as u64,
             title: row.title,

@@ -19,7 +19,7 @@ use crate::api::rollups::rule;
 use crate::api::state::ApiState;
 use crate::model::check::Reason;
 use crate::model::id::ServiceId;
-use crate::model::incident::{IncidentId, Severity};
+use crate::model::incident::{Incident, IncidentId, Severity};
 use crate::model::span::{Span, clipped, total};
 use crate::model::time::Timestamp;
 use crate::model::window::WindowId;
@@ -287,6 +287,19 @@ async fn incidents(state: &ApiState, names: &BTreeMap<ServiceId, String>, now: T
 
 fn public(stored: &StoredIncident, names: &BTreeMap<ServiceId, String>) -> Option<PublicIncident> {
     let incident = &stored.incident;
+    Some(PublicIncident {
+        id: incident.id.clone(),
+        service: names.get(&incident.service)?.clone(),
+        severity: incident.severity,
+        reasons: reasons_of(incident),
+        opened_at: incident.opened_at,
+        acknowledged_at: stored.acknowledged.as_ref().map(|by| by.at),
+        closed_at: incident.closed_at,
+    })
+}
+
+/// Why regions found a service failing, each reason once.
+pub fn reasons_of(incident: &Incident) -> Vec<Reason> {
     let failures = incident.regions.iter().filter_map(|seen| seen.failure.as_ref().map(|failure| failure.reason));
     let mut reasons: Vec<Reason> = Vec::new();
     for reason in failures {
@@ -294,15 +307,7 @@ fn public(stored: &StoredIncident, names: &BTreeMap<ServiceId, String>) -> Optio
             reasons.push(reason);
         }
     }
-    Some(PublicIncident {
-        id: incident.id.clone(),
-        service: names.get(&incident.service)?.clone(),
-        severity: incident.severity,
-        reasons,
-        opened_at: incident.opened_at,
-        acknowledged_at: stored.acknowledged.as_ref().map(|by| by.at),
-        closed_at: incident.closed_at,
-    })
+    reasons
 }
 
 fn windows(state: &ApiState, names: &BTreeMap<ServiceId, String>, now: Timestamp) -> Vec<PublicWindow> {

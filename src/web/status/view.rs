@@ -13,7 +13,7 @@ use crate::web::look::Look;
 use crate::web::moment::{Moment, percent, span};
 use crate::web::sentence::Sentence;
 use crate::web::status::snapshot::{Day, PublicIncident, PublicService, PublicWindow, Snapshot};
-use crate::web::status::{date, title, told, tone};
+use crate::web::status::{date, title, told, tone, what};
 use crate::web::svg::{STEP, State, escape, strip};
 use crate::web::text::Text;
 
@@ -35,6 +35,9 @@ pub struct StatusPage {
     running: Vec<WindowLine>,
     /// Of each window the next time alone.
     planned: Vec<WindowLine>,
+    can_subscribe: bool,
+    /// The key of how one may hear of news.
+    offer: &'static str,
     at: Moment,
 }
 
@@ -102,6 +105,12 @@ impl StatusPage {
             past: past.into_iter().map(line).collect(),
             running,
             planned,
+            can_subscribe: state.subscriptions.is_open(),
+            offer: match (state.subscriptions.is_open(), state.subscriptions.mail_channel()) {
+                (true, Some(_)) => "subscribe.offer",
+                (true, None) => "subscribe.offer_webhook",
+                (false, _) => "subscribe.offer_feed",
+            },
             at: Moment::full(snapshot.at),
         }
     }
@@ -168,12 +177,10 @@ fn days_strip(t: Text, days: &[Day], label: &str) -> String {
 
 impl IncidentLine {
     fn new(t: Text, incident: &PublicIncident, snapshot: &Snapshot) -> IncidentLine {
-        let (tone, word) = match incident.severity {
-            Severity::Critical => ("down", t.word("verdict", "down")),
-            Severity::Warning => ("degraded", t.word("verdict", "degraded")),
+        let tone = match incident.severity {
+            Severity::Critical => "down",
+            Severity::Warning => "degraded",
         };
-        let reasons: Vec<&str> = incident.reasons.iter().map(|reason| t.word("reason", reason.name())).collect();
-        let what = if reasons.is_empty() { word.to_owned() } else { format!("{word}: {}", reasons.join(t.s("sentence.comma"))) };
         let news = [
             (incident.closed_at, "status.resolved"),
             (incident.acknowledged_at, "status.worked_on"),
@@ -183,7 +190,7 @@ impl IncidentLine {
             id: incident.id.to_string(),
             name: incident.service.clone(),
             tone: if incident.closed_at.is_some() { "up" } else { tone },
-            what,
+            what: what(t, incident.severity, &incident.reasons),
             open: incident.closed_at.is_none(),
             lasted: span(t, incident.closed_at.unwrap_or(snapshot.at).since(incident.opened_at)),
             news: news.into_iter().filter_map(|(at, key)| Some((Moment::full(at?), t.s(key)))).collect(),

@@ -39,6 +39,9 @@ struct Row {
     sessions: usize,
     keys: usize,
     created: Moment,
+    /// Who they are at an identity provider: its name, and theirs there.
+    identity: Option<(String, String)>,
+    has_password: bool,
 }
 
 #[derive(Template)]
@@ -50,6 +53,8 @@ struct UserPage {
     /// Whoever looks at this page.
     own: bool,
     roles: Vec<(&'static str, &'static str, bool)>,
+    /// Alert channels that may tell the user what is for them alone.
+    channels: Vec<(String, bool)>,
     sessions: Vec<Session>,
     wrong: Vec<String>,
 }
@@ -99,7 +104,7 @@ pub fn one(visit: Visit, state: &State<ApiState>, name: &str) -> Result<Html, Ap
     Html::of(&user_page(&visit, state, &find(state, name)?, &[]))
 }
 
-/// Sets what the form names: a role, a password, or whether the user is locked out.
+/// Sets what the form names: a role, a password, a channel, or whether the user is locked out.
 #[post("/system/users/<name>", data = "<sent>")]
 pub async fn change(visit: Visit, sent: OwnForm, state: &State<ApiState>, name: &str) -> Answer {
     visit.need(Role::Admin)?;
@@ -113,6 +118,10 @@ pub async fn change(visit: Visit, sent: OwnForm, state: &State<ApiState>, name: 
     if let Some(disabled) = sent.0.get("disabled") {
         body.insert("disabled".to_owned(), (disabled == "true").into());
     }
+    // None of them is chosen: the user is told by none.
+    if let Some(channel) = sent.0.get("channel") {
+        body.insert("channel".to_owned(), Some(channel).filter(|channel| !channel.is_empty()).into());
+    }
     let changed = users::patch(Admin(visit.principal.clone()), state, name, JsonBody(body.into())).await;
     settled(changed.map(|_| ()), &visit, state, &user, name)
 }
@@ -123,6 +132,15 @@ pub async fn second_factor_off(visit: Visit, _sent: OwnForm, state: &State<ApiSt
     visit.need(Role::Admin)?;
     let user = find(state, name)?;
     let done = users::turn_off_second_factor(Admin(visit.principal.clone()), state, name).await;
+    settled(done.map(|_| ()), &visit, state, &user, name)
+}
+
+/// Lets only a password be the way in again.
+#[post("/system/users/<name>/identity/unlink", data = "<_sent>")]
+pub async fn unlink(visit: Visit, _sent: OwnForm, state: &State<ApiState>, name: &str) -> Answer {
+    visit.need(Role::Admin)?;
+    let user = find(state, name)?;
+    let done = users::unlink(Admin(visit.principal.clone()), state, name).await;
     settled(done.map(|_| ()), &visit, state, &user, name)
 }
 
@@ -182,12 +200,14 @@ fn user_page(visit: &Visit, state: &ApiState, user: &User, errors: &[FieldError]
         address: session.address.unwrap_or_default(),
         since: Moment::full(session.created_at),
     };
+    let told_by = state.users.channel(&user.username);
     UserPage {
         frame: Frame::new(visit, Section::System, user.username.clone()),
         tabs: tabs(visit, BASE),
         row: Row::new(t, state, user),
         own: visit.principal.username == user.username,
         roles: Role::ALL.iter().map(|role| (role.name(), t.known("role", role.name()), *role == user.role)).collect(),
+        channels: state.channels.list().iter().map(|channel| (channel.name.clone(), told_by == Some(channel.id))).collect(),
         sessions: live_sessions(state, user).map(session).collect(),
         wrong: errors.iter().map(|error| error.message.clone()).collect(),
     }
@@ -254,6 +274,8 @@ impl Row {
             sessions: live_sessions(state, user).count(),
             keys: state.api_keys.list(Some(&user.username)).len(),
             created: Moment::full(user.created_at),
+            identity: state.users.identity(&user.username).map(|linked| (linked.identity.issuer, linked.identity.subject)),
+            has_password: state.users.has_password(&user.username),
         }
     }
 }

@@ -7,18 +7,20 @@ mod findings;
 mod frame;
 mod issues;
 mod lists;
+mod oidc;
 mod overview;
 mod performance;
 mod public;
 mod service;
 mod slos;
+mod subscribe;
 mod system;
 mod words;
 
 /// `{}` and `{name}` are filled in.
 pub type Entry = (&'static str, &'static str, &'static str);
 
-pub const TEXTS: [&[Entry]; 14] = [
+pub const TEXTS: [&[Entry]; 15] = [
     words::TEXTS,
     frame::TEXTS,
     overview::TEXTS,
@@ -32,5 +34,7 @@ pub const TEXTS: [&[Entry]; 14] = [
     findings::TEXTS,
     performance::TEXTS,
     slos::TEXTS,
+    subscribe::TEXTS,
     system::TEXTS,
+    oidc::TEXTS,
 ];

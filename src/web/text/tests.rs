@@ -10,12 +10,13 @@ use crate::model::digest::Writer;
 use crate::model::finding::{Shape, Signal};
 use crate::model::incident::EntryKind;
 use crate::model::slo::CalendarUnit;
+use crate::model::subscriber::{SubscriberKind, SubscriberState};
 use crate::model::system::Figure;
 use crate::slo::budget::Standing;
 use crate::store::api_keys::Scope;
 use crate::store::users::Role;
 
-/// Files of the pages: handlers and templates.
+/// Files of the pages, handlers and templates, and of what is sent in their words.
 fn sources() -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<(String, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -31,6 +32,8 @@ fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(&root.join("templates"), &mut found);
     walk(&root.join("src/web"), &mut found);
+    let words = "src/subscribers/words.rs";
+    found.push((words.to_owned(), std::fs::read_to_string(root.join(words)).unwrap()));
     found
 }
 
@@ -94,6 +97,8 @@ fn every_text_that_is_asked_for_is_there_and_every_one_that_is_there_is_asked_fo
         "log_level.",
         "key_state.",
         "scope.",
+        "subscriber_state.",
+        "subscriber_kind.",
     ];
     let unused: Vec<_> =
         BY_KEY.keys().filter(|key| !asked.contains_key(**key) && !words.iter().any(|group| key.starts_with(group))).collect();
@@ -118,6 +123,8 @@ fn every_word_of_the_monitor_has_a_text() {
     let words = words.chain(directions.map(|direction| ("direction", direction.name())));
     let words = words.chain(Scope::ALL.map(|scope| ("scope", scope.name())));
     let words = words.chain(Role::ALL.map(|role| ("role", role.name())));
+    let words = words.chain(SubscriberKind::ALL.map(|kind| ("subscriber_kind", kind.name())));
+    let words = words.chain(SubscriberState::ALL.map(|state| ("subscriber_state", state.name())));
     for figure in Figure::ALL {
         let key = format!("figure.{}", figure.name());
         assert!(BY_KEY.contains_key(key.as_str()), "{key}");

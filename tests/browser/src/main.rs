@@ -1,4 +1,11 @@
-//! Pictures of every page into a folder: light, dark and on a phone. `cargo run --manifest-path tests/browser/Cargo.toml -- docs/screenshots`
+//! What a browser makes of the pages.
+//!
+//! - Pictures of every page into a folder, light, dark and on a phone:
+//!   `cargo run --manifest-path tests/browser/Cargo.toml -- docs/screenshots`
+//! - How soon the overview of a hub that runs can be used, and what its live updates cost:
+//!   `cargo run --manifest-path tests/browser/Cargo.toml -- speed http://127.0.0.1:8000 PASSWORD`
+
+mod speed;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +20,16 @@ use serde_json::{Value, json};
 const WATCHED: Duration = Duration::from_secs(75);
 
 fn main() {
-    let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "docs/screenshots".to_owned()));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["speed", hub, password] => speed::measure(hub, password),
+        [] => pictures(PathBuf::from("docs/screenshots")),
+        [folder] if *folder != "speed" => pictures(PathBuf::from(folder)),
+        _ => panic!("either a folder for the pictures, or: speed ADDRESS PASSWORD"),
+    }
+}
+
+fn pictures(folder: PathBuf) {
     std::fs::create_dir_all(&folder).expect("the folder is made");
     let (driver, well, slow, ill) = (Driver::start(), Target::start(), Target::start(), Target::start());
     slow.set_delay_ms(180);
@@ -42,8 +58,14 @@ fn main() {
     make("/api/v1/alerts/channels", json!({"name": "On call", "kind": "webhook", "config": {"url": well.address()}}));
     make("/api/v1/maintenance-windows", json!({"title": "New database", "kind": "manual", "start": true, "services": ["Reports"]}));
     make("/api/v1/slos", json!({"name": "Payments are taken", "service": "Payments", "objective": 99.9, "least_coverage": 0}));
-    make("/api/v1/slos", json!({"name": "Search is there", "service": "Search", "objective": 99, "least_coverage": 0, "period": {"calendar": "month"}}));
-    make("/api/v1/slos", json!({"name": "Reports are quick", "service": "Reports", "objective": 95, "kind": "latency", "latency_ms": 200, "least_coverage": 0}));
+    make(
+        "/api/v1/slos",
+        json!({"name": "Search is there", "service": "Search", "objective": 99, "least_coverage": 0, "period": {"calendar": "month"}}),
+    );
+    make(
+        "/api/v1/slos",
+        json!({"name": "Reports are quick", "service": "Reports", "objective": 95, "kind": "latency", "latency_ms": 200, "least_coverage": 0}),
+    );
     let digest = hub.call("POST", "/api/monitor/digests/run/", Some(json!({"period_hours": 1})));
     let digest = digest["id"].as_str().expect("it has an id").to_owned();
     make(
@@ -66,6 +88,7 @@ fn main() {
         ("incidents", "/incidents".to_owned()),
         ("incident", format!("/incidents/{incident}")),
         ("status", "/status".to_owned()),
+        ("subscribe", "/status/subscribe".to_owned()),
         ("issues", "/issues".to_owned()),
         ("issue", "/issues/1".to_owned()),
         ("issue-new", "/issues/new".to_owned()),
@@ -77,6 +100,7 @@ fn main() {
         ("deliveries", "/alerts/deliveries".to_owned()),
         ("windows", "/alerts/windows".to_owned()),
         ("window", "/alerts/windows/new".to_owned()),
+        ("subscribers", "/alerts/subscribers".to_owned()),
         ("edit", format!("/services/{payments}/edit")),
         ("import", "/services/import".to_owned()),
         ("delete", format!("/services/{payments}/delete")),
@@ -97,24 +121,24 @@ fn main() {
     for (kind, window) in [("light", Window::DESK), ("dark", Window::DARK), ("phone", Window::PHONE)] {
         let page = driver.open(window);
         page.go(&format!("{}/login", hub.address()));
-        page.picture(&folder.join(format!("login-{kind}.png")));
+        page.picture(&folder.join(format!("login-{kind}.webp")));
         page.log_in(&hub.address(), PASSWORD);
         page.sees("Payments");
         for (name, path) in &pages {
             page.go(&format!("{}{path}", hub.address()));
             // A page draws itself anew once when it begins to listen.
             std::thread::sleep(Duration::from_millis(600));
-            page.picture(&folder.join(format!("{name}-{kind}.png")));
+            page.picture(&folder.join(format!("{name}-{kind}.webp")));
         }
         if kind == "light" {
             page.go(&hub.address());
             page.click("button[value=fa]");
             std::thread::sleep(Duration::from_millis(900));
-            page.picture(&folder.join("overview-persian.png"));
+            page.picture(&folder.join("overview-persian.webp"));
             for (name, path) in pages.iter().filter(|(name, _)| ["performance", "objectives", "digest"].contains(name)) {
                 page.go(&format!("{}{path}", hub.address()));
                 std::thread::sleep(Duration::from_millis(600));
-                page.picture(&folder.join(format!("{name}-persian.png")));
+                page.picture(&folder.join(format!("{name}-persian.webp")));
             }
         }
     }

@@ -142,6 +142,8 @@ fn every_page_is_usable_by_all_in_light_dark_phone_and_right_to_left() {
     let pages = [
         "/admin/", "/digests", &digest, "/findings", "/performance", "/performance?hours=1", "/performance?region=nowhere", "/slos", "/slos/new", "/slos/1", "/slos/1/delete",
         "/status",
+        "/status/subscribe",
+        "/status/confirm/nobody",
         "/issues",
         "/issues?view=list",
         "/issues/new",
@@ -160,6 +162,7 @@ fn every_page_is_usable_by_all_in_light_dark_phone_and_right_to_left() {
         "/alerts/windows",
         "/alerts/windows/new",
         "/alerts/windows/1",
+        "/alerts/subscribers",
         "/",
         "/services/1",
         "/services/1?range=1h",

@@ -26,7 +26,7 @@ fn with_account(mut config: Value, password: &str) -> Value {
 }
 
 /// A mail taken apart: its headers on one line each, and its parts decoded.
-fn taken_apart(mail: &str) -> (Vec<(String, String)>, Vec<String>) {
+pub fn taken_apart(mail: &str) -> (Vec<(String, String)>, Vec<String>) {
     let (head, body) = mail.split_once("\r\n\r\n").expect("it has a body");
     let head = head.replace("\r\n ", " ").replace("\r\n\t", " ");
     let headers: Vec<(String, String)> =
@@ -38,7 +38,7 @@ fn taken_apart(mail: &str) -> (Vec<(String, String)>, Vec<String>) {
     (headers, parts.collect())
 }
 
-fn header(headers: &[(String, String)], name: &str) -> String {
+pub fn header(headers: &[(String, String)], name: &str) -> String {
     headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone()).unwrap_or_default()
 }
 

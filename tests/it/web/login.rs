@@ -10,7 +10,7 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 32] = [
+const PAGES: [&str; 33] = [
     "/digests",
     "/digests/4711",
     "/findings",
@@ -43,6 +43,7 @@ const PAGES: [&str; 32] = [
     "/alerts/channels",
     "/alerts/rules",
     "/alerts/windows",
+    "/alerts/subscribers",
 ];
 /// Pages for operators.
 const OPERATORS: [&str; 8] = [
@@ -56,7 +57,7 @@ const OPERATORS: [&str; 8] = [
     "/alerts/windows/new",
 ];
 /// Forms that take role admin.
-const ADMINS: [&str; 12] = [
+const ADMINS: [&str; 15] = [
     "/regions",
     "/alerts/channels/new",
     "/alerts/channels/4711",
@@ -66,12 +67,24 @@ const ADMINS: [&str; 12] = [
     "/system/users/operator",
     "/system/users/operator/delete",
     "/system/users/operator/second-factor/off",
+    "/system/users/operator/identity/unlink",
     "/system/users/operator/sessions/nobody/end",
     "/system/keys/new",
     "/system/keys/4711/revoke",
+    "/alerts/subscribers/4711/remove",
+    "/alerts/subscribers/4711/resume",
 ];
 /// Forms of one's own things.
-const OWN: [&str; 4] = ["/account/keys/new", "/account/keys/4711/revoke", "/account/second-factor", "/account/second-factor/off"];
+const OWN: [&str; 6] = [
+    "/account/keys/new",
+    "/account/keys/4711/revoke",
+    "/account/oidc",
+    "/account/oidc/unlink",
+    "/account/second-factor",
+    "/account/second-factor/off",
+];
+/// For whoever has no log-in: each has a token of its own, or is the token of a link, or takes JSON alone.
+const PUBLIC: [&str; 4] = ["/status/subscribe", "/status/subscriptions", "/status/confirm/<token>", "/status/unsubscribe/<token>"];
 /// Forms that change something; each takes role operator.
 const FORMS: [&str; 29] = [
     "/digests/run",
@@ -227,8 +240,8 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
         })
         .collect();
     mounted.sort();
-    let mut known: Vec<&str> =
-        FORMS.iter().chain(&ADMINS).chain(&OWN).copied().chain(["/login", "/logout", "/look", "/account/sessions/<name>/end"]).collect();
+    let others = ["/login", "/logout", "/look", "/account/sessions/<name>/end"];
+    let mut known: Vec<&str> = FORMS.iter().chain(&ADMINS).chain(&OWN).chain(&others).chain(&PUBLIC).copied().collect();
     known.sort_unstable();
     assert_eq!(mounted, known, "every form is in these lists");
     for path in FORMS.iter().chain(&ADMINS).chain(&OWN).chain(&["/logout"]) {

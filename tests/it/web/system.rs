@@ -25,11 +25,12 @@ const FOR_ADMINS: [&str; 12] = [
     "/system/backup",
     "/system/backup.json",
 ];
-const FORMS: [&str; 8] = [
+const FORMS: [&str; 9] = [
     "/system/users/new",
     "/system/users/operator",
     "/system/users/operator/delete",
     "/system/users/operator/second-factor/off",
+    "/system/users/operator/identity/unlink",
     "/system/users/operator/sessions/nobody/end",
     "/system/keys/new",
     "/system/keys/nobody/revoke",
@@ -178,6 +179,30 @@ async fn users_are_made_changed_locked_out_and_ended() {
     admin.send_form("/system/users/ada/delete", &[]).await;
     assert!(world.users.get("ada").is_none());
     assert_eq!(admin.get("/system/users/ada").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_given_a_channel_of_their_own_and_rid_of_it() {
+    let world = World::new().await;
+    let token = world.token("admin").await;
+    for name in ["ops", "chat"] {
+        let body = json!({"name": name, "kind": "webhook", "config": {"url": "https://hooks.example/x"}});
+        world.post("/api/v1/alerts/channels/", Some(&token), body).await.expect(201);
+    }
+    let mut admin = Browser::of(&world, "admin").await;
+    let mut viewer = Browser::of(&world, "viewer").await;
+    assert!(admin.page("/system/users/viewer").await.contains("<option value=\"\">none</option>"));
+    assert_eq!(admin.send_form("/system/users/viewer", &[("channel", "chat")]).await.status, 303);
+    let told_by = || world.users.channel("viewer").and_then(|id| world.channels.get(id)).map(|channel| channel.name.clone());
+    assert_eq!(told_by().as_deref(), Some("chat"));
+    let page = admin.page("/system/users/viewer").await;
+    assert!(page.contains("<option value=\"chat\" selected>") && page.contains("<option value=\"ops\">"), "{page}");
+    let wrong = admin.send_form("/system/users/viewer", &[("channel", "pigeon")]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text.contains("there is no channel") && told_by().as_deref() == Some("chat"), "{}", wrong.text);
+    assert_eq!(admin.send_form("/system/users/viewer", &[("channel", "")]).await.status, 303);
+    assert_eq!(told_by(), None);
+    viewer.page("/").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
