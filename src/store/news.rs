@@ -89,7 +89,7 @@ impl NewsStore {
     pub fn waiting(&self) -> Vec<Arc<News>> {
         let known = self.known.read().expect("no holder panics");
         let mut waiting: Vec<Arc<News>> = known.by_id.values().filter(|news| !news.passed_on).cloned().collect();
-        waiting.sort_by(|one, other| (one.at, one.id()).cmp(&(other.at, other.id())));
+        waiting.sort_by_cached_key(|news| (news.at, news.id()));
         waiting
     }
 

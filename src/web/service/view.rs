@@ -107,11 +107,11 @@ impl ChartsPart {
         self.window.range == Some(*range)
     }
 
-    fn from_field(&self) -> String {
+    fn field_from(&self) -> String {
         field(self.window.from)
     }
 
-    fn to_field(&self) -> String {
+    fn field_to(&self) -> String {
         field(self.window.to)
     }
 

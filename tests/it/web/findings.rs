@@ -1,10 +1,12 @@
 //! Findings on pages: the list with its filters, one with its figures, and a person's word on it.
 
+use std::time::Duration;
+
 use probemesh::model::finding::{FindingId, Learning, Signal};
 use serde_json::json;
 
 use super::browser::Browser;
-use crate::api_world::World;
+use crate::api_world::{World, good};
 use crate::findings::finding;
 
 async fn some() -> World {
@@ -97,4 +99,25 @@ async fn a_word_on_it_is_kept_taken_back_and_leads_back() {
     assert_eq!(browser.send_raw(path, &[("anomaly", "false")]).await.status, 403);
     let kept = world.findings.one(&FindingId("1-connect-2".into())).await.expect("it is read").expect("it is there");
     assert!(kept.feedback.is_some_and(|word| word.anomaly));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_shows_how_it_went_before_it_and_since() {
+    let world = some().await;
+    let mut browser = Browser::of(&world, "viewer").await;
+    assert!(!browser.page("/findings/1-connect-2").await.contains("How it went"), "nothing was measured");
+    let results: Vec<_> = (0..10).map(|place| good(1, place + 1, place * 60)).collect();
+    world.append(&results).await;
+    world.clock.advance(Duration::from_secs(600)).await;
+    let page = browser.page("/findings/1-connect-2").await;
+    for part in [
+        "How it went",
+        "class=\"chart\"",
+        "data-keys=\"median:p50",
+        "class=\"odd\"",
+        // It goes on since 07:20, and as much is shown before it.
+        "href=\"/services/1?from=2026-11-22T06:30:00.000Z",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
 }
