@@ -43,7 +43,7 @@ const OWN: [(&str, &[&str]); 5] = [
     ("alerts", &["/api/v1/alerts", "/api/v1/maintenance-windows", "/api/v1/slos"]),
 ];
 /// Of role admin, and so of scope admin.
-const ADMINS: [&str; 11] = [
+const ADMINS: [&str; 12] = [
     "/api/v1/users",
     "/api/v1/audit",
     "/api/v1/logs",
@@ -55,6 +55,7 @@ const ADMINS: [&str; 11] = [
     "/api/v1/nodes/<name>/revoke",
     "/api/v1/maintenance/issues/import",
     "/api/v1/users/<username>/second-factor",
+    "/api/v1/status/subscribers",
 ];
 /// Of no key at all.
 const PERSONS: [&str; 2] = ["/api/v1/api-keys", "/api/v1/local"];
