@@ -9,18 +9,28 @@ use crate::line::Mode;
 use crate::long;
 use crate::world::{World, node, of_service};
 
+/// Waits until each of the services is found so by each of the regions.
+async fn all_are(world: &mut World, ids: &[u64], regions: &[&str], status: &str) -> Duration {
+    let found = |summary: &Value| {
+        let so = |id: &u64, region: &str| {
+            let seen = of_service(summary, *id)?["regions"].as_array()?.iter().find(|seen| seen["region"] == region)?;
+            (seen["status"] == status).then_some(())
+        };
+        ids.iter().all(|id| regions.iter().all(|region| so(id, region).is_some())).then_some(())
+    };
+    world.until(&format!("all services are {status} in {regions:?}"), "api/monitor/health/summary/", found).await.1
+}
+
 #[tokio::test]
 async fn a_region_cut_off_under_load_is_unknown_and_never_down_and_every_check_is_stored_once() {
     let (services, cut_for) = if long() { (167, Duration::from_secs(120)) } else { (34, Duration::from_secs(15)) };
     let mut world = World::start(&["ap-1", "eu-1", "us-1"]).await;
     let ids = world.add_load(services, 1.0).await;
-    for region in ["ap", "eu", "us"] {
-        world.region_status(ids[services - 1], region, "up").await;
-    }
+    all_are(&mut world, &ids, &["ap", "eu", "us"], "up").await;
     world.tell(&format!("{services} services are checked every second in three regions"));
     let began = Instant::now();
     world.line("eu-1").set(Mode::Cut);
-    let took = world.region_status(ids[0], "eu", "unknown").await;
+    let took = all_are(&mut world, &ids, &["eu"], "unknown").await;
     world.tell(&format!("eu is unknown {took:.2?} after its line was cut; the deadline is {} s", world.deadline_s));
     let made_before = world.target.asked_by("eu-1");
     let (mut looks, mut up) = (0, 0);
