@@ -62,9 +62,10 @@
     const box = strip.getBoundingClientRect();
     const cells = strip.viewBox.baseVal.width / 6;
     const place = Math.min(cells - 1, Math.max(0, Math.floor((x - box.left) / box.width * cells)));
-    const last = Math.floor(Date.now() / HALF_HOUR) * HALF_HOUR;
-    const from = new Date(last - (cells - 1 - place) * HALF_HOUR);
-    const to = new Date(Math.min(from.getTime() + HALF_HOUR, Date.now()));
+    const step = Number(strip.dataset.step) || HALF_HOUR;
+    const last = Math.floor(Date.now() / step) * step;
+    const from = new Date(last - (cells - 1 - place) * step);
+    const to = new Date(Math.min(from.getTime() + step, Date.now()));
     let state = "n";
     for (const path of strip.children) {
       for (const run of path.getAttribute("d").matchAll(/M(\d+) 10h(\d+)/g)) {
@@ -73,7 +74,8 @@
       }
     }
     known = known || words();
-    return day.format(from) + " – " + clock.format(to) + "\n" + (known[state] || "");
+    const note = strip.dataset.note ? "\n" + strip.dataset.note : "";
+    return day.format(from) + " – " + clock.format(to) + "\n" + (known[state] || "") + note;
   };
   document.addEventListener("pointermove", (event) => {
     const strip = event.target.closest && event.target.closest(".row .strip");
@@ -86,6 +88,77 @@
   const menu = document.querySelector(".menu");
   if (menu && matchMedia("(max-width: 56rem)").matches) menu.open = false;
 
+  // What the hub tells as it happens. Whoever looks on while it is away is told so.
+  const lost = document.getElementById("lost");
+  const listen = (wanted) => {
+    const heard = [];
+    let stream;
+    let since = 0;
+    let late = 0;
+    const hear = ([name, hearer]) => stream.addEventListener(name, hearer);
+    const back = () => {
+      clearTimeout(late);
+      late = 0;
+      lost.hidden = true;
+      document.body.classList.remove("stale");
+    };
+    const away = () => {
+      if (!late) {
+        since = Date.now();
+        late = setTimeout(() => {
+          lost.textContent = lost.dataset.text.replace("{}", second.format(since));
+          lost.hidden = false;
+          document.body.classList.add("stale");
+        }, 5000);
+      }
+      // What was refused, a browser does not try again by itself.
+      if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 10000);
+    };
+    const connect = () => {
+      stream = new EventSource("/api/v1/events?" + wanted);
+      hear(["open", back]);
+      hear(["error", away]);
+      heard.forEach(hear);
+    };
+    connect();
+    addEventListener("pagehide", () => stream.close());
+    // A page that comes back from the browser's memory listens again.
+    addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
+    return { addEventListener: (name, hearer) => { heard.push([name, hearer]); hear([name, hearer]); } };
+  };
+
+  // Instants are typed in the viewer's zone, and sent in UTC.
+  document.querySelectorAll("input[data-instant]").forEach((field) => {
+    const text = field.value.trim();
+    const at = new Date(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : text.replace(" ", "T") + "Z");
+    // What is wrong stays as it was typed.
+    if (text && Number.isNaN(at.getTime())) return;
+    field.type = "datetime-local";
+    field.title = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const help = field.closest("label") && field.closest("label").querySelector(".help");
+    if (help) help.textContent = field.title;
+    if (!text) return;
+    if (at.getSeconds()) field.step = 1;
+    field.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, at.getSeconds() ? 19 : 16);
+  });
+  document.addEventListener("formdata", (event) => {
+    event.target.querySelectorAll('input[data-instant][type="datetime-local"]').forEach((field) => {
+      if (field.value) event.formData.set(field.name, new Date(field.value).toISOString().replace(".000Z", "Z"));
+    });
+  });
+
+  // What is to be typed elsewhere, into the clipboard.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest && event.target.closest("button[data-copy]");
+    if (!button) return;
+    const text = button.parentElement.querySelector(".command, code");
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      button.classList.add("done");
+      setTimeout(() => button.classList.remove("done"), 2000);
+    } catch { getSelection().selectAllChildren(text); }
+  });
+
   window.probemesh = {
     localise,
     say,
@@ -96,9 +169,10 @@
       try {
         const answer = await fetch(address, { headers: { Accept: "text/html" }, credentials: "same-origin", redirect: "manual" });
         if (answer.type === "opaqueredirect") { location.reload(); return null; }
+        if (answer.status === 404) document.dispatchEvent(new CustomEvent("probemesh-gone"));
         return answer.ok ? await answer.text() : null;
       } catch { return null; }
     },
-    events: () => new EventSource("/api/v1/events"),
+    events: listen,
   };
 })();

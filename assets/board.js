@@ -2,7 +2,6 @@
 // done and what is said of it are the same as without this script.
 (() => {
   "use strict";
-  const why = document.getElementById("why");
   let dragged = null;
   // Where a card may go: "triaged", or "wont_do?" where it takes a word.
   const step = (card, status) => card.dataset.steps.split(" ").find((one) => one.replace("?", "") === status);
@@ -12,6 +11,7 @@
     form.requestSubmit(form.querySelector('button[value="' + status + '"]'));
   };
   const clear = () => document.querySelectorAll(".column").forEach((column) => column.classList.remove("may", "over"));
+  const prepare = () => {
   document.querySelectorAll(".ticket").forEach((card) => {
     card.draggable = true;
     card.addEventListener("dragstart", (event) => {
@@ -36,6 +36,7 @@
       event.preventDefault();
       clear();
       if (!taken.endsWith("?")) { send(card, column.dataset.status, ""); return; }
+      const why = document.getElementById("why");
       const form = why.querySelector("form");
       form.reset();
       why.returnValue = "";
@@ -43,4 +44,7 @@
       why.showModal();
     });
   });
+  };
+  prepare();
+  document.addEventListener("drawn", () => { if (!dragged) prepare(); });
 })();

@@ -150,7 +150,8 @@
   let loading = 0;
   let here = location.search;
   const go = async (address, keep) => {
-    const focus = [...document.querySelectorAll(CHART)].indexOf(document.activeElement);
+    // Whoever came here by keys goes on by keys.
+    const focus = [...document.querySelectorAll(CHART)].findIndex(held);
     const turn = ++loading;
     hide();
     drop();

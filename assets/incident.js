@@ -13,7 +13,7 @@
       setTimeout(() => { copy.textContent = before; }, 2000);
     } catch { location.href = copy.href; }
   });
-  const stream = new EventSource("/api/v1/events?service=" + page.dataset.service);
+  const stream = window.probemesh.events("kinds=incident&service=" + page.dataset.service);
   stream.addEventListener("incident", (event) => {
     const told = JSON.parse(event.data);
     const writing = document.querySelector(".note textarea");

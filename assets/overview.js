@@ -19,6 +19,10 @@
       && (!want.tag || row.dataset.t.split(",").includes(want.tag))
       && (!want.region || row.dataset.r.split(", ").some((place) => place.split(" ")[0] === want.region));
   };
+  const chips = (want) => head.querySelectorAll("[data-filter]").forEach((chip) => {
+    if (chip.dataset.filter === want.verdict) chip.setAttribute("aria-current", "true");
+    else chip.removeAttribute("aria-current");
+  });
   const apply = () => {
     if (!form) return;
     const want = wanted();
@@ -29,10 +33,7 @@
     }
     list.querySelectorAll(".group").forEach((group) => { group.hidden = !group.querySelector(".row:not([hidden])"); });
     none.hidden = shown > 0;
-    head.querySelectorAll("[data-filter]").forEach((chip) => {
-      if (chip.dataset.filter === want.verdict) chip.setAttribute("aria-current", "true");
-      else chip.removeAttribute("aria-current");
-    });
+    chips(want);
     const query = new URLSearchParams(Object.entries(want).filter(([, value]) => value));
     const address = query.size ? "/?" + query : "/";
     history.replaceState(null, "", address);
@@ -81,9 +82,10 @@
     else if (event.key === "?") document.getElementById("keys").showModal();
   });
 
-  // Live. What happened marks rows; rows in sight are drawn anew, together, at most every two seconds.
+  // Live. What happened marks rows; rows in sight are drawn anew, together, every two seconds, and sooner where a verdict changed.
   const dirty = new Set();
   const inSight = new Set();
+  const byId = new Map(rows().map((row) => [row.dataset.id, row]));
   let headDirty = false;
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) {
@@ -91,7 +93,7 @@
       if (entry.isIntersecting) inSight.add(id); else inSight.delete(id);
     }
   });
-  rows().forEach((row) => watcher.observe(row));
+  byId.forEach((row) => watcher.observe(row));
 
   const refreshHead = async () => {
     headDirty = false;
@@ -108,7 +110,7 @@
     const voice = document.getElementById("voice");
     if (voice.textContent !== told) voice.textContent = told;
     localise(head);
-    apply();
+    chips(wanted());
   };
   const refreshRows = async () => {
     const ids = [...dirty].filter((id) => inSight.has(id)).slice(0, 120);
@@ -119,11 +121,22 @@
     const made = document.createElement("template");
     made.innerHTML = text;
     const want = wanted();
+    const answered = new Set([...made.content.children].map((row) => row.dataset.id));
+    for (const id of ids.filter((id) => !answered.has(id))) {
+      const old = byId.get(id);
+      watcher.unobserve(old);
+      byId.delete(id);
+      inSight.delete(id);
+      if (old === at) at = null;
+      old.remove();
+    }
+    if (answered.size < ids.length) apply();
     for (const fresh of [...made.content.children]) {
-      const old = list.querySelector('.row[data-id="' + fresh.dataset.id + '"]');
+      const old = byId.get(fresh.dataset.id);
       if (!old) continue;
       const focused = old.contains(document.activeElement);
       watcher.unobserve(old);
+      byId.set(fresh.dataset.id, fresh);
       fresh.hidden = !fits(fresh, want);
       if (old === at) { at = fresh; fresh.classList.add("at"); }
       old.replaceWith(fresh);
@@ -131,33 +144,68 @@
       if (focused) fresh.querySelector("a").focus({ preventScroll: true });
     }
   };
+  // A service that came, as the server puts it into the list; not oftener than every ten seconds.
+  let strange = false;
+  let listed = 0;
+  const refreshList = async () => {
+    strange = false;
+    listed = Date.now();
+    const text = await part(location.pathname + location.search);
+    const fresh = text === null ? null : new DOMParser().parseFromString(text, "text/html").getElementById("services");
+    if (!fresh) { strange = text === null; return; }
+    const held = list.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const marked = at && at.dataset.id;
+    list.replaceChildren(...fresh.childNodes);
+    watcher.disconnect();
+    inSight.clear();
+    byId.clear();
+    for (const row of rows()) {
+      byId.set(row.dataset.id, row);
+      watcher.observe(row);
+    }
+    at = byId.get(marked) || null;
+    if (at) at.classList.add("at");
+    localise(list);
+    apply();
+    const link = held && [...list.querySelectorAll("a")].find((one) => one.getAttribute("href") === held);
+    if (link) link.focus({ preventScroll: true });
+  };
+  // One that went makes no events: what is in sight is asked for now and then.
+  setInterval(() => inSight.forEach((id) => dirty.add(id)), 30000);
   let busy = false;
   const work = async () => {
     if (busy || document.hidden) return;
     busy = true;
     try {
       if (headDirty) await refreshHead();
+      if (list && strange && Date.now() - listed > 10000) await refreshList();
       if (list) await refreshRows();
     } finally { busy = false; }
   };
   setInterval(work, 2000);
+  let soon = 0;
+  const hurry = () => { soon = soon || setTimeout(() => { soon = 0; work(); }, 300); };
   document.addEventListener("visibilitychange", () => { if (!document.hidden) { headDirty = true; work(); } });
 
-  const stream = events();
-  const mark = (event) => {
-    const id = /"service_id":(\d+)/.exec(event.data);
-    if (id) dirty.add(id[1]);
+  const stream = events("kinds=checked,verdict,incident,node");
+  const turn = (event) => {
+    const id = JSON.parse(event.data).service_id;
+    if (id) dirty.add(String(id));
+    headDirty = true;
+    hurry();
   };
-  const turn = (event) => { mark(event); headDirty = true; setTimeout(work, 150); };
   let heard = 0;
-  stream.addEventListener("result", (event) => {
-    mark(event);
+  stream.addEventListener("checked", (event) => {
+    for (const id of JSON.parse(event.data).services) {
+      dirty.add(String(id));
+      strange = strange || !byId.has(String(id));
+    }
     // How fresh the newest result is, is told every ten seconds; the first result of all changes the page.
     if (Date.now() - heard > 10000) { heard = Date.now(); headDirty = true; }
     if (!list) location.reload();
   });
   for (const name of ["verdict", "incident", "node"]) stream.addEventListener(name, turn);
-  stream.addEventListener("lagged", () => { rows().forEach((row) => dirty.add(row.dataset.id)); headDirty = true; });
-  stream.addEventListener("open", () => { document.body.classList.add("live"); headDirty = true; });
+  stream.addEventListener("lagged", () => { byId.forEach((row, id) => dirty.add(id)); headDirty = true; });
+  stream.addEventListener("open", () => { document.body.classList.add("live"); byId.forEach((row, id) => dirty.add(id)); headDirty = true; });
   stream.addEventListener("error", () => document.body.classList.remove("live"));
 })();

@@ -172,6 +172,8 @@ pub fn mount(rocket: Rocket<Build>, state: ApiState) -> Rocket<Build> {
                 logs::read,
                 settings::list,
                 backup::read,
+                backup::whole,
+                backup::restore::restore,
                 events::listen,
                 local::documents,
                 local::seed,

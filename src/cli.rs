@@ -22,6 +22,10 @@ pub mod demo;
 #[cfg(feature = "hub")]
 pub mod drill;
 #[cfg(feature = "hub")]
+pub mod export;
+#[cfg(feature = "hub")]
+pub mod import;
+#[cfg(feature = "hub")]
 pub mod inspect;
 #[cfg(feature = "hub")]
 pub mod issue;
@@ -92,6 +96,12 @@ enum Command {
     /// Does an alert arrive, and how fast: a made-up failure of a service, told for real and marked DRILL
     #[cfg(feature = "hub")]
     Drill(drill::DrillArgs),
+    /// The configuration of the running hub as one file: services, channels, rules, windows, objectives, users
+    #[cfg(feature = "hub")]
+    Export(export::ExportArgs),
+    /// Takes what `export` wrote back: makes what is not here and deletes nothing; exit code 1 if something was refused
+    #[cfg(feature = "hub")]
+    Import(import::ImportArgs),
     /// The live actors: restarts, backoff, last errors, queues
     #[cfg(feature = "hub")]
     Inspect {
@@ -169,6 +179,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Channel { command }) => channel::run(&command),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Drill(args)) => drill::run(&args),
+        Some(Command::Export(args)) => export::run(args),
+        Some(Command::Import(args)) => import::run(args),
         Some(Command::Inspect { json }) => inspect::run(json),
         Some(Command::Monitor(args)) => monitor::run(&args),
         Some(Command::Issue(args)) => issue::run(args),

@@ -368,7 +368,7 @@ impl Hub {
                 turned.turn();
             }),
             membership: membership.clone(),
-            check_now: Arc::new(move |service| asked.check_now(service, None)),
+            check_now: Arc::new(move |service, watched| asked.check_now(service, None, watched)),
             try_check: trying::checker(&config, &clock)?,
             tree: Arc::new(move || {
                 let view = viewed.view();

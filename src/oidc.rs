@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::oidc::OidcSettings;
-use crate::oidc::admission::{Admission, Admitted, Refused};
+use crate::oidc::admission::{Admission, Admitted, Refused, merged};
 use crate::oidc::flow::{Flow, LONGEST_NEXT, Vouched, WITHIN};
 use crate::oidc::id_token::{Expected, verify};
 use crate::oidc::provider::{Known, Provider, ProviderError};
@@ -104,9 +104,7 @@ impl Oidc {
             if more.get("sub").and_then(Value::as_str) != Some(subject.as_str()) {
                 return Err(ProviderError::Untrusted("its user info is of somebody else".to_owned()));
             }
-            for (name, value) in more {
-                claims.entry(name).or_insert(value);
-            }
+            claims = merged(claims, more);
         }
         Ok(Word { identity: Identity { issuer: known.metadata.issuer.clone(), subject }, claims })
     }

@@ -13,6 +13,7 @@ pub mod expect;
 pub mod http;
 pub mod network;
 pub mod oauth;
+pub mod progress;
 pub mod protocol;
 pub mod recorder;
 pub mod redact;
@@ -122,6 +123,7 @@ impl Probes {
         let mut number: u8 = 1;
         let last = loop {
             let offset = self.clock.steady().saturating_sub(began);
+            progress::attempt(number);
             let mut outcome = match service.kind {
                 Kind::Http | Kind::Panic => attempt(self, service, &order, number, verbose).await,
                 Kind::Tcp | Kind::Redis | Kind::MongoDb => talk::attempt(self, service, verbose).await,

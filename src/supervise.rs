@@ -77,6 +77,17 @@ impl Task {
     pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
         Task(tokio::spawn(future))
     }
+
+    /// For work that never ends by itself: `broken` hears that it did, or how it broke off.
+    pub fn watched(work: impl Future<Output = ()> + Send + 'static, broken: impl FnOnce(String) + Send + 'static) -> Task {
+        Task::spawn(async move {
+            // In a task of its own, so that a panic is seen.
+            let mut works = tokio::task::JoinSet::new();
+            works.spawn(work);
+            let ended = works.join_next().await;
+            broken(ended.and_then(Result::err).map_or_else(|| "rounds ended".to_owned(), |panic| format!("a round broke off: {panic}")));
+        })
+    }
 }
 
 impl Drop for Task {

@@ -7,6 +7,7 @@
 //! markup made in `svg` and `moment` passes as it is. Every form that changes something carries the token of its session.
 
 pub mod account;
+pub mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod chart;
@@ -49,6 +50,8 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         routes![
             account::page,
             account::end,
+            account::end_others,
+            account::set_password,
             assets::file,
             login::page,
             login::enter,
@@ -120,6 +123,9 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             regions::page,
             regions::now,
             regions::invite,
+            regions::joined,
+            regions::ask_revoke,
+            regions::revoke,
             results::page,
             results::csv,
             system::page,
@@ -152,6 +158,7 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             system::second_factor::turn_off,
             system::audit::page,
             system::backup::page,
+            system::backup::take,
             system::backup::download,
             status::page,
             status::as_json,
@@ -170,7 +177,8 @@ pub fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
             service::now,
             service::charts_part,
             service::checks_part,
-            service::check,
+            service::check_now::check,
+            service::check_now::watch,
             service::set_enabled,
             findings::list,
             findings::one,

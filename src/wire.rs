@@ -4,4 +4,5 @@
 pub mod batch;
 pub mod envelope;
 pub mod link;
+pub mod progress;
 pub mod trial;

@@ -287,6 +287,11 @@ impl Board {
         known.services.get(&id).map(|entry| entry.name.clone())
     }
 
+    /// A check of the service that passes is slow when it takes longer.
+    pub fn degraded_after(&self, id: ServiceId) -> Option<Duration> {
+        self.0.read().expect("no holder panics").services.get(&id)?.degraded_after
+    }
+
     /// How time in a state is reckoned for a service at an instant; `None` for one that is not on the board.
     pub fn rule(&self, id: ServiceId, at: Timestamp) -> Option<Rule> {
         let known = self.0.read().expect("no holder panics");

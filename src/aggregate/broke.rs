@@ -68,7 +68,6 @@ fn tell(group: &[(&RegionState, Symptom)], voters: &[&RegionState], alone: bool)
         (1, 1) => format!("{text}{} in {}", family.trim_end_matches(','), first.region),
         (1, _) if alone => format!("only {}: {text}{}", first.region, family.trim_end_matches(',')),
         (1, _) => format!("{}: {text}{}", first.region, family.trim_end_matches(',')),
-        (some, all) if some == all && symptom.answer => format!("{text}{family} in all {all} regions"),
         (some, all) => format!("{text}{family} in {some} of {all} regions"),
     }
 }

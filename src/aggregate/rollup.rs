@@ -144,6 +144,11 @@ impl Rollup {
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
+
+    /// Checks that passed and took longer than a limit, as well as latencies are kept; none without one.
+    pub fn slow(&self, limit: Option<Duration>) -> u64 {
+        limit.map_or(0, |limit| self.latency.count() - self.latency.count_within(limit))
+    }
 }
 
 impl Held {

@@ -12,6 +12,7 @@ pub mod command;
 pub mod discord;
 pub mod email;
 pub mod fields;
+pub mod hidden;
 pub mod matrix;
 pub mod ntfy;
 pub mod pagerduty;

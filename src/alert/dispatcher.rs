@@ -57,15 +57,7 @@ impl Actor for Dispatcher {
     type Arguments = DispatcherArgs;
 
     async fn pre_start(&self, myself: ActorRef<DispatcherMsg>, args: DispatcherArgs) -> Result<DispatcherState, ActorProcessingErr> {
-        let rounds = Task::spawn(async move {
-            // In a task of its own, so that a panic is seen.
-            let mut rounds = tokio::task::JoinSet::new();
-            rounds.spawn(rounds_of(args));
-            let ended = rounds.join_next().await;
-            let cause =
-                ended.and_then(Result::err).map_or_else(|| "rounds ended".to_owned(), |broken| format!("a round broke off: {broken}"));
-            let _ = myself.cast(DispatcherMsg::Broken(cause));
-        });
+        let rounds = Task::watched(rounds_of(args), move |cause| drop(myself.cast(DispatcherMsg::Broken(cause))));
         Ok(DispatcherState { _rounds: rounds })
     }
 

@@ -11,6 +11,7 @@ use rocket::http::Status;
 use rocket::serde::json::Json;
 use rocket::{State, post};
 use serde::Serialize;
+use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use crate::api::auth::Operator;
@@ -19,8 +20,12 @@ use crate::api::query::Query;
 use crate::api::results::ResultView;
 use crate::api::services::find;
 use crate::api::state::ApiState;
+use crate::clock::Clock;
 use crate::model::check::CheckResult;
+use crate::model::id::{RegionName, ServiceId};
+use crate::probe::progress::{Step, next_step};
 use crate::store::services::StoredService;
+use crate::wire::link::Asked;
 
 /// A node takes over a new or changed service within two seconds; until then a request for it comes back unanswered.
 const NOT_YET: Duration = Duration::from_secs(3);
@@ -29,6 +34,8 @@ const USUAL_LIMIT: Duration = Duration::from_secs(60);
 const LONGEST_LIMIT: Duration = Duration::from_secs(600);
 /// Requests under way at once when all services are checked; the node has a bound of its own.
 const AT_ONCE: usize = 256;
+/// Words to someone who watches a check that may wait to be heard.
+const TOLD_AT_ONCE: usize = 64;
 
 /// What came of one service's check.
 #[derive(Serialize, ToSchema)]
@@ -129,7 +136,7 @@ async fn check(state: &ApiState, service: &StoredService, limit: Duration) -> Ch
 pub async fn ask(state: &ApiState, service: &StoredService, limit: Duration) -> Option<Vec<CheckResult>> {
     let began = state.clock.steady();
     loop {
-        let asked = (state.check_now)(service.id);
+        let asked = (state.check_now)(service.id, false);
         if asked.is_empty() {
             return None;
         }
@@ -150,6 +157,74 @@ pub async fn ask(state: &ApiState, service: &StoredService, limit: Duration) -> 
             return None;
         }
         state.clock.sleep(TRY_AGAIN).await;
+    }
+}
+
+/// What whoever watches a check is told, in order.
+#[derive(Debug)]
+pub enum Told {
+    /// These regions check it.
+    Asked(Vec<RegionName>),
+    /// A region has come so far, this long after it was asked.
+    Step {
+        region: RegionName,
+        step: Step,
+        elapsed: Duration,
+    },
+    Result(Box<CheckResult>),
+    /// A region has not answered in time, or was lost.
+    Unanswered(RegionName),
+}
+
+/// As `ask`, telling everything as it comes; the end of it is the end of the check. It ends, too, when nobody listens any more.
+pub fn follow(state: &ApiState, service: ServiceId, limit: Duration) -> mpsc::Receiver<Told> {
+    let (tell, told) = mpsc::channel(TOLD_AT_ONCE);
+    let (clock, check_now) = (state.clock.clone(), state.check_now.clone());
+    tokio::spawn(async move {
+        let began = clock.steady();
+        loop {
+            let asked = check_now(service, true);
+            if tell.send(Told::Asked(asked.iter().map(|asked| asked.region.clone()).collect())).await.is_err() {
+                return;
+            }
+            let left = limit.saturating_sub(clock.steady().saturating_sub(began));
+            let answers = join_all(asked.into_iter().map(|asked| follow_one(asked, left, &clock, &tell))).await;
+            let gone: Vec<RegionName> = answers.iter().filter_map(|answer| answer.clone().err()).collect();
+            // Those that have not taken the service over yet send every request back.
+            let early = clock.steady().saturating_sub(began) < NOT_YET.min(limit);
+            if early && !gone.is_empty() && gone.len() == answers.len() {
+                clock.sleep(TRY_AGAIN).await;
+                continue;
+            }
+            for region in gone {
+                let _ = tell.send(Told::Unanswered(region)).await;
+            }
+            return;
+        }
+    });
+    told
+}
+
+/// `Err`: the region sent the request back, which may mean that it does not know the service yet.
+async fn follow_one(mut asked: Asked, limit: Duration, clock: &Clock, tell: &mpsc::Sender<Told>) -> Result<(), RegionName> {
+    let began = clock.steady();
+    let mut late = Box::pin(clock.sleep(limit));
+    loop {
+        let told = tokio::select! {
+            biased;
+            result = &mut asked.result => match result {
+                Ok(result) => Told::Result(Box::new(result)),
+                Err(_) => return Err(asked.region),
+            },
+            step = next_step(&mut asked.progress) => {
+                Told::Step { region: asked.region.clone(), step, elapsed: clock.steady().saturating_sub(began) }
+            }
+            () = &mut late => Told::Unanswered(asked.region.clone()),
+        };
+        let last = !matches!(told, Told::Step { .. });
+        if tell.send(told).await.is_err() || last {
+            return Ok(());
+        }
     }
 }
 

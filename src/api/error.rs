@@ -305,6 +305,7 @@ impl From<UsersError> for ApiError {
             UsersError::Unknown { .. } => ApiError::not_found(error.to_string()),
             UsersError::Taken { .. } | UsersError::BadName => ApiError::invalid_field("username", error.to_string()),
             UsersError::BadPassword => ApiError::invalid_field("password", error.to_string()),
+            UsersError::BadHash => ApiError::invalid_field("password_hash", error.to_string()),
             UsersError::LastAdmin { .. } | UsersError::IdentityTaken { .. } | UsersError::Linked { .. } | UsersError::NoPassword { .. } => {
                 ApiError::new(Status::Conflict, error.to_string())
             }

@@ -1,6 +1,8 @@
 //! Results, verdicts, incidents, findings, nodes and deliveries as they happen, as server-sent events.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocket::response::stream::{Event as SentEvent, EventStream};
 use rocket::{Shutdown, State, get};
@@ -31,6 +33,10 @@ use crate::store::alerts::deliveries::Figures;
 
 /// Streams open at once; each holds a connection.
 const STREAMS: usize = 128;
+/// Services with new results are told of together, this long after the first of them.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// What is told to those who ask for nothing in particular, and `checked`, which is told to those who ask for it.
+const KINDS: [&str; 9] = ["result", "verdict", "incident", "node", "finding", "delivery", "window", "issue", "checked"];
 
 /// How many more streams may be opened.
 pub struct Streams(Arc<Semaphore>);
@@ -53,6 +59,13 @@ pub enum Event {
     Delivery(DeliveryEvent),
     Window(WindowEvent),
     Issue(IssueEvent),
+    Checked(CheckedEvent),
+}
+
+/// Checks of these services were stored since the last such event: a second's results in one word, for those who show many services.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct CheckedEvent {
+    pub services: BTreeSet<u32>,
 }
 
 /// A check was stored.
@@ -176,6 +189,7 @@ impl Event {
             Event::Delivery(_) => "delivery",
             Event::Window(_) => "window",
             Event::Issue(_) => "issue",
+            Event::Checked(_) => "checked",
         }
     }
 
@@ -257,8 +271,42 @@ impl Event {
             Event::Finding(event) => event.service_id.map(ServiceId),
             Event::Delivery(event) => event.service_id.map(ServiceId),
             Event::Issue(event) => event.service_id.map(ServiceId),
-            Event::Node(_) | Event::Window(_) => None,
+            Event::Node(_) | Event::Window(_) | Event::Checked(_) => None,
         }
+    }
+}
+
+/// What one listener asked for.
+struct Wanted {
+    service: Option<ServiceId>,
+    /// Of `KINDS`; `None`: all but `checked`.
+    kinds: Option<Vec<&'static str>>,
+}
+
+impl Wanted {
+    fn of(query: &Query) -> Result<Wanted, ApiError> {
+        query.allow(&["service", "kinds"])?;
+        let kind = |name: &str| {
+            let known = KINDS.into_iter().find(|kind| *kind == name);
+            known.ok_or_else(|| ApiError::bad_query("kinds", format!("must be some of {}, not {name:?}", KINDS.join(", "))))
+        };
+        Ok(Wanted {
+            service: query.number("service", "the number of a service")?.map(ServiceId),
+            kinds: query.text("kinds").map(|kinds| kinds.split(',').map(|name| kind(name.trim())).collect()).transpose()?,
+        })
+    }
+
+    fn kind(&self, kind: &str) -> bool {
+        self.kinds.as_ref().map_or(kind != "checked", |kinds| kinds.contains(&kind))
+    }
+
+    fn event(&self, event: &Event) -> bool {
+        self.kind(event.name()) && self.about(event)
+    }
+
+    /// What is put together for this listener is of nothing else anyway.
+    fn about(&self, event: &Event) -> bool {
+        matches!(event, Event::Checked(_)) || self.service.is_none_or(|service| event.service() == Some(service))
     }
 }
 
@@ -309,14 +357,18 @@ impl From<&VerdictChange> for Event {
 
 /// Results, changes of verdict, incidents, findings, nodes, deliveries, maintenance windows and issues as they happen.
 ///
-/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node`, `delivery`, `window` and `issue`. When a node is lost or blind, or is
-/// back, that one event stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node`, `delivery`, `window` and `issue`, or those of them that `kinds` names.
+/// `checked`, if it is named there, tells once a second which services have new results. When a node is lost or blind, or is back, that one event stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a
 /// count, when this client was too slow to be told all. The stream ends when the token does.
 #[utoipa::path(
     tag = "events",
-    params(("service" = Option<u32>, Query, description = "Events of this service alone")),
+    params(
+        ("service" = Option<u32>, Query, description = "Events of this service alone"),
+        ("kinds" = Option<String>, Query, description = "Events of these names alone, between commas"),
+    ),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = Event),
+        (status = 400, description = "A parameter is wrong", body = Problem),
         (status = 401, description = "No valid token", body = Problem),
     )
 )]
@@ -328,8 +380,7 @@ pub async fn listen<'a>(
     streams: &'a State<Streams>,
     mut end: Shutdown,
 ) -> Result<EventStream![SentEvent + 'a], ApiError> {
-    query.allow(&["service"])?;
-    let only: Option<u32> = query.number("service", "the number of a service")?;
+    let wanted = Wanted::of(&query)?;
     let ticket = streams.0.clone().try_acquire_owned().map_err(|_| ApiError::unavailable("too many listen already"))?;
     let mut events = state.events.subscribe();
     let left = viewer.0.expires_at.since(state.clock.now());
@@ -337,6 +388,8 @@ pub async fn listen<'a>(
         let _ticket = ticket;
         let expired = state.clock.sleep(left);
         rocket::tokio::pin!(expired);
+        let mut checked = BTreeSet::new();
+        let mut due = Box::pin(state.clock.sleep(TOGETHER));
         loop {
             let event: Arc<Event> = tokio::select! {
                 event = events.recv() => match event {
@@ -347,10 +400,17 @@ pub async fn listen<'a>(
                     }
                     Err(RecvError::Closed) => break,
                 },
+                () = &mut due, if !checked.is_empty() => Arc::new(Event::Checked(CheckedEvent { services: std::mem::take(&mut checked) })),
                 _ = &mut end => break,
                 _ = &mut expired => break,
             };
-            if only.is_none_or(|only| event.service() == Some(ServiceId(only))) {
+            if let Event::Result(result) = event.as_ref() && wanted.kind("checked") && wanted.about(&event) {
+                if checked.is_empty() {
+                    due = Box::pin(state.clock.sleep(TOGETHER));
+                }
+                checked.insert(result.service_id);
+            }
+            if wanted.event(&event) {
                 yield SentEvent::json(event.as_ref()).event(event.name());
             }
         }

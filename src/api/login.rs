@@ -66,6 +66,17 @@ impl Door<'_> {
         Ok(Step::In(user))
     }
 
+    /// The password of someone who is logged in, asked for again; a wrong one counts like a log-in that failed.
+    pub async fn again(self, username: &str, password: &str) -> Result<(), ApiError> {
+        self.may_try(username)?;
+        if self.state.users.verify(username, password).await.is_none() {
+            self.failed(username, username.to_owned()).await?;
+            return Err(ApiError::invalid_field("password", "is wrong"));
+        }
+        self.throttle.succeeded(username);
+        Ok(())
+    }
+
     /// The code of a user whose password was right, or one for recovery.
     pub async fn code(self, user: User, code: &str) -> Result<User, ApiError> {
         self.may_try(&user.username)?;

@@ -8,14 +8,21 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use ammonia::{Builder, UrlRelative};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
+use regex::Regex;
 
+use crate::model::time::Timestamp;
+use crate::web::moment::Moment;
+
+static INSTANT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z").expect("the pattern is well formed"));
 /// Deeper than anyone writes; whatever is nested deeper is shown as it was typed.
 const DEEPEST: usize = 40;
 
-const TAGS: [&str; 25] = [
+const TAGS: [&str; 26] = [
     "a",
     "blockquote",
     "br",
@@ -39,6 +46,7 @@ const TAGS: [&str; 25] = [
     "td",
     "th",
     "thead",
+    "time",
     "tr",
     "ul",
 ];
@@ -49,7 +57,11 @@ pub fn render(markdown: &str) -> String {
     html::push_html(&mut made, events.into_iter());
     Builder::empty()
         .tags(HashSet::from(TAGS))
-        .tag_attributes(HashMap::from([("a", HashSet::from(["href", "title"])), ("ol", HashSet::from(["start"]))]))
+        .tag_attributes(HashMap::from([
+            ("a", HashSet::from(["href", "title"])),
+            ("ol", HashSet::from(["start"])),
+            ("time", HashSet::from(["datetime", "data-time", "title"])),
+        ]))
         .url_schemes(HashSet::from(["http", "https", "mailto"]))
         .url_relative(UrlRelative::Custom(Box::new(own_path)))
         .link_rel(Some("noopener nofollow"))
@@ -61,6 +73,7 @@ pub fn render(markdown: &str) -> String {
 fn events(markdown: &str) -> Option<Vec<Event<'_>>> {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut depth = 0usize;
+    let mut is_code = false;
     let mut events = Vec::new();
     for event in Parser::new_ext(markdown, options) {
         match &event {
@@ -70,6 +83,15 @@ fn events(markdown: &str) -> Option<Vec<Event<'_>>> {
         }
         if depth > DEEPEST {
             return None;
+        }
+        match &event {
+            Event::Start(Tag::CodeBlock(_)) => is_code = true,
+            Event::End(TagEnd::CodeBlock) => is_code = false,
+            Event::Text(text) if !is_code => {
+                events.extend(with_moments(text));
+                continue;
+            }
+            _ => {}
         }
         events.push(match event {
             Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
@@ -82,6 +104,22 @@ fn events(markdown: &str) -> Option<Vec<Event<'_>>> {
         });
     }
     Some(events)
+}
+
+/// A text, and the instants in it as people read them.
+fn with_moments<'a>(text: &str) -> Vec<Event<'a>> {
+    let plain = |text: &str| Event::Text(text.to_owned().into());
+    let mut made = Vec::new();
+    let mut rest = text;
+    for found in INSTANT.find_iter(text) {
+        let Some(at) = Timestamp::parse(found.as_str()) else { continue };
+        let begins = text.len() - rest.len();
+        made.push(plain(&text[begins..found.start()]));
+        made.push(Event::InlineHtml(Moment::full(at).to_string().into()));
+        rest = &text[found.end()..];
+    }
+    made.push(plain(rest));
+    made
 }
 
 /// A path of this hub, or a place on the same page; `//host` leads elsewhere.
@@ -114,6 +152,17 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+
+    #[test]
+    fn instants_are_read_in_the_viewers_zone_and_code_stays_as_it_is() {
+        let made = render("| since | 2026-11-22T19:59:37.952Z |\n|---|---|\n\nat 2026-11-22T20:00:00Z; `2026-11-22T20:00:00Z`");
+        assert!(made.contains("<time datetime=\"2026-11-22T19:59:37.952Z\""), "{made}");
+        assert!(
+            made.contains("data-time=\"full\"") && made.contains(">2026-11-22 20:00 UTC</time>; <code>2026-11-22T20:00:00Z</code>"),
+            "{made}"
+        );
+        assert_eq!(render("at 2026-99-22T20:00:00Z"), "<p>at 2026-99-22T20:00:00Z</p>\n");
+    }
 
     #[test]
     fn what_people_use_is_shown() {

@@ -129,6 +129,8 @@ use crate::api::summary::UptimeView;
         crate::api::logs::read,
         crate::api::settings::list,
         crate::api::backup::read,
+        crate::api::backup::whole,
+        crate::api::backup::restore::restore,
         crate::api::events::listen,
         crate::api::local::documents,
         crate::api::local::seed,

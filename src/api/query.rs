@@ -56,15 +56,23 @@ pub fn origin(request: &Request<'_>) -> String {
     request.host().map_or_else(String::new, |host| format!("{scheme}://{host}"))
 }
 
-/// Whether the client reaches the hub by TLS.
+/// Whether the client reaches the hub by TLS, or is meant to.
 pub fn is_secure(request: &Request<'_>) -> bool {
+    let public = managed::<ApiState>(request).settings.public_url.as_deref().unwrap_or_default();
     // Only a proxy that is trusted with the client's address is believed about how the client came.
     let proxied = managed::<ApiState>(request).settings.proxy_header.is_some();
     let told = request.headers().get_one("X-Forwarded-Proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-    request.rocket().config().tls_enabled() || proxied && told
+    request.rocket().config().tls_enabled()
+        || proxied && told
+        || public.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 impl Query {
+    /// The address of this request without its parameters, as the client knows it.
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
     /// Refuses parameters that are not among `known`, and those given twice.
     pub fn allow(&self, known: &[&str]) -> Result<(), ApiError> {
         for (index, (name, _)) in self.pairs.iter().enumerate() {

@@ -236,7 +236,9 @@ pub fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) 
     wrong.extend(unmask(&mut document, kept.map(|kept| &kept.document)));
     let id = kept.map_or(ServiceId(0), |kept| kept.id);
     if let Err(mistakes) = document.check(id, &state.default_schedule) {
-        let unread = |mistake: &Mistake| !wrong.iter().any(|other| root(&other.path) == root(&mistake.path));
+        // What is said of a value, or of what holds it, because it could not be read.
+        let unread =
+            |mistake: &Mistake| !wrong.iter().any(|other| within(&other.path, &mistake.path) || within(&mistake.path, &other.path));
         let further: Vec<Mistake> = mistakes.into_iter().filter(unread).collect();
         wrong.extend(further);
     }
@@ -248,12 +250,53 @@ pub fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) 
     if wrong.is_empty() { Ok(document) } else { Err(ApiError::invalid(wrong)) }
 }
 
-/// The document of those fields that can be read.
+/// The document without the values that cannot be read.
 fn readable(body: &Value, wrong: &[Mistake]) -> ServiceDocument {
+    let mut left = body.clone();
+    prune(&mut left, "", wrong);
+    if let Ok(document) = ServiceDocument::read(&left) {
+        return document;
+    }
     let Value::Object(fields) = body else { return ServiceDocument::default() };
     let fields = fields.iter().filter(|(name, _)| !wrong.iter().any(|mistake| root(&mistake.path) == name.as_str()));
     let fields: Map<String, Value> = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
     ServiceDocument::read(&Value::Object(fields)).unwrap_or_default()
+}
+
+/// Takes out every value that is wrong; a list with one that is none of its entries' fields goes as a whole, for its entries are
+/// told by their places, and so does a log-in, whose fields belong together.
+fn prune(value: &mut Value, path: &str, wrong: &[Mistake]) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, inner| {
+                let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let lost = |mistake: &Mistake| {
+                    mistake.path == place || is_entry(&mistake.path, &place) || (place == "auth" && within(&mistake.path, &place))
+                };
+                if wrong.iter().any(lost) {
+                    return false;
+                }
+                prune(inner, &place, wrong);
+                true
+            });
+        }
+        Value::Array(entries) => {
+            for (index, entry) in entries.iter_mut().enumerate() {
+                prune(entry, &format!("{path}[{index}]"), wrong);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a path names an entry of a list.
+fn is_entry(path: &str, list: &str) -> bool {
+    path.strip_prefix(list).is_some_and(|rest| rest.starts_with('[') && rest.ends_with(']') && rest.matches('[').count() == 1)
+}
+
+/// Whether a path is that of a value or leads into it.
+fn within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The top-level field of a path.

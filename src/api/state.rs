@@ -109,8 +109,8 @@ pub struct ApiState {
     pub services_changed: Arc<dyn Fn() + Send + Sync>,
     /// The nodes of the cluster.
     pub membership: Arc<Membership>,
-    /// Asks the node of each region that checks a service for a check now.
-    pub check_now: Arc<dyn Fn(ServiceId) -> Vec<Asked> + Send + Sync>,
+    /// Asks the node of each region that checks a service for a check now, and to be told how far it has come where it is watched.
+    pub check_now: Arc<dyn Fn(ServiceId, bool) -> Vec<Asked> + Send + Sync>,
     /// Checks a service that is not stored, from this process as for a region, and stores nothing.
     pub try_check: TryCheck,
     pub tree: Arc<dyn Fn() -> BoxFuture<'static, ClusterView> + Send + Sync>,

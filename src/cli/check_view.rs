@@ -312,16 +312,12 @@ fn address(target: &Target) -> String {
         Target::Hub { path } => return format!("self{path}"),
         Target::Url(url) => url,
     };
-    if !url.query_pairs().any(|(name, _)| sounds_secret(&name.to_ascii_lowercase())) {
+    if !url.query_pairs().any(|(name, _)| sounds_secret(&name)) {
         return url.to_string();
     }
     let pairs: Vec<String> = url
         .query_pairs()
-        .map(
-            |(name, value)| {
-                if sounds_secret(&name.to_ascii_lowercase()) { format!("{name}={REDACTED}") } else { format!("{name}={value}") }
-            },
-        )
+        .map(|(name, value)| if sounds_secret(&name) { format!("{name}={REDACTED}") } else { format!("{name}={value}") })
         .collect();
     let mut bare = url.clone();
     bare.set_query(None);

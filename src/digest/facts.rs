@@ -23,6 +23,8 @@ use crate::model::time::Timestamp;
 
 /// Known for less of the period than this, a service is said to be known in part.
 pub const WHOLE: f64 = 0.95;
+/// A service is told as degraded when so large a share of its checks was slow.
+const SLOW: f64 = 0.01;
 /// Incidents of one service in a day that make it one that flaps.
 const FLAPS: f64 = 4.0;
 /// A certificate that ends within so many days is told of.
@@ -78,6 +80,8 @@ pub struct Facts {
     pub latency: Option<(f64, f64)>,
     /// Not up all the time that is known, the worst first.
     pub below: Vec<(Arc<str>, f64)>,
+    /// Slow too often, with the share of their checks that was, the worst first.
+    pub degraded: Vec<(Arc<str>, f64)>,
     /// Of which nothing is known.
     pub unmeasured: Vec<Arc<str>>,
     /// Known in part, with the part.
@@ -148,12 +152,15 @@ impl Facts {
         let watched: Vec<&Watched> = mine.iter().copied().filter(|watched| watched.enabled).collect();
         let (mut up, mut down, mut window, mut checks, mut failed) = (0i64, 0i64, 0i64, 0u64, 0u64);
         let mut regions = BTreeSet::new();
-        let (mut below, mut unmeasured, mut partly) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut below, mut unmeasured, mut partly, mut degraded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for watched in &watched {
             let measured = &watched.measured;
             (up, down, window) = (up + measured.up, down + measured.down, window + measured.window);
             (checks, failed) = (checks + measured.checks, failed + measured.failed);
             regions.extend(measured.regions.iter().map(|region| region.region.clone()));
+            if measured.slow_share() >= SLOW {
+                degraded.push((watched.name.clone(), measured.slow_share()));
+            }
             match measured.uptime() {
                 None => unmeasured.push(watched.name.clone()),
                 Some(uptime) => {
@@ -167,6 +174,7 @@ impl Facts {
             }
         }
         below.sort_by(|one, other| one.1.total_cmp(&other.1).then_with(|| one.0.cmp(&other.0)));
+        degraded.sort_by(|one: &(Arc<str>, f64), other| other.1.total_cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         partly.sort_by(|one, other| one.1.total_cmp(&other.1).then_with(|| one.0.cmp(&other.0)));
         let affected: BTreeSet<ServiceId> = incidents.iter().map(|incident| incident.service).collect();
         let open = incidents.iter().filter(|incident| causes::is_open(incident, period)).count();
@@ -187,6 +195,7 @@ impl Facts {
             coverage: if window > 0 { ((up + down) as f64 / window as f64).clamp(0.0, 1.0) } else { 0.0 },
             latency,
             below,
+            degraded,
             unmeasured,
             partly,
             incidents: incidents.len() as u64,
@@ -206,10 +215,22 @@ impl Facts {
         self.incidents > 0
             || !self.findings.is_empty()
             || !self.changes.is_empty()
+            || !self.degraded.is_empty()
             || !self.certificates.is_empty()
             || !self.unmeasured.is_empty()
             || !self.partly.is_empty()
             || self.uptime.is_some_and(|uptime| uptime < 0.9995)
+    }
+
+    /// Slow too often, and without an incident that says so.
+    pub fn quietly_degraded(&self) -> Vec<&(Arc<str>, f64)> {
+        let told = |name: &Arc<str>| self.causes.iter().any(|cause| cause.services.contains(name));
+        self.degraded.iter().filter(|(name, _)| !told(name)).collect()
+    }
+
+    /// Those that had no incident and were not slow too often.
+    pub fn well(&self) -> u64 {
+        (self.services.len() as u64).saturating_sub(self.affected + self.quietly_degraded().len() as u64)
     }
 
     pub fn anomaly_count(&self) -> u64 {

@@ -124,7 +124,7 @@ impl Sources {
             name: stored.name().into(),
             enabled: stored.enabled(),
             verdict: state.map_or(Verdict::Unknown, |state| state.verdict),
-            measured: Measured::of(&regions, period, before, stored.created_at.0),
+            measured: Measured::of(&regions, period, before, stored.created_at.0, self.board.degraded_after(stored.id)),
             certificate_ends: ends.min(),
         })
     }

@@ -23,7 +23,9 @@ pub fn write(facts: &Facts) -> DigestText {
         return DigestText { headline, paragraphs: vec![paragraph], suggestions: Vec::new() };
     }
     paragraphs.extend(incidents(facts));
-    paragraphs.extend([flapping(facts), trends(facts), anomalies(facts), certificates(facts), unknown(facts)].into_iter().flatten());
+    paragraphs.extend(
+        [flapping(facts), degraded(facts), trends(facts), anomalies(facts), certificates(facts), unknown(facts)].into_iter().flatten(),
+    );
     paragraphs.push(figures(facts));
     DigestText { headline: headline(facts, &subject), paragraphs, suggestions: suggestions(facts) }
 }
@@ -51,6 +53,14 @@ fn headline(facts: &Facts, subject: &Subject) -> String {
         return headline;
     }
     let well = subject.well(facts);
+    match facts.degraded.as_slice() {
+        [] => {}
+        [(_, share)] if matches!(subject, Subject::One(_)) => {
+            return format!("{well}, but degraded: {} of its checks were slow.", percent(*share));
+        }
+        [(name, share)] => return format!("{well}, but {name} was degraded: {} of its checks were slow.", percent(*share)),
+        many => return format!("{well}, but {} were degraded: too many of their checks were slow.", number(many.len() as u64)),
+    }
     if let Some(trouble) = headline_of_changes(facts) {
         let trouble = match subject {
             Subject::One(name) => trouble.replacen(&**name, "it", 1),
@@ -110,6 +120,22 @@ fn flapping(facts: &Facts) -> Option<String> {
                 many.iter().map(|flapping| format!("{} ({} times)", flapping.service, number(flapping.incidents))).collect();
             Some(format!(
                 "{} services did not settle and went down again and again: {}.",
+                sentence(&number(many.len() as u64)),
+                list(&names, NAMES)
+            ))
+        }
+    }
+}
+
+/// Services that answered, but too slowly too often.
+fn degraded(facts: &Facts) -> Option<String> {
+    match facts.degraded.as_slice() {
+        [] => None,
+        [(name, share)] => Some(format!("{name} was degraded: {} of its checks passed, but took longer than they may.", percent(*share))),
+        many => {
+            let names: Vec<String> = many.iter().map(|(name, share)| format!("{name} ({} of its checks)", percent(*share))).collect();
+            Some(format!(
+                "{} services were degraded, with checks that passed but took longer than they may: {}.",
                 sentence(&number(many.len() as u64)),
                 list(&names, NAMES)
             ))

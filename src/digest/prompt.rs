@@ -104,6 +104,7 @@ pub fn facts_json(facts: &Facts) -> Value {
         put("answers", json!({"half_within": latency(p50), "95%_within": latency(p95)}));
     }
     put("services_below_full_uptime", shares(&facts.below));
+    put("services_degraded_with_share_of_slow_checks", shares(&facts.degraded));
     put("services_not_measured", json!(facts.unmeasured.iter().take(MOST).map(|name| safe_name(name)).collect::<Vec<_>>()));
     put("services_measured_in_part", shares(&facts.partly));
     put(

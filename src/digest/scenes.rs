@@ -52,8 +52,17 @@ impl Day {
         Day { period, before, services: Vec::new(), incidents: Vec::new(), findings: Vec::new(), said: BTreeMap::new() }
     }
 
+    /// A service whose checks are slow from so many milliseconds on.
+    pub fn limited(&mut self, name: &str, regions: &[&str], limit_ms: u64, hour: impl Fn(&str, i64) -> HourOf) -> ServiceId {
+        self.service_with(name, regions, Some(Duration::from_millis(limit_ms)), hour)
+    }
+
     /// A service in some regions; `hour` tells of each region and hour, from -24 to -1 the day before, from 0 to 23 the day.
     pub fn service(&mut self, name: &str, regions: &[&str], hour: impl Fn(&str, i64) -> HourOf) -> ServiceId {
+        self.service_with(name, regions, None, hour)
+    }
+
+    fn service_with(&mut self, name: &str, regions: &[&str], limit: Option<Duration>, hour: impl Fn(&str, i64) -> HourOf) -> ServiceId {
         let id = ServiceId(self.services.len() as u32 + 1);
         let of_region = |region: &&str| {
             let buckets = (-24..24).filter_map(|index| bucket(self.period.since.0 + index * HOUR, hour(region, index), index)).collect();
@@ -65,7 +74,7 @@ impl Day {
             name: name.into(),
             enabled: true,
             verdict: Verdict::Up,
-            measured: Measured::of(&regions, self.period, self.before, i64::MIN / 2),
+            measured: Measured::of(&regions, self.period, self.before, i64::MIN / 2, limit),
             certificate_ends: None,
         });
         id

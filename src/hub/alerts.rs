@@ -85,7 +85,7 @@ impl Alerting {
             exits: exits.clone(),
             in_maintenance,
             // The results come like any other.
-            check_now: Arc::new(move |service| drop(asked.check_now(service, None))),
+            check_now: Arc::new(move |service| drop(asked.check_now(service, None, false))),
             settings: config.alerts.clone(),
             public_url: config.api.public_url.clone(),
             clock: clock.clone(),

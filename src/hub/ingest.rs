@@ -137,7 +137,7 @@ impl Intake {
                 self.status.batches.fetch_add(1, Ordering::Relaxed);
                 self.status.results.fetch_add(results.len() as u64, Ordering::Relaxed);
                 self.metrics.stored(&results);
-                self.strips.add(&results);
+                self.strips.add(&results, &self.board);
                 self.tell(&results);
                 self.verdicts.fold(&results);
                 self.meter.add(&results);

@@ -19,13 +19,15 @@ use crate::mesh::gateway::{GatewayMsg, Received, Sessions, remote, send};
 use crate::mesh::identity::Identity;
 use crate::model::check::CheckResult;
 use crate::model::id::{NodeName, RegionName};
+use crate::probe::progress::{Step, Watcher};
 use crate::probe::trial::Trial;
 use crate::store::journal::LEAST_OFFSET;
 use crate::wire::batch::{decode, decode_head};
 use crate::wire::envelope::{
-    Assembler, Bytes, Choice, Down, Hello, OPENING, Offer, SessionToken, TRIES_FROM, Up, VERSIONS, Welcome, WireAnswer, WireAssignment,
+    Assembler, Bytes, Choice, Down, Hello, OPENING, Offer, PROGRESS_FROM, SessionToken, TRIES_FROM, Up, VERSIONS, Welcome, WireAnswer,
+    WireAssignment,
 };
-use crate::wire::link::{Answer, Assignments, DELIVERY_BATCHES, Delivery, TryOut};
+use crate::wire::link::{Answer, Assignments, CheckNow, DELIVERY_BATCHES, Delivery, TryOut};
 use crate::wire::trial::WireTrial;
 
 /// For each step of the opening.
@@ -75,6 +77,12 @@ pub struct Counts {
     pub silent: AtomicU64,
 }
 
+/// Someone who waits for a check.
+struct Waiting {
+    answer: oneshot::Sender<CheckResult>,
+    watcher: Option<Watcher>,
+}
+
 struct Session {
     desk: Arc<Desk>,
     peer: Peer,
@@ -86,7 +94,7 @@ struct Session {
     under_way: usize,
     answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     renewed: (mpsc::Sender<Down>, mpsc::Receiver<Down>),
-    requests: HashMap<u64, oneshot::Sender<CheckResult>>,
+    requests: HashMap<u64, Waiting>,
     tries: HashMap<u64, oneshot::Sender<Result<Trial, String>>>,
     /// The number of the last question, whatever it was about.
     asked: u64,
@@ -237,14 +245,7 @@ impl Session {
                         self.assign(&assignments);
                     }
                 }
-                Some(request) = seat.requests.recv() => {
-                    self.requests.retain(|_, waiting| !waiting.is_closed());
-                    if self.requests.len() < REQUESTS {
-                        self.asked += 1;
-                        self.requests.insert(self.asked, request.answer);
-                        self.send(&Down::CheckNow { request: self.asked, service: request.service.0 });
-                    }
-                }
+                Some(request) = seat.requests.recv() => self.check_now(request),
                 Some(wanted) = seat.tries.recv() => self.try_out(wanted),
                 _ = seat.cut.changed() => {
                     let reason = seat.cut.borrow().clone().unwrap_or_else(|| "hub ends the session".to_owned());
@@ -292,7 +293,13 @@ impl Session {
                 if let (Some(waiting), Some(batch)) = (waiting, result)
                     && let Some(result) = self.results(&batch)?.into_iter().next()
                 {
-                    let _ = waiting.send(result);
+                    let _ = waiting.answer.send(result);
+                }
+            }
+            Up::Progress { request, step } => {
+                if let Some(watcher) = self.requests.get(&request).and_then(|waiting| waiting.watcher.as_ref()) {
+                    let step = Step::try_from(step).map_err(|err| format!("node's progress cannot be read: {err}"))?;
+                    watcher.send_replace(Some(step));
                 }
             }
             Up::Tried { request, outcome } => {
@@ -349,6 +356,19 @@ impl Session {
             let _ = answers.send((delivery, answer)).await;
         });
         Ok(())
+    }
+
+    /// Asks the node for a check; one whose version can is asked for its steps, too, where they are wanted.
+    fn check_now(&mut self, wanted: CheckNow) {
+        self.requests.retain(|_, waiting| !waiting.answer.is_closed());
+        if self.requests.len() >= REQUESTS {
+            return;
+        }
+        self.asked += 1;
+        let (request, service) = (self.asked, wanted.service.0);
+        let watched = wanted.watcher.is_some() && self.version >= PROGRESS_FROM;
+        self.requests.insert(request, Waiting { answer: wanted.answer, watcher: wanted.watcher });
+        self.send(&if watched { Down::WatchNow { request, service } } else { Down::CheckNow { request, service } });
     }
 
     /// Asks the node to try a service, where its version can.

@@ -7,6 +7,7 @@
 //! **Invariant.** What a node is to check is worked out from what is known now, as a whole, whenever any of it changes; a
 //! node sees it as generations that only rise.
 
+mod asking;
 pub mod trying;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::aggregate::change::SilenceReason;
@@ -22,7 +23,7 @@ use crate::clock::Clock;
 use crate::model::id::{NodeName, RegionName, ServiceId};
 use crate::model::time::Timestamp;
 use crate::wire::envelope::NodeStatus;
-use crate::wire::link::{Asked, Assignment, Assignments, CheckNow, TryOut};
+use crate::wire::link::{Assignment, Assignments, CheckNow, TryOut};
 
 /// Round trips of which the fastest tells the offset of a node's clock.
 const SAMPLES: usize = 8;
@@ -334,25 +335,6 @@ impl Membership {
     /// The offset of a node's clock, microseconds, where it is known.
     pub fn clock_offset_us(&self, node: &NodeName) -> Option<i64> {
         self.inner.lock().expect("no holder panics").nodes.get(node)?.info.clock_offset_us
-    }
-
-    /// Asks for a check of a service now: the node of each region that checks it, but those of `except`.
-    pub fn check_now(&self, service: ServiceId, except: Option<&RegionName>) -> Vec<Asked> {
-        let inner = self.inner.lock().expect("no holder panics");
-        let Some(assignable) = inner.services.iter().find(|known| known.id == service) else { return Vec::new() };
-        let mut asked = Vec::new();
-        for (region, node) in inner.owners(assignable) {
-            if except == Some(region) {
-                continue;
-            }
-            let Some(live) = inner.nodes.get(node).and_then(|member| member.live.as_ref()) else { continue };
-            let (answer, result) = oneshot::channel();
-            match live.requests.try_send(CheckNow { service, answer }) {
-                Ok(()) => asked.push(Asked { region: region.clone(), node: node.clone(), result }),
-                Err(_) => warn!(service = service.0, node = %node, "node is asked for too many checks at once, this one is left out"),
-            }
-        }
-        asked
     }
 
     /// The regions known, with their nodes.

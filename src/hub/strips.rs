@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use crate::aggregate::board::Board;
-use crate::aggregate::strip::{CELL, Cell, Strips, first_start};
+use crate::aggregate::strip::{CELL, Cell, Strips, first_minute, first_start};
 use crate::clock::Clock;
 use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
@@ -38,14 +38,25 @@ pub fn fill(strips: Arc<Strips>, store: Arc<Store>, services: Arc<Services>, boa
 async fn fill_one(strips: &Strips, store: &Store, board: &Board, service: ServiceId, now: Timestamp) -> Result<(), StoreError> {
     let Some(rule) = board.rule(service, now) else { return Ok(()) };
     let query = RollupQuery { service, region: None, resolution: Resolution::Minute, since: first_start(now), until: now, rule };
+    let limit = board.degraded_after(service);
     let mut cells: BTreeMap<i64, Cell> = BTreeMap::new();
+    let mut minutes: Vec<(Timestamp, Cell)> = Vec::new();
     for bucket in store.results.rollups(&query, now).await? {
-        let cell = cells.entry(bucket.start.0.div_euclid(CELL)).or_default();
-        cell.checks += u32::try_from(bucket.rollup.checks).unwrap_or(u32::MAX);
-        cell.failures += u32::try_from(bucket.rollup.failed()).unwrap_or(u32::MAX);
-        cell.latency_us += bucket.rollup.latency.sum_us();
+        let rollup = &bucket.rollup;
+        let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let cell = Cell {
+            checks: count(rollup.checks),
+            failures: count(rollup.failed()),
+            slow: count(rollup.slow(limit)),
+            latency_us: rollup.latency.sum_us(),
+        };
+        cells.entry(bucket.start.0.div_euclid(CELL)).or_default().add(&cell);
+        if bucket.start >= first_minute(now) {
+            minutes.push((bucket.start, cell));
+        }
     }
     let past: Vec<(Timestamp, Cell)> = cells.into_iter().map(|(number, cell)| (Timestamp(number * CELL), cell)).collect();
     strips.fill(service, &past);
+    strips.fill_minutes(service, &minutes);
     Ok(())
 }

@@ -96,7 +96,7 @@ pub fn digest_wiring(digester: DigesterArgs) -> Wiring {
 pub fn ask_others(membership: Arc<Membership>) -> Recheck {
     Arc::new(move |service, except| {
         // The results come like any other.
-        drop(membership.check_now(service, Some(except)));
+        drop(membership.check_now(service, Some(except), false));
     })
 }
 

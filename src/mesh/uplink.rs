@@ -19,6 +19,7 @@ use crate::mesh::private_file::write_private;
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, ServiceId};
 use crate::model::time::Timestamp;
+use crate::probe::progress::{Step, next_step};
 use crate::probe::trial::{Trial, Trier};
 use crate::region::RegionView;
 use crate::region::supervisor::read_document;
@@ -75,8 +76,16 @@ pub enum Ending {
     NotWelcomed(String),
 }
 
+/// What comes of a request.
+enum Checked {
+    /// It is under way.
+    Step(Step),
+    Done(Option<Box<CheckResult>>),
+}
+
+/// A request and how far its check is.
+type Told = (u64, Checked);
 /// A request and what came of it.
-type Checked = (u64, Option<CheckResult>);
 type Tried = (u64, Result<Trial, String>);
 
 struct Session<'a> {
@@ -88,7 +97,7 @@ struct Session<'a> {
     /// Deliveries without an answer.
     pending: HashMap<u64, oneshot::Sender<Answer>>,
     deliveries: u64,
-    checked: (mpsc::Sender<Checked>, mpsc::Receiver<Checked>),
+    checked: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     tried: (mpsc::Sender<Tried>, mpsc::Receiver<Tried>),
     /// States up to this stamp are known to the hub.
     snapshot: u64,
@@ -202,10 +211,13 @@ impl Session<'_> {
                     let batches = delivery.batches.iter().map(|batch| Bytes(batch.to_vec())).collect();
                     self.send(&Up::Deliver { delivery: self.deliveries, batches });
                 }
-                Some((request, result)) = self.checked.1.recv() => {
-                    let result = result.map(|result| Bytes(self.batch(&[result])));
-                    self.send(&Up::Checked { request, result });
-                }
+                Some((request, checked)) = self.checked.1.recv() => match checked {
+                    Checked::Step(step) => self.send(&Up::Progress { request, step: (&step).into() }),
+                    Checked::Done(result) => {
+                        let result = result.map(|result| Bytes(self.batch(&[*result])));
+                        self.send(&Up::Checked { request, result });
+                    }
+                },
                 Some((request, outcome)) = self.tried.1.recv() => {
                     let outcome = outcome.map(|trial| WireTrial::new(&trial, |result| self.batch(std::slice::from_ref(result))));
                     self.send(&Up::Tried { request, outcome });
@@ -258,7 +270,8 @@ impl Session<'_> {
                 }
             }
             Down::Assignments { generation, services } => self.assign(generation, services),
-            Down::CheckNow { request, service } => self.check_now(request, ServiceId(service)),
+            Down::CheckNow { request, service } => self.check_now(request, ServiceId(service), false),
+            Down::WatchNow { request, service } => self.check_now(request, ServiceId(service), true),
             Down::Try { request, document } => self.try_out(request, document),
             Down::Renewed { certificate } => match self.uplink.renewal.install(&certificate) {
                 Ok(()) => info!("certificate of this node renewed"),
@@ -282,15 +295,26 @@ impl Session<'_> {
         self.uplink.end.assignments.send_replace(Assignments { generation, services: Arc::new(assignments(services)) });
     }
 
-    fn check_now(&self, request: u64, service: ServiceId) {
-        let (answer, result) = oneshot::channel();
+    fn check_now(&self, request: u64, service: ServiceId, watched: bool) {
+        let (answer, mut result) = oneshot::channel();
+        let (watcher, mut progress) = watched.then(|| watch::channel(None)).unzip();
         let (requests, checked) = (self.uplink.end.requests.clone(), self.checked.0.clone());
         tokio::spawn(async move {
-            let result = match requests.send(CheckNow { service, answer }).await {
-                Ok(()) => result.await.ok(),
-                Err(_) => None,
-            };
-            let _ = checked.send((request, result)).await;
+            if requests.send(CheckNow { service, answer, watcher }).await.is_err() {
+                let _ = checked.send((request, Checked::Done(None))).await;
+                return;
+            }
+            loop {
+                tokio::select! {
+                    result = &mut result => {
+                        let _ = checked.send((request, Checked::Done(result.ok().map(Box::new)))).await;
+                        return;
+                    }
+                    step = next_step(&mut progress) => {
+                        let _ = checked.send((request, Checked::Step(step))).await;
+                    }
+                }
+            }
         });
     }
 

@@ -185,18 +185,22 @@ pub struct WindowTime {
 pub enum WindowStep {
     Announced,
     Begun,
+    /// Its end was moved.
+    Changed,
     Ended,
     /// Taken back before it began.
     Cancelled,
 }
 
 impl WindowStep {
-    pub const ALL: [WindowStep; 4] = [WindowStep::Announced, WindowStep::Begun, WindowStep::Ended, WindowStep::Cancelled];
+    pub const ALL: [WindowStep; 5] =
+        [WindowStep::Announced, WindowStep::Begun, WindowStep::Changed, WindowStep::Ended, WindowStep::Cancelled];
 
     pub fn name(self) -> &'static str {
         match self {
             WindowStep::Announced => "announced",
             WindowStep::Begun => "begun",
+            WindowStep::Changed => "changed",
             WindowStep::Ended => "ended",
             WindowStep::Cancelled => "cancelled",
         }

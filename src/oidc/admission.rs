@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use crate::config::oidc::OidcSettings;
 use crate::store::users::{NAME_MOST, Role, fits_name};
 
+/// A mail address, and whether it is theirs.
+const MAIL: [&str; 2] = ["email", "email_verified"];
+
 pub struct Admission {
     username_claim: String,
     role_claim: String,
@@ -73,6 +76,19 @@ impl Admission {
         let said = said.filter_map(Value::as_str).map(str::trim).find(|name| !name.is_empty()).unwrap_or(subject);
         said.chars().map(|letter| if fits_name(letter) { letter } else { '_' }).take(NAME_MOST).collect()
     }
+}
+
+/// What both documents say; where they differ, the first counts. An address and the word that it is theirs are of one document: half of
+/// each would vouch for an address nobody has looked at.
+pub fn merged(mut first: Map<String, Value>, mut second: Map<String, Value>) -> Map<String, Value> {
+    let whole = |claims: &Map<String, Value>| MAIL.iter().all(|name| claims.contains_key(*name));
+    let by_second = !whole(&first) && (whole(&second) || !first.contains_key("email"));
+    let other = if by_second { &mut first } else { &mut second };
+    other.retain(|name, _| !MAIL.contains(&name.as_str()));
+    for (name, value) in second {
+        first.entry(name).or_insert(value);
+    }
+    first
 }
 
 /// A claim by its name, or by a path with dots such as `realm_access.roles`; names may hold dots themselves.
@@ -146,6 +162,25 @@ mod tests {
         }
         let long = json!({"preferred_username": "é".repeat(100)});
         assert_eq!(admitted(&lenient, long).expect("in").0, "_".repeat(NAME_MOST));
+    }
+
+    #[test]
+    fn an_address_and_the_word_that_it_is_theirs_are_of_one_document() {
+        let of = |first: Value, second: Value| {
+            let map = |value: Value| value.as_object().expect("claims").clone();
+            let both = merged(map(first), map(second));
+            (both.get("email").cloned().unwrap_or_default(), both.get("email_verified").cloned().unwrap_or_default())
+        };
+        let (mine, other) = (json!("ada@example.com"), json!("eve@evil.example"));
+        let whole = |email: &Value, verified: bool| json!({"email": email, "email_verified": verified});
+        assert_eq!(of(json!({"email": mine}), json!({"email_verified": true})), (mine.clone(), json!(null)));
+        assert_eq!(of(json!({"email_verified": true}), json!({"email": mine})), (mine.clone(), json!(null)));
+        assert_eq!(of(json!({"email": mine}), whole(&other, true)), (other.clone(), json!(true)));
+        assert_eq!(of(json!({"email_verified": true}), whole(&other, false)), (other.clone(), json!(false)));
+        assert_eq!(of(whole(&mine, false), whole(&other, true)), (mine.clone(), json!(false)));
+        assert_eq!(of(json!({}), whole(&other, true)), (other, json!(true)));
+        let roles = merged(json!({"a": 1}).as_object().unwrap().clone(), json!({"a": 2, "b": 3}).as_object().unwrap().clone());
+        assert_eq!(Value::Object(roles), json!({"a": 1, "b": 3}));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! **Invariant.** An answer is read to a bound and within a time; no redirect is followed, for what is sent is for one address alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -76,7 +76,8 @@ pub struct Provider {
     client: reqwest::Client,
     clock: Clock,
     /// Held while it is asked, so that one asks for all.
-    memory: Mutex<Memory>,
+    asking: Mutex<()>,
+    memory: std::sync::Mutex<Memory>,
 }
 
 #[derive(Default)]
@@ -123,20 +124,29 @@ impl Provider {
             .pool_max_idle_per_host(0)
             .build()
             .context("HTTP client cannot be made")?;
-        Ok(Provider { settings, client, clock, memory: Mutex::default() })
+        Ok(Provider { settings, client, clock, asking: Mutex::default(), memory: std::sync::Mutex::default() })
     }
 
     /// What is known of it, asked for where it is not or no longer.
     pub async fn known(&self) -> Result<Arc<Known>, ProviderError> {
-        let mut memory = self.memory.lock().await;
+        if let Some(told) = self.memory().told(self.clock.steady()) {
+            return told;
+        }
+        let before = self.memory().known.clone();
+        let _turn = match (self.asking.try_lock(), before) {
+            (Ok(turn), _) => turn,
+            // While one waits for it, the others go by what it said before.
+            (Err(_), Some(known)) => return Ok(known),
+            (Err(_), None) => self.asking.lock().await,
+        };
+        if let Some(told) = self.memory().told(self.clock.steady()) {
+            return told;
+        }
+        let asked = self.ask().await;
+        // From the end of the wait, not from its beginning: else whoever comes next would wait as long.
         let now = self.clock.steady();
-        if let Some(known) = memory.known.as_ref().filter(|_| memory.stale > now) {
-            return Ok(known.clone());
-        }
-        if let Some((_, error)) = memory.failure.as_ref().filter(|(until, _)| *until > now) {
-            return Err(error.clone());
-        }
-        match (self.ask().await, memory.known.clone()) {
+        let mut memory = self.memory();
+        match (asked, memory.known.clone()) {
             (Ok(known), _) => Ok(memory.keep(known, now)),
             (Err(error), Some(known)) => {
                 tracing::warn!(
@@ -147,8 +157,7 @@ impl Provider {
                 Ok(known)
             }
             (Err(error), None) => {
-                // From the end of the wait, not from its beginning.
-                memory.failure = Some((self.clock.steady() + PAUSE, error.clone()));
+                memory.failure = Some((now + PAUSE, error.clone()));
                 Err(error)
             }
         }
@@ -156,13 +165,17 @@ impl Provider {
 
     /// What is known once its keys were asked for anew, unless somebody else has done that since `seen`.
     pub async fn with_new_keys(&self, seen: &Arc<Known>) -> Result<Arc<Known>, ProviderError> {
-        let mut memory = self.memory.lock().await;
-        if let Some(known) = memory.known.as_ref().filter(|known| !Arc::ptr_eq(known, seen)) {
-            return Ok(known.clone());
+        let _turn = self.asking.lock().await;
+        if let Some(known) = self.memory().known.clone().filter(|known| !Arc::ptr_eq(known, seen)) {
+            return Ok(known);
         }
         tracing::info!(issuer = self.settings.issuer, "the identity provider signs with a key that is not known, its keys are asked for");
         let known = self.ask().await?;
-        Ok(memory.keep(known, self.clock.steady()))
+        Ok(self.memory().keep(known, self.clock.steady()))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().expect("no holder panics")
     }
 
     async fn ask(&self) -> Result<Known, ProviderError> {
@@ -254,6 +267,15 @@ impl Provider {
 }
 
 impl Memory {
+    /// What is told without asking.
+    fn told(&self, now: Duration) -> Option<Result<Arc<Known>, ProviderError>> {
+        if let Some(known) = self.known.as_ref().filter(|_| self.stale > now) {
+            return Some(Ok(known.clone()));
+        }
+        let failure = self.failure.as_ref().filter(|(until, _)| *until > now);
+        failure.map(|(_, error)| Err(error.clone()))
+    }
+
     fn keep(&mut self, known: Known, now: Duration) -> Arc<Known> {
         let known = Arc::new(known);
         *self = Memory { known: Some(known.clone()), stale: now + FRESH, failure: None };
@@ -285,4 +307,89 @@ fn refusal(status: u16, body: &[u8]) -> String {
 /// Somebody else's words in one line, and not too many.
 pub fn shortened(words: &str) -> String {
     words.chars().filter(|letter| !letter.is_control()).take(WORDS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::model::time::Timestamp;
+
+    /// Answers the first two requests, then takes connections and says nothing; how many it took.
+    async fn hanging(listener: TcpListener, taken: Arc<AtomicUsize>) {
+        let issuer = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let document = json!({
+            "issuer": issuer, "authorization_endpoint": issuer, "token_endpoint": issuer, "jwks_uri": format!("{issuer}/keys"),
+        });
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let number = taken.fetch_add(1, Ordering::SeqCst);
+            let body = match number {
+                0 => document.to_string(),
+                1 => json!({"keys": []}).to_string(),
+                _ => {
+                    held.push(stream);
+                    continue;
+                }
+            };
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_behind_another_for_a_provider_that_hangs() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let settings = OidcSettings {
+            issuer: format!("http://{}", listener.local_addr().expect("it is bound")),
+            client_id: "hub".to_owned(),
+            client_secret: None,
+            name: "Example".to_owned(),
+            scopes: Vec::new(),
+            username_claim: String::new(),
+            role_claim: String::new(),
+            admins: Vec::new(),
+            operators: Vec::new(),
+            viewers: Vec::new(),
+            default_role: None,
+            email_domains: Vec::new(),
+            create_users: true,
+            second_factor: false,
+            leeway: Duration::ZERO,
+            timeout: Duration::from_millis(300),
+            ca: None,
+        };
+        let clock = Clock::manual(Timestamp(1_795_341_600_000_000));
+        let provider = Provider::new(settings, clock.clone()).expect("a client is made");
+        let taken = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(hanging(listener, taken.clone()));
+        let first = provider.known().await.expect("it answers");
+        clock.advance(FRESH).await;
+        // One waits, and longer than the pause lasts; the others are told at once, and so is whoever comes after.
+        let waits = async {
+            let known = provider.known().await;
+            (known, taken.load(Ordering::SeqCst))
+        };
+        let others = async {
+            while taken.load(Ordering::SeqCst) < 3 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..3 {
+                let known = provider.known().await.expect("what it said before");
+                assert!(Arc::ptr_eq(&known, &first));
+            }
+            clock.advance(PAUSE * 2).await;
+        };
+        let ((known, asked), ()) = tokio::join!(waits, others);
+        assert!(Arc::ptr_eq(&known.expect("what it said before"), &first));
+        assert_eq!(asked, 3, "one asked for all");
+        provider.known().await.expect("what it said before");
+        assert_eq!(taken.load(Ordering::SeqCst), 3, "the pause begins when the wait is over");
+    }
 }

@@ -90,14 +90,49 @@ pub fn certificate_message(err: &rustls::Error, name: &ServerName<'_>, leaf: Opt
         CertificateError::Revoked => "the certificate was revoked".to_owned(),
         CertificateError::BadSignature => "the certificate carries a bad signature".to_owned(),
         CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
-        other => match leaf {
-            Some(leaf) if leaf.subject == leaf.issuer => {
-                format!("the certificate is self-signed ({}) and cannot be trusted: {other}", leaf.subject)
+        other => {
+            tracing::debug!(name = &*name, "certificate refused: {other:?}");
+            let why = untrusted(other);
+            match leaf {
+                Some(leaf) if leaf.subject == leaf.issuer => {
+                    format!("the certificate is self-signed ({}) and cannot be trusted: {why}", leaf.subject)
+                }
+                _ => format!("the certificate cannot be trusted: {why}"),
             }
-            _ => format!("the certificate cannot be trusted: {other}"),
-        },
+        }
     }
 }
+
+/// Why a certificate is of no use, where the verifier has no words of its own: what it is built on is told by name alone.
+fn untrusted(err: &CertificateError) -> &'static str {
+    match err {
+        CertificateError::UnhandledCriticalExtension => "it holds a critical extension that is not understood",
+        CertificateError::UnknownRevocationStatus => "whether it was revoked is not known",
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the list of revoked certificates is out of date"
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => "it is signed in a way that is not accepted",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "it was not made for servers",
+        CertificateError::Other(inner) => {
+            let name = format!("{inner:?}");
+            let known = OTHERS.iter().find(|(known, _)| name.contains(known));
+            known.map_or("it does not keep the rules for certificates of servers", |(_, words)| words)
+        }
+        _ => "it was refused by the verifier",
+    }
+}
+
+/// Names of the library the verifier is built on.
+const OTHERS: [(&str, &str); 7] = [
+    ("CaUsedAsEndEntity", "the server shows the certificate of a CA itself in the place of one made for a server (CA:TRUE)"),
+    ("EndEntityUsedAsCa", "one of its chain was signed by a certificate that is no CA's (CA:FALSE)"),
+    ("PathLenConstraintViolated", "its chain is longer than its CA allows"),
+    ("NameConstraintViolation", "its CA may not vouch for this name"),
+    ("UnsupportedCertVersion", "it is of a version that is no longer accepted (X.509 v3 is)"),
+    ("MaximumPathBuildCallsExceeded", "its chain is too tangled to be followed"),
+    ("MaximumSignatureChecksExceeded", "its chain is too tangled to be followed"),
+];
 
 /// `DnsName("example.com")` as the verifier quotes it, without its wrapping.
 fn plain_name(name: &str) -> &str {
@@ -186,5 +221,33 @@ impl<'a> Causes<'a> {
         }
         found.innermost = innermost.map_or_else(|| "the request failed".to_owned(), |cause| cause.to_string());
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::OtherError;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_a_ca_is_told_in_words_and_no_name_of_the_program_is() {
+        #[derive(Debug)]
+        struct CaUsedAsEndEntity;
+        impl std::fmt::Display for CaUsedAsEndEntity {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("CaUsedAsEndEntity")
+            }
+        }
+        impl Error for CaUsedAsEndEntity {}
+        let name = ServerName::try_from("shop.example").expect("it is a name");
+        let other = CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)));
+        for (err, words) in [(other, "certificate of a CA itself"), (CertificateError::InvalidPurpose, "not made for servers")] {
+            let told = certificate_message(&rustls::Error::InvalidCertificate(err), &name, None);
+            assert!(told.contains(words), "{told}");
+            assert!(!told.contains("Other") && !told.contains("EndEntity") && !told.contains("InvalidPurpose"), "{told}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::model::check::{Phase, Phases, Reason, TlsVersion};
 use crate::model::service::IpFamily;
 use crate::probe::certificate::SeenChain;
+use crate::probe::progress::{self, Board};
 
 tokio::task_local! {
     pub static RECORDER: Arc<Recorder>;
@@ -30,6 +31,8 @@ pub fn current() -> Option<Arc<Recorder>> {
 pub struct Recorder {
     clock: Clock,
     hop: Mutex<Hop>,
+    /// Where the steps of the attempt are told, if anyone may look.
+    board: Option<Arc<Board>>,
 }
 
 /// What the hooks must know of a hop before it begins.
@@ -78,7 +81,7 @@ pub struct Hop {
 
 impl Recorder {
     pub fn new(clock: Clock) -> Recorder {
-        Recorder { clock, hop: Mutex::new(Hop::default()) }
+        Recorder { clock, hop: Mutex::new(Hop::default()), board: progress::board() }
     }
 
     pub fn begin_hop(&self, rules: HopRules) {
@@ -97,7 +100,11 @@ impl Recorder {
     /// Takes the reading first, so that waiting for the lock is not measured.
     pub fn mark(&self, write: impl FnOnce(&mut Hop, Duration)) {
         let now = self.now();
-        write(&mut self.hop(), now);
+        let mut hop = self.hop();
+        write(&mut hop, now);
+        if let Some(board) = &self.board {
+            board.reached(&hop, now);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a failing check shows of itself, without the secrets in it.
 //!
-//! Two rules: the value of a header whose name sounds secret is never shown, and wherever a secret of the service itself turns
-//! up, in any header or in the body, it is replaced. A body that echoes the request is the common case.
+//! Three rules: the value of a header whose name sounds secret is never shown, nor is what such a name stands before in a text, nor a
+//! password in an address; and wherever a secret of the service itself turns up, in any header or in the body, it is replaced. A body
+//! that echoes the request is the common case; a page of an error with the settings of the target in it is the worst.
 
 use base64::Engine;
 use bytes::Bytes;
@@ -10,15 +11,26 @@ use http::{HeaderMap, StatusCode};
 use crate::model::check::{Evidence, HttpVersion};
 use crate::model::service::{Auth, Service};
 use crate::probe::recorder::Hop;
+use crate::probe::redact::name::Secrecy;
+
+mod name;
+mod text;
 
 pub const REDACTED: &str = "[redacted]";
+/// Bytes of the shortest value of a query that is looked for elsewhere.
+const LEAST_QUERY: usize = 4;
 /// Bytes of a body that are shown.
 const EXCERPT: usize = 1024;
 
-/// Whether the value under this name is to be kept from people: in lower case, as header names are.
+/// Whether the value under this name is to be kept from people. Best as it was written: in camel case the capitals part its words.
 pub fn sounds_secret(name: &str) -> bool {
-    matches!(name, "authorization" | "cookie" | "set-cookie" | "proxy-authorization" | "x-api-key")
-        || ["token", "secret", "key", "password"].iter().any(|word| name.contains(word))
+    name::secrecy(name) != Secrecy::Open
+}
+
+/// A text in which no value is left whose name sounds secret, and no password of an address. The text need not be whole, nor of one
+/// kind: what is cut off within such a value ends with it.
+pub fn hide_named(text: &str) -> String {
+    text::hide_named(text)
 }
 
 /// The secret values of one service, longest first.
@@ -52,7 +64,8 @@ impl Secrets {
         }
         if let crate::model::service::Target::Url(url) = &service.target {
             for (name, value) in url.query_pairs() {
-                if sounds_secret(&name.to_ascii_lowercase()) {
+                // A shorter one would be found in any text.
+                if sounds_secret(&name) && value.len() >= LEAST_QUERY {
                     add(value.as_bytes());
                 }
             }
@@ -138,7 +151,7 @@ pub fn evidence(received: Option<&Received>, hop: &Hop, secrets: &Secrets) -> Ev
             .map(|(name, value)| {
                 let value = match sounds_secret(name.as_str()) {
                     true => REDACTED.to_owned(),
-                    false => secrets.hide(&String::from_utf8_lossy(value.as_bytes())),
+                    false => hide_named(&secrets.hide(&String::from_utf8_lossy(value.as_bytes()))),
                 };
                 (name.to_string(), value)
             })
@@ -165,7 +178,7 @@ fn excerpt(body: &[Bytes], secrets: &Secrets) -> String {
         Err(err) if err.error_len().is_none() => &shown[..err.valid_up_to()],
         _ => &shown[..],
     };
-    String::from_utf8_lossy(whole).into_owned()
+    hide_named(&String::from_utf8_lossy(whole))
 }
 
 #[cfg(test)]
@@ -191,12 +204,53 @@ mod tests {
     }
 
     #[test]
+    fn values_of_json_whose_names_sound_secret_are_hidden() {
+        for (body, shown) in [
+            (r#"{"user":"ann","password":"hunter2","n":1}"#, r#"{"user":"ann","password":"[redacted]","n":1}"#),
+            (r#"{"apiKey" : "a\"b", "accessToken": 12345 }"#, r#"{"apiKey" : "[redacted]", "accessToken": "[redacted]" }"#),
+            (r#"{"secrets":{"a":["}"]},"ok":true}"#, r#"{"secrets":"[redacted]","ok":true}"#),
+            (r#"{"token":null,"password":false}"#, r#"{"token":null,"password":false}"#),
+            (r#"401: 5" disk {"token":"abc"#, r#"401: 5" disk {"token":"[redacted]""#),
+            (r#"{"error":"the password is wrong","kind":"password"}"#, r#"{"error":"the password is wrong","kind":"password"}"#),
+            ("é \"x\"", "é \"x\""),
+        ] {
+            assert_eq!(hide_named(body), shown);
+        }
+        assert_eq!(excerpt(&[Bytes::from(r#"{"password":"hunter2"}"#)], &secrets(&[])), r#"{"password":"[redacted]"}"#);
+    }
+
+    #[test]
     fn names_that_sound_secret_are_known() {
         for name in ["authorization", "set-cookie", "x-api-key", "x-auth-token", "my-secret", "x-keyring", "password"] {
             assert!(sounds_secret(name), "{name}");
         }
         for name in ["content-type", "server", "x-request-id"] {
             assert!(!sounds_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_header_with_a_harmless_name_shows_no_password_of_an_address_and_no_named_secret() {
+        let mut headers = HeaderMap::new();
+        headers.insert("location", "https://ann:hunter2@login.test/?next=1&access_token=leak".parse().unwrap());
+        headers.insert("x-debug", "pwd=leak; took=5".parse().unwrap());
+        headers.insert("www-authenticate", "Bearer realm=\"api\", error=\"invalid_token\"".parse().unwrap());
+        let received = Received { version: HttpVersion::Http11, status: StatusCode::BAD_GATEWAY, headers, body: Vec::new() };
+        let shown = evidence(Some(&received), &Hop::default(), &secrets(&[])).headers;
+        let value = |name: &str| shown.iter().find(|header| header.0 == name).map(|header| header.1.clone()).unwrap();
+        assert_eq!(value("location"), "https://ann:[redacted]@login.test/?next=1&access_token=[redacted]");
+        assert_eq!(value("x-debug"), "pwd=[redacted]; took=5");
+        assert_eq!(value("www-authenticate"), "Bearer realm=\"api\", error=\"invalid_token\"");
+    }
+
+    #[test]
+    fn a_body_of_an_error_shows_no_secret_of_the_target() {
+        let body = r#"{"passwd":"pw-leak","pwd":"pwd-leak","nested":{"connection_string":"postgres://u:pgpass-leak@h/db"},"otp":"123456","msg":"password=plain-leak token: t2-leak"}"#;
+        for end in 0..=body.len() {
+            let shown = excerpt(&[Bytes::copy_from_slice(&body.as_bytes()[..end])], &secrets(&[]));
+            for part in ["leak", "pw-", "pgp", "plain", "t2", "12"] {
+                assert!(!shown.contains(part), "{end}: {shown}");
+            }
         }
     }
 }

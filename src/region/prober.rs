@@ -21,6 +21,7 @@ use crate::model::schedule::Place;
 use crate::model::service::{Schedule, Service};
 use crate::model::time::{Timestamp, micros};
 use crate::probe::CheckOrder;
+use crate::probe::progress::{BOARD, Board, Watcher};
 use crate::region::outbox::{OutboxMsg, Receipt};
 use crate::region::rhythm::Rhythm;
 use crate::region::shared::Shared;
@@ -43,13 +44,21 @@ pub enum ProberMsg {
     },
     Panicked(String),
     /// Wants a result at once; one that is in flight serves too.
-    CheckNow(oneshot::Sender<CheckResult>),
+    CheckNow(Asker),
     /// The service was edited: a check in flight may end as it began, within a second or so, and the next is made as edited.
     Edit(Arc<Service>),
     /// An edit has waited long enough for the check in flight.
     Impatient,
     /// Ends this actor, after the check in flight.
     Retire,
+}
+
+/// Someone who waits for a check.
+#[derive(Debug)]
+pub struct Asker {
+    pub answer: oneshot::Sender<CheckResult>,
+    /// Is told the steps meanwhile.
+    pub watcher: Option<Watcher>,
 }
 
 pub struct ProberArgs {
@@ -103,7 +112,8 @@ struct Check {
 #[derive(Debug, Default)]
 struct Gate {
     state: AtomicU8,
-    wanted: Mutex<Vec<oneshot::Sender<CheckResult>>>,
+    wanted: Mutex<Vec<Asker>>,
+    board: Arc<Board>,
 }
 
 impl Gate {
@@ -119,11 +129,14 @@ impl Gate {
         self.state.compare_exchange(Gate::WAITING, Gate::CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    fn want(&self, answer: oneshot::Sender<CheckResult>) {
-        self.wanted.lock().expect("no holder panics").push(answer);
+    fn want(&self, asker: Asker) {
+        if let Some(watcher) = &asker.watcher {
+            self.board.watch(watcher.clone());
+        }
+        self.wanted.lock().expect("no holder panics").push(asker);
     }
 
-    fn take_wanted(&self) -> Vec<oneshot::Sender<CheckResult>> {
+    fn take_wanted(&self) -> Vec<Asker> {
         std::mem::take(&mut *self.wanted.lock().expect("no holder panics"))
     }
 }
@@ -154,7 +167,7 @@ impl Actor for Prober {
         match message {
             ProberMsg::Finished { scheduled_at, round } => state.finished(&myself, scheduled_at, round),
             ProberMsg::Panicked(cause) => return Err(format!("probe panicked: {cause}").into()),
-            ProberMsg::CheckNow(answer) => state.check_now(&myself, answer),
+            ProberMsg::CheckNow(asker) => state.check_now(&myself, asker),
             ProberMsg::Edit(service) => state.edit(&myself, service),
             ProberMsg::Impatient => state.impatient(&myself),
             ProberMsg::Retire => state.retire(&myself),
@@ -191,11 +204,11 @@ impl ProberState {
         self.arm(myself, When::Round(due), Vec::new());
     }
 
-    fn check_now(&mut self, myself: &ActorRef<ProberMsg>, answer: oneshot::Sender<CheckResult>) {
+    fn check_now(&mut self, myself: &ActorRef<ProberMsg>, asker: Asker) {
         match &self.check {
             // Begun or about to: the check there is serves too.
-            Some(check) if check.at_once || !check.gate.cancel() => check.gate.want(answer),
-            _ => self.arm(myself, When::In(Duration::ZERO), vec![answer]),
+            Some(check) if check.at_once || !check.gate.cancel() => check.gate.want(asker),
+            _ => self.arm(myself, When::In(Duration::ZERO), vec![asker]),
         }
     }
 
@@ -239,8 +252,9 @@ impl ProberState {
         }
     }
 
-    fn arm(&mut self, myself: &ActorRef<ProberMsg>, when: When, wanted: Vec<oneshot::Sender<CheckResult>>) {
-        let gate = Arc::new(Gate { state: AtomicU8::new(Gate::WAITING), wanted: Mutex::new(wanted) });
+    fn arm(&mut self, myself: &ActorRef<ProberMsg>, when: When, wanted: Vec<Asker>) {
+        let gate = Arc::new(Gate::default());
+        wanted.into_iter().for_each(|asker| gate.want(asker));
         let (now, steady) = (self.shared.clock.now(), self.shared.clock.steady());
         let (scheduled_at, due, round) = match when {
             When::In(wait) => (now.plus(wait), steady + wait, None),
@@ -303,7 +317,8 @@ impl Errand {
             scheduled_at: self.scheduled_at,
             hub_url: None,
         };
-        let outcome = AssertUnwindSafe(self.shared.probes.check(&self.service, order)).catch_unwind().await;
+        let watched = BOARD.scope(self.gate.board.clone(), self.shared.probes.check(&self.service, order));
+        let outcome = AssertUnwindSafe(watched).catch_unwind().await;
         drop(running);
         self.tally.running.store(false, Ordering::Relaxed);
         match outcome {
@@ -354,7 +369,7 @@ impl Errand {
             self.shared.turned(result.ok());
         }
         self.tally.last_started.store(result.started_at.0.max(0) as u64, Ordering::Relaxed);
-        let askers = self.gate.take_wanted();
+        let askers: Vec<_> = self.gate.take_wanted().into_iter().map(|asker| asker.answer).collect();
         let copy = (!askers.is_empty()).then(|| Box::new(result.clone()));
         // An outbox that dies loses it: the check was not made, and the next one comes in its turn.
         let _ = self.outbox.cast(OutboxMsg::Record(Box::new(result), Receipt { room, askers, copy }));

@@ -24,7 +24,7 @@ use crate::model::schedule::Place;
 use crate::model::service::{Schedule, Service};
 use crate::model::time::Timestamp;
 use crate::region::outbox::OutboxMsg;
-use crate::region::prober::{Prober, ProberArgs, ProberMsg, Tally};
+use crate::region::prober::{Asker, Prober, ProberArgs, ProberMsg, Tally};
 use crate::region::shared::Shared;
 use crate::supervise::{Decision, Restarts, Task};
 use crate::wire::link::{Assignment, Assignments, CheckNow};
@@ -324,7 +324,7 @@ impl SupervisorState {
     fn check_now(&mut self, request: CheckNow) {
         // Dropped unanswered, the request tells the asker that nobody here checks this service.
         if let Some(prober) = self.slots.get(&request.service).and_then(|slot| slot.prober.as_ref()) {
-            let _ = prober.cast(ProberMsg::CheckNow(request.answer));
+            let _ = prober.cast(ProberMsg::CheckNow(Asker { answer: request.answer, watcher: request.watcher }));
         }
     }
 

@@ -89,6 +89,13 @@ struct Row {
     fields: Vec<String>,
 }
 
+/// One of many rows that are recorded at once, and which of them, from 1.
+#[derive(SurrealValue)]
+struct PlacedRow {
+    place: i64,
+    row: Row,
+}
+
 #[derive(SurrealValue)]
 struct NumberedRow {
     number: i64,
@@ -112,15 +119,7 @@ impl Audit {
         mut values: Vec<(&'static str, Value)>,
         change: &Change,
     ) -> Result<IndexedResults, StoreError> {
-        let row = Row {
-            at: self.clock.now().0,
-            who: change.who.clone(),
-            address: change.address.map(|address| address.to_string()),
-            action: change.action.to_owned(),
-            subject: change.subject.clone(),
-            fields: change.fields.clone(),
-        };
-        values.push(("audit_row", row.into_value()));
+        values.push(("audit_row", self.row(change).into_value()));
         let text = format!(
             "BEGIN; {statements} \
              LET $audit_number = (UPSERT ONLY counter:audit SET value += 1 RETURN VALUE value); \
@@ -129,6 +128,38 @@ impl Audit {
         );
         let _turn = self.turn.lock().await;
         self.database.query(&text, values).await
+    }
+
+    /// The same for many changes at once, recorded in their order.
+    pub async fn commit_all(
+        &self,
+        statements: &str,
+        mut values: Vec<(&'static str, Value)>,
+        changes: &[Change],
+    ) -> Result<IndexedResults, StoreError> {
+        let rows: Vec<PlacedRow> = changes.iter().zip(1..).map(|(change, place)| PlacedRow { place, row: self.row(change) }).collect();
+        values.extend([("audit_count", Value::from_t(rows.len() as i64)), ("audit_rows", Value::from_t(rows))]);
+        let text = format!(
+            "BEGIN; {statements} \
+             LET $audit_last = (UPSERT ONLY counter:audit SET value += $audit_count RETURN VALUE value); \
+             FOR $audit IN $audit_rows {{ \
+                 CREATE type::record('audit', [$audit_last - $audit_count + $audit.place]) CONTENT $audit.row RETURN NONE; \
+             }}; \
+             COMMIT;"
+        );
+        let _turn = self.turn.lock().await;
+        self.database.query(&text, values).await
+    }
+
+    fn row(&self, change: &Change) -> Row {
+        Row {
+            at: self.clock.now().0,
+            who: change.who.clone(),
+            address: change.address.map(|address| address.to_string()),
+            action: change.action.to_owned(),
+            subject: change.subject.clone(),
+            fields: change.fields.clone(),
+        }
     }
 
     /// Records what changed nothing in the store, such as a failed log-in.

@@ -11,6 +11,7 @@ pub mod remote;
 pub mod server;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ pub struct Database {
     /// Where it is, for messages: the folder or the URL.
     place: String,
     engine: RwLock<Option<Engine>>,
+    asked: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -113,7 +115,7 @@ impl Database {
             }
             Some(url) => (url.to_owned(), Engine::Remote(Arc::new(Remote::open(url, settings).await?))),
         };
-        Ok(Database { place, engine: RwLock::new(Some(engine)) })
+        Ok(Database { place, engine: RwLock::new(Some(engine)), asked: AtomicU64::new(0) })
     }
 
     /// Where it is: the folder or the URL.
@@ -131,6 +133,7 @@ impl Database {
         let trimmed = text.trim().trim_end_matches(';');
         let whole = trimmed.starts_with("BEGIN") || !trimmed.contains(';');
         for attempt in 0..CONFLICT_TRIES {
+            self.asked.fetch_add(1, Ordering::Relaxed);
             let engine = self.engine.read().expect("no holder panics").clone().ok_or(StoreError::Closed)?;
             let (text, variables) = (text.to_owned(), variables.clone());
             let answer = match engine {
@@ -148,6 +151,11 @@ impl Database {
             }
         }
         Err(StoreError::Conflict)
+    }
+
+    /// How many texts were sent to it: each is a way there and back.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// The version of the engine, as it tells itself.

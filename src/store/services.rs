@@ -23,7 +23,10 @@ use crate::model::time::Timestamp;
 use crate::store::audit::{Audit, Change, corrupt};
 use crate::store::connection::{Database, StoreError};
 use crate::store::secrets::{Secrets, SecretsError};
-use crate::store::shelf::{Numbered, Shelf, next_number, untouched};
+use crate::store::shelf::{Numbered, Shelf, last_number_of, next_number, untouched};
+
+/// Services a seed stores in one transaction.
+const AT_ONCE: usize = 200;
 
 /// One service as it is kept. The document has its secrets in the clear: it never leaves the process as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +111,13 @@ struct NewRow {
     sealed: Option<Bytes>,
     created_at: i64,
     updated_at: i64,
+}
+
+/// One of many that are stored at once.
+#[derive(SurrealValue)]
+struct PlacedRow {
+    number: i64,
+    row: NewRow,
 }
 
 #[derive(SurrealValue)]
@@ -212,18 +222,25 @@ impl Services {
         Ok(old)
     }
 
-    /// Takes in documents by name: those not known are created, those that differ are replaced if `update` says so.
+    /// Takes in documents by name: those not known are created, many of them at once, those that differ are replaced if `update`
+    /// says so.
     pub async fn seed(&self, documents: Vec<ServiceDocument>, update: bool) -> Result<Seeded, ServicesError> {
         let author = Author { who: "seed".to_owned(), address: None };
         let mut seeded = Seeded::default();
+        let mut new: BTreeMap<String, ServiceDocument> = BTreeMap::new();
+        let mut in_order = Vec::new();
         let _turn = self.shelf.turn().await;
         self.check_seed(&documents, update)?;
         for document in documents {
             let document = tidied(document);
             let name = document.name.clone().unwrap_or_default();
+            if new.contains_key(&name) || in_order.len() == AT_ONCE {
+                self.create_all_in_turn(std::mem::take(&mut in_order), &mut new, &author).await?;
+            }
             match self.find_by_name(&name) {
                 None => {
-                    self.create_in_turn(document, &author).await?;
+                    in_order.push(name.clone());
+                    new.insert(name.clone(), document);
                     seeded.created.push(name);
                 }
                 Some(kept) if kept.document == document => seeded.unchanged.push(name),
@@ -234,7 +251,39 @@ impl Services {
                 Some(_) => seeded.skipped.push(name),
             }
         }
+        self.create_all_in_turn(in_order, &mut new, &author).await?;
         Ok(seeded)
+    }
+
+    /// Services of names nobody has yet, in this order: their numbers are taken in one go, and they are stored in one transaction.
+    async fn create_all_in_turn(
+        &self,
+        in_order: Vec<String>,
+        new: &mut BTreeMap<String, ServiceDocument>,
+        author: &Author,
+    ) -> Result<(), ServicesError> {
+        let documents: Vec<ServiceDocument> = in_order.iter().filter_map(|name| new.remove(name)).collect();
+        let Some(count) = u32::try_from(documents.len()).ok().filter(|count| *count > 0) else { return Ok(()) };
+        let last = last_number_of(&self.database, "service", count).await?;
+        let now = self.clock.now();
+        let made: Vec<Arc<StoredService>> = documents
+            .into_iter()
+            .zip(last - count + 1..)
+            .map(|(document, number)| {
+                Arc::new(StoredService { id: ServiceId(number), revision: 1, document, created_at: now, updated_at: now })
+            })
+            .collect();
+        let mut rows = Vec::with_capacity(made.len());
+        let mut changes = Vec::with_capacity(made.len());
+        for service in &made {
+            rows.push(PlacedRow { number: i64::from(service.id.0), row: self.row(service)? });
+            let fields = changed(&ServiceDocument::default(), &service.document);
+            changes.push(change(author, "service.create", service.id, fields));
+        }
+        let text = "FOR $service IN $services { CREATE type::record('service', $service.number) CONTENT $service.row RETURN NONE; };";
+        self.audit.commit_all(text, vec![("services", Value::from_t(rows))], &changes).await?;
+        self.shelf.put_last(made);
+        Ok(())
     }
 
     async fn create_in_turn(&self, document: ServiceDocument, author: &Author) -> Result<Arc<StoredService>, ServicesError> {
@@ -326,7 +375,8 @@ impl Services {
         self.list().iter().map(|service| (service.name().to_owned(), service.document.depends_on.clone())).collect()
     }
 
-    fn depending_on(&self, name: &str) -> Vec<Arc<StoredService>> {
+    /// Those that depend on a service of this name.
+    pub fn depending_on(&self, name: &str) -> Vec<Arc<StoredService>> {
         self.list().iter().filter(|service| service.document.depends_on.iter().any(|other| other == name)).cloned().collect()
     }
 

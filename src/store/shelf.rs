@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, RwLock};
 
+use surrealdb::types::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::store::audit::corrupt as unfit;
@@ -53,6 +54,11 @@ impl<T: Numbered> Shelf<T> {
         });
     }
 
+    /// The same for many, whose numbers are above all there are.
+    pub fn put_last(&self, many: Vec<Arc<T>>) {
+        self.alter(|all| all.extend(many));
+    }
+
     pub fn remove(&self, number: u32) {
         self.alter(|all| all.retain(|one| one.number() != number));
     }
@@ -79,8 +85,14 @@ impl<T: Numbered + PartialEq> Shelf<T> {
 
 /// The next number of a counter. One that is lost to a failure in between is a gap, and a gap is no harm.
 pub async fn next_number(database: &Database, counter: &'static str) -> Result<u32, StoreError> {
-    let query = "UPSERT ONLY type::record('counter', $counter) SET value += 1 RETURN VALUE value";
-    let mut answer = database.query(query, vec![("counter", text(counter))]).await?;
+    last_number_of(database, counter, 1).await
+}
+
+/// The last of so many next numbers, all of which are taken.
+pub async fn last_number_of(database: &Database, counter: &'static str, count: u32) -> Result<u32, StoreError> {
+    let query = "UPSERT ONLY type::record('counter', $counter) SET value += $count RETURN VALUE value";
+    let values = vec![("counter", text(counter)), ("count", Value::from_t(i64::from(count)))];
+    let mut answer = database.query(query, values).await?;
     let number: Option<i64> = answer.take(0).map_err(|error| unfit("counter", &error))?;
     let fitting = number.and_then(|number| u32::try_from(number).ok());
     fitting.ok_or_else(|| corrupt("counter", format!("{number:?} is not a number that {counter} can have")))

@@ -4,11 +4,14 @@
 //! is worked out again from the key of this installation whenever a message with the link is sent, and found by its SHA-256.
 //!
 //! **Invariants.** A number is never given twice. Of one address there is one row. An address and a secret lie in the store sealed
-//! for their row, and nowhere else; a row that is removed leaves nothing of them.
+//! for their row, and nowhere else; a row that is removed leaves nothing of them. Of a mail address that left, its keyed hash is kept
+//! for a while, by which nobody finds the address and nobody has it asked again.
 
 mod rows;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -16,6 +19,7 @@ use surrealdb::types::Value;
 use thiserror::Error;
 
 use crate::clock::Clock;
+use crate::model::incident::IncidentId;
 use crate::model::subscriber::{Choice, Pending, Subscriber, SubscriberId, SubscriberKind, SubscriberState};
 use crate::model::time::Timestamp;
 use crate::store::audit::{Audit, Change};
@@ -26,7 +30,12 @@ use crate::store::services::Author;
 use crate::store::sessions::fingerprint;
 use crate::store::shelf::{Numbered, Shelf, next_number};
 use crate::store::subscribers::rows::{data_of, place, read, sealed_of};
-use crate::store::values::{bytes, object, record, rows as rows_of, text};
+use crate::store::values::{array, bytes, int, object, record, record_named, rows as rows_of, text};
+
+/// A mail address that left is not asked again within this.
+const LEFT_ALONE: Duration = Duration::from_secs(86_400);
+/// Bytes of the public name of an incident.
+const PUBLIC_NAME: usize = 10;
 
 #[derive(Debug, Error)]
 pub enum SubscribersError {
@@ -45,6 +54,8 @@ pub struct Subscribers {
     audit: Arc<Audit>,
     clock: Clock,
     shelf: Shelf<Subscriber>,
+    /// When mail addresses left, by what their rows were found by.
+    left: RwLock<HashMap<String, Timestamp>>,
 }
 
 impl Numbered for Subscriber {
@@ -79,14 +90,16 @@ impl Subscribers {
         clock: Clock,
     ) -> Result<Subscribers, SubscribersError> {
         let known = read_all(&database, &secrets).await?;
-        Ok(Subscribers { database, secrets, audit, clock, shelf: Shelf::new(known) })
+        let left = RwLock::new(read_left(&database).await?);
+        Ok(Subscribers { database, secrets, audit, clock, shelf: Shelf::new(known), left })
     }
 
     /// Reads all again, as after a change whose outcome was not told.
     pub async fn refresh(&self) -> Result<(), SubscribersError> {
         let _turn = self.shelf.turn().await;
-        let found = read_all(&self.database, &self.secrets).await?;
+        let (found, left) = (read_all(&self.database, &self.secrets).await?, read_left(&self.database).await?);
         self.shelf.renew(found);
+        *self.left.write().expect("no holder panics") = left;
         Ok(())
     }
 
@@ -101,6 +114,11 @@ impl Subscribers {
 
     pub fn any(&self) -> bool {
         !self.shelf.all().is_empty()
+    }
+
+    /// What an incident is called where anyone may read it: always the same, and nothing of what its own name holds.
+    pub fn public_name(&self, incident: &IncidentId) -> String {
+        hex(&self.secrets.mark("incident name", &incident.0)[..PUBLIC_NAME])
     }
 
     /// What confirms a request; `None`: none waits.
@@ -132,14 +150,17 @@ impl Subscribers {
     }
 
     /// Takes a request: a new subscriber, or another choice of one that is there. `again`: how long after so many times asked it is
-    /// asked again.
-    pub async fn ask(&self, request: Request, most: usize, again: impl Fn(u32) -> std::time::Duration) -> Result<Taken, SubscribersError> {
+    /// asked again. Where `most` are there, the oldest that is not confirmed makes way for a new one.
+    pub async fn ask(&self, request: Request, most: usize, again: impl Fn(u32) -> Duration) -> Result<Taken, SubscribersError> {
         let _turn = self.shelf.turn().await;
         let (now, plain) = (self.clock.now(), plain(request.kind, &request.reach));
-        if self.shelf.all().len() >= most {
-            return Err(SubscribersError::Full { most });
-        }
         let old = self.list().iter().find(|one| plain_of(one) == plain).cloned();
+        if old.is_none() && self.left_at(&plain).is_some_and(|at| now.since(at) < LEFT_ALONE) {
+            return Ok(Taken::Silent);
+        }
+        if old.is_none() && self.shelf.all().len() >= most {
+            self.make_way(most).await?;
+        }
         let active = |old: &Arc<Subscriber>| old.state() == SubscriberState::Active;
         // A program answers whoever asks, so it is not asked about a change: its secret would be another's.
         if old.as_ref().is_some_and(|old| old.kind == SubscriberKind::Webhook && active(old)) {
@@ -234,22 +255,30 @@ impl Subscribers {
     /// Forgets a subscriber. `author`: who did it, if not they themselves. `false`: there is none.
     pub async fn remove(&self, id: SubscriberId, author: Option<&Author>) -> Result<bool, SubscribersError> {
         let _turn = self.shelf.turn().await;
-        if self.get(id).is_none() {
-            return Ok(false);
+        let Some(found) = self.get(id) else { return Ok(false) };
+        let mut values = vec![("id", record("status_subscriber", id.0.into()))];
+        // Programs answer by themselves whoever asks them, and have nobody to be bothered.
+        let left = author.is_none() && found.kind == SubscriberKind::Mail;
+        if !left {
+            let change =
+                author.map_or_else(|| change(&visitor(), "subscriber.leave", id), |author| change(author, "subscriber.remove", id));
+            self.audit.commit("DELETE $id RETURN NONE;", values, &change).await?;
+            self.shelf.remove(id.0);
+            return Ok(true);
         }
-        let change = match author {
-            Some(author) => change(author, "subscriber.remove", id),
-            None => change(&visitor(), "subscriber.leave", id),
-        };
-        let values = vec![("id", record("status_subscriber", id.0.into()))];
-        self.audit.commit("DELETE $id RETURN NONE;", values, &change).await?;
+        let (lookup, now) = (self.lookup(&plain_of(&found)), self.clock.now());
+        values.extend([("left", record_named("status_left", &lookup)), ("at", int(now.0))]);
+        let statements = "DELETE $id RETURN NONE; UPSERT $left SET at = $at RETURN NONE;";
+        self.audit.commit(statements, values, &change(&visitor(), "subscriber.leave", id)).await?;
         self.shelf.remove(id.0);
+        self.left.write().expect("no holder panics").insert(lookup, now);
         Ok(true)
     }
 
-    /// Lets go of requests nobody confirmed and that were last asked for before an instant; how many.
+    /// Lets go of requests nobody confirmed and that were last asked for before an instant; how many. Of who left long ago, too.
     pub async fn forget(&self, before: Timestamp) -> Result<usize, SubscribersError> {
         let _turn = self.shelf.turn().await;
+        self.forget_left().await?;
         let old = |one: &Arc<Subscriber>| one.pending.as_ref().is_some_and(|pending| pending.asked_at <= before);
         let over: Vec<Arc<Subscriber>> = self.list().iter().filter(|one| old(one)).cloned().collect();
         for one in &over {
@@ -257,16 +286,49 @@ impl Subscribers {
                 self.write(Subscriber { pending: None, ..(**one).clone() }, None).await?;
                 continue;
             }
-            self.database.query("DELETE $id RETURN NONE", vec![("id", record("status_subscriber", one.id.0.into()))]).await?;
-            self.shelf.remove(one.id.0);
+            self.drop_row(one.id).await?;
         }
         Ok(over.len())
+    }
+
+    /// The oldest request of somebody who never confirmed one is forgotten.
+    async fn make_way(&self, most: usize) -> Result<(), SubscribersError> {
+        let all = self.list();
+        let unconfirmed = all.iter().filter(|one| one.confirmed_at.is_none());
+        let asked_at = |one: &&Arc<Subscriber>| one.pending.as_ref().map_or(one.created_at, |pending| pending.asked_at);
+        let oldest = unconfirmed.min_by_key(|one| (asked_at(one), one.id)).ok_or(SubscribersError::Full { most })?;
+        self.drop_row(oldest.id).await
+    }
+
+    async fn drop_row(&self, id: SubscriberId) -> Result<(), SubscribersError> {
+        self.database.query("DELETE $id RETURN NONE", vec![("id", record("status_subscriber", id.0.into()))]).await?;
+        self.shelf.remove(id.0);
+        Ok(())
+    }
+
+    fn left_at(&self, plain: &str) -> Option<Timestamp> {
+        self.left.read().expect("no holder panics").get(&self.lookup(plain)).copied()
+    }
+
+    async fn forget_left(&self) -> Result<(), SubscribersError> {
+        let now = self.clock.now();
+        let over: Vec<String> = {
+            let left = self.left.read().expect("no holder panics");
+            left.iter().filter(|(_, at)| now.since(**at) >= LEFT_ALONE).map(|(lookup, _)| lookup.clone()).collect()
+        };
+        if over.is_empty() {
+            return Ok(());
+        }
+        let ids = array(over.iter().map(|lookup| record_named("status_left", lookup)));
+        self.database.query("DELETE $ids RETURN NONE", vec![("ids", ids)]).await?;
+        self.left.write().expect("no holder panics").retain(|lookup, _| !over.contains(lookup));
+        Ok(())
     }
 
     async fn write(&self, subscriber: Subscriber, change: Option<Change>) -> Result<Arc<Subscriber>, SubscribersError> {
         let row = object([
             ("kind", text(subscriber.kind.name())),
-            ("lookup", text(&self.lookup(&subscriber))),
+            ("lookup", text(&self.lookup(&plain_of(&subscriber)))),
             ("sealed", bytes(self.secrets.seal(&place(subscriber.id), &sealed_of(&subscriber)))),
             ("data", text(&data_of(&subscriber))),
         ]);
@@ -282,8 +344,8 @@ impl Subscribers {
     }
 
     /// What a row is found by without its address in the clear.
-    fn lookup(&self, subscriber: &Subscriber) -> String {
-        hex(&self.secrets.mark("subscriber lookup", &plain_of(subscriber)))
+    fn lookup(&self, plain: &str) -> String {
+        hex(&self.secrets.mark("subscriber lookup", plain))
     }
 
     fn token(&self, what: &str, id: SubscriberId, at: Timestamp) -> String {
@@ -300,6 +362,11 @@ async fn read_all(database: &Database, secrets: &Secrets) -> Result<Vec<Arc<Subs
         known.push(Arc::new(read(id, row.text("kind")?, &clear, row.text("data")?)?));
     }
     Ok(known)
+}
+
+async fn read_left(database: &Database) -> Result<HashMap<String, Timestamp>, StoreError> {
+    let mut answer = database.query("SELECT at, record::id(id) AS lookup FROM status_left", Vec::new()).await?;
+    rows_of(&mut answer, 0)?.into_iter().map(|row| Ok((row.text("lookup")?.to_owned(), Timestamp(row.int("at")?)))).collect()
 }
 
 fn plain_of(subscriber: &Subscriber) -> String {

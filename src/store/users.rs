@@ -76,10 +76,12 @@ pub enum UsersError {
     Unknown { username: String },
     #[error("there is a user {username:?} already")]
     Taken { username: String },
-    #[error("must be 1 to {NAME_MOST} letters, digits, dots, dashes, underscores or @")]
+    #[error("must be 1 to {NAME_MOST} letters, digits, dots, dashes, underscores or @, not dots alone")]
     BadName,
     #[error("must have {PASSWORD_LEAST} to {PASSWORD_MOST} bytes")]
     BadPassword,
+    #[error("is not a password hash this version knows")]
+    BadHash,
     #[error("{username:?} is the last admin")]
     LastAdmin { username: String },
     #[error("whoever this is at the identity provider is user {username:?} here already")]
@@ -200,6 +202,27 @@ impl Users {
         self.store_new(username, password, role, author).await
     }
 
+    /// A user as another hub has kept them, with what their password is checked against.
+    pub async fn restore(
+        &self,
+        username: &str,
+        password_hash: &str,
+        role: Role,
+        disabled: bool,
+        author: &Author,
+    ) -> Result<User, UsersError> {
+        check_name(username)?;
+        if password_hash != NO_PASSWORD && PasswordHash::new(password_hash).is_err() {
+            return Err(UsersError::BadHash);
+        }
+        self.store_hashed(username, password_hash.to_owned(), role, disabled, author).await
+    }
+
+    /// What the password of a user is checked against, as a PHC string.
+    pub fn password_hash(&self, username: &str) -> Option<String> {
+        self.known.read().expect("no holder panics").get(username).map(|kept| kept.hash.clone())
+    }
+
     /// All tokens of the user end with this.
     pub async fn set_password(&self, username: &str, password: &str, author: &Author) -> Result<User, UsersError> {
         check_password(password)?;
@@ -236,6 +259,16 @@ impl Users {
         self.update(kept, "role", author).await
     }
 
+    /// The user may look and no more, and all their tokens end; the last admin stays one, and only their tokens end.
+    pub async fn take_access(&self, username: &str, author: &Author) -> Result<User, UsersError> {
+        let _turn = self.turn.lock().await;
+        let mut kept = self.kept(username)?;
+        if self.not_the_last_admin(&kept.user).is_ok() {
+            kept.user.role = Role::Viewer;
+        }
+        self.update(kept, "access", author).await
+    }
+
     pub async fn delete(&self, username: &str, author: &Author) -> Result<(), UsersError> {
         let _turn = self.turn.lock().await;
         let kept = self.kept(username)?;
@@ -268,11 +301,16 @@ impl Users {
 
     async fn store_new(&self, username: &str, password: &str, role: Role, author: &Author) -> Result<User, UsersError> {
         let hash = self.hash(password).await;
+        self.store_hashed(username, hash, role, false, author).await
+    }
+
+    async fn store_hashed(&self, username: &str, hash: String, role: Role, disabled: bool, author: &Author) -> Result<User, UsersError> {
         let _turn = self.turn.lock().await;
         if self.get(username).is_some() {
             return Err(UsersError::Taken { username: username.to_owned() });
         }
-        let kept = self.new_user(username, role, hash);
+        let mut kept = self.new_user(username, role, hash);
+        kept.user.disabled = disabled;
         let values = vec![("username", Value::from_t(username.to_owned())), ("row", row(&kept).into_value())];
         let change = change(author, "user.create", username, vec!["role".to_owned()]);
         self.audit.commit("CREATE type::record('user', $username) CONTENT $row RETURN NONE;", values, &change).await?;
@@ -360,14 +398,21 @@ pub fn fits_name(letter: char) -> bool {
 }
 
 fn check_name(username: &str) -> Result<(), UsersError> {
-    match (1..=NAME_MOST).contains(&username.len()) && username.chars().all(fits_name) {
+    // A page of a user is found by its name, and dots alone lead elsewhere in an address.
+    let dots = username.chars().all(|letter| letter == '.');
+    match (1..=NAME_MOST).contains(&username.len()) && username.chars().all(fits_name) && !dots {
         true => Ok(()),
         false => Err(UsersError::BadName),
     }
 }
 
+/// Whether it may be a password.
+pub fn fits_password(password: &str) -> bool {
+    (PASSWORD_LEAST..=PASSWORD_MOST).contains(&password.len())
+}
+
 fn check_password(password: &str) -> Result<(), UsersError> {
-    match (PASSWORD_LEAST..=PASSWORD_MOST).contains(&password.len()) {
+    match fits_password(password) {
         true => Ok(()),
         false => Err(UsersError::BadPassword),
     }

@@ -124,6 +124,11 @@ impl WebSessions {
         of_user
     }
 
+    /// Those of a user that still let them in: a new password, for one, lets none of the old ones in.
+    pub fn live(&self, user: &User) -> Vec<WebSession> {
+        self.list(&user.username).into_iter().filter(|session| session.epoch == user.epoch).collect()
+    }
+
     /// Ends the session of a token.
     pub async fn end(&self, token: &str) -> Result<(), StoreError> {
         self.end_keys(vec![fingerprint(token)]).await

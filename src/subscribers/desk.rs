@@ -22,7 +22,7 @@ use crate::model::alert::{Message, Telling};
 use crate::model::held::Delivery;
 use crate::model::id::ServiceId;
 use crate::model::incident::Severity;
-use crate::model::subscriber::{Choice, Subscriber, SubscriberKind};
+use crate::model::subscriber::{Choice, News, Subscriber, SubscriberKind};
 use crate::model::time::Timestamp;
 use crate::probe::network::BlockedNetworks;
 use crate::store::alerts::Alerts;
@@ -116,6 +116,13 @@ impl Desk {
         let list = self.services.list();
         let public = list.iter().filter(|service| service.document.public == Some(true));
         public.map(|service| (service.id, service.name().to_owned())).collect()
+    }
+
+    /// News without what is not public, or no longer; `None`: nothing is left to tell.
+    pub fn still_public(&self, news: &News) -> Option<News> {
+        let list = self.services.list();
+        let public = list.iter().filter(|service| service.document.public == Some(true)).map(|service| service.id);
+        news.for_one(&Choice { services: Some(public.collect()), lang: String::new() })
     }
 
     /// Whether anyone may subscribe to anything.
@@ -242,12 +249,19 @@ impl Desk {
     }
 }
 
-/// A mail address alone, without a name before it.
+/// A mail address alone, without a name before it, in the form mail servers exchange: the domain in lower case and in ASCII. What a
+/// standard allows and nobody uses, such as quotes or the number of a machine, is refused.
 fn address(text: &str) -> Result<String, Mistake> {
-    let text = text.trim();
-    let read = text.parse::<lettre::Address>().ok().filter(|_| text.len() <= LONGEST_ADDRESS);
-    let read = read.ok_or_else(|| Mistake::new("email", "must be a mail address such as ada@example.com"))?;
-    Ok(format!("{}@{}", read.user(), read.domain().to_lowercase()))
+    let written = || {
+        let read = text.trim().parse::<lettre::Address>().ok()?;
+        let odd = |letter: char| matches!(letter, '"' | '\\') || letter.is_whitespace() || letter.is_control();
+        let Host::Domain(domain) = Host::parse(read.domain()).ok()? else { return None };
+        let known = domain.rsplit_once('.').is_some_and(|(_, last)| !last.is_empty() && !last.eq_ignore_ascii_case("localhost"));
+        let whole = format!("{}@{}", read.user(), domain.to_lowercase());
+        let fits = known && !read.user().contains(odd) && whole.len() <= LONGEST_ADDRESS && whole.parse::<lettre::Address>().is_ok();
+        fits.then_some(whole)
+    };
+    written().ok_or_else(|| Mistake::new("email", "must be a mail address such as ada@example.com"))
 }
 
 /// A message to a subscriber, which names what it carries.
@@ -269,5 +283,44 @@ pub fn message(key: String, cause: String, telling: Telling, headline: String, s
         next_step: None,
         acknowledged_by: None,
         rule: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_in_the_form_mail_servers_exchange() {
+        for (given, kept) in [
+            (" Ada.Lovelace+x@Example.COM ", "Ada.Lovelace+x@example.com"),
+            ("ada@Bücher.example", "ada@xn--bcher-kva.example"),
+            ("ada@mail.co.uk", "ada@mail.co.uk"),
+        ] {
+            assert_eq!(address(given).ok().as_deref(), Some(kept), "{given}");
+        }
+        let long = format!("ada@{}.example", "a".repeat(300));
+        for bad in [
+            "ada",
+            "Ada <ada@example.com>",
+            "\"ada lovelace\"@example.com",
+            "\"ada\"@example.com",
+            "ada\\b@example.com",
+            "ada b@example.com",
+            "ada\u{a0}b@example.com",
+            "ada\u{7}@example.com",
+            "ada@localhost",
+            "ada@shop.localhost",
+            "ada@mailhost",
+            "ada@127.0.0.1",
+            "ada@2130706433",
+            "ada@[127.0.0.1]",
+            "ada@[IPv6:::1]",
+            "ada@example.com.",
+            "ada@.example.com",
+            long.as_str(),
+        ] {
+            assert_eq!(address(bad).ok(), None, "{bad}");
+        }
     }
 }

@@ -90,15 +90,7 @@ impl Actor for Herald {
     type Arguments = HeraldArgs;
 
     async fn pre_start(&self, myself: ActorRef<HeraldMsg>, args: HeraldArgs) -> Result<HeraldState, ActorProcessingErr> {
-        let rounds = Task::spawn(async move {
-            // In a task of its own, so that a panic is seen.
-            let mut rounds = tokio::task::JoinSet::new();
-            rounds.spawn(rounds_of(args));
-            let ended = rounds.join_next().await;
-            let cause =
-                ended.and_then(Result::err).map_or_else(|| "rounds ended".to_owned(), |broken| format!("a round broke off: {broken}"));
-            let _ = myself.cast(HeraldMsg::Broken(cause));
-        });
+        let rounds = Task::watched(rounds_of(args), move |cause| drop(myself.cast(HeraldMsg::Broken(cause))));
         Ok(HeraldState { _rounds: rounds })
     }
 
@@ -192,7 +184,9 @@ impl Rounds {
         if due {
             self.last_windows = Some(now);
         }
-        let present = Present { now, public: &public, open, closed, covered, windows };
+        let subscribers = &self.args.desk.subscribers;
+        let name = |incident: &IncidentId| subscribers.public_name(incident);
+        let present = Present { now, name: &name, public: &public, open, closed, covered, windows };
         look(&told, &present, self.args.patience)
     }
 

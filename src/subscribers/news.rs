@@ -28,6 +28,8 @@ const RECURRING_AHEAD: Duration = Duration::from_secs(86_400);
 /// How things stand.
 pub struct Present<'a> {
     pub now: Timestamp,
+    /// What an incident is called where anyone may read it.
+    pub name: &'a dyn Fn(&IncidentId) -> String,
     /// The services anyone may know of, with their names.
     pub public: &'a BTreeMap<ServiceId, String>,
     pub open: Vec<OpenIncident>,
@@ -122,7 +124,7 @@ fn broke_out(told: &[Arc<News>], present: &Present, patience: Patience) -> Optio
         fresh: true,
     });
     let matter = Matter::Outage(hurts.collect());
-    Some(News { subject: format!("outage-{}", first.id), number: 0, at: present.now, matter, passed_on: false })
+    Some(News { subject: format!("outage-{}", (present.name)(&first.id)), number: 0, at: present.now, matter, passed_on: false })
 }
 
 /// What became of an outage since it was last told of.
@@ -130,17 +132,26 @@ fn went_on(last: &News, hurts: &[Hurt], present: &Present, patience: Patience) -
     let open: BTreeMap<&IncidentId, &OpenIncident> = present.open.iter().map(|incident| (&incident.id, incident)).collect();
     let mut changes: Vec<Timestamp> = Vec::new();
     let mut next = Vec::new();
+    let mut worse = false;
     // Of one that is no longer public nothing more is told.
-    for hurt in hurts.iter().filter(|hurt| hurt.closed_at.is_some() || present.public.contains_key(&hurt.service)) {
+    for hurt in hurts.iter().filter(|hurt| present.public.contains_key(&hurt.service)) {
         let mut hurt = Hurt { fresh: false, ..hurt.clone() };
         if hurt.closed_at.is_none() {
             match open.get(&hurt.incident) {
-                Some(incident) if incident.worked_on_at != hurt.worked_on_at => {
-                    hurt.worked_on_at = incident.worked_on_at;
-                    changes.extend(incident.worked_on_at);
-                    hurt.fresh = true;
+                Some(incident) => {
+                    hurt.reasons = incident.reasons.clone();
+                    if incident.worked_on_at != hurt.worked_on_at {
+                        hurt.worked_on_at = incident.worked_on_at;
+                        changes.extend(incident.worked_on_at);
+                        hurt.fresh = true;
+                    }
+                    if incident.severity > hurt.severity {
+                        hurt.severity = incident.severity;
+                        changes.push(present.now);
+                        hurt.fresh = true;
+                        worse = true;
+                    }
                 }
-                Some(_) => {}
                 None => {
                     let at = present.closed.get(&hurt.incident).copied().unwrap_or(present.now);
                     hurt.closed_at = Some(at);
@@ -153,7 +164,8 @@ fn went_on(last: &News, hurts: &[Hurt], present: &Present, patience: Patience) -
     }
     let over = next.iter().all(|hurt| hurt.closed_at.is_some());
     let first = changes.iter().min().copied();
-    let waits = first.is_some_and(|first| next.len() > 1 && !over && present.now.since(first) < patience.settle);
+    // That one is worse than was told is not waited with.
+    let waits = first.is_some_and(|first| next.len() > 1 && !over && !worse && present.now.since(first) < patience.settle);
     // With nothing left in public it ends without a word.
     let vanished = first.is_none() && over;
     if waits || first.is_none() && !vanished {
@@ -163,9 +175,9 @@ fn went_on(last: &News, hurts: &[Hurt], present: &Present, patience: Patience) -
     Some(News { number: last.number + 1, at: present.now, matter: Matter::Outage(next), passed_on: late, ..last.clone() })
 }
 
-/// Times of windows nothing was told of yet.
+/// Times of windows nothing was told of yet, or that they are off when they are on again.
 fn begins(told: &[Arc<News>], present: &Present) -> Vec<News> {
-    let known: BTreeSet<&str> = told.iter().map(|news| news.subject.as_str()).collect();
+    let known: BTreeMap<&str, &Arc<News>> = told.iter().map(|news| (news.subject.as_str(), news)).collect();
     let mut found = Vec::new();
     for seen in present.windows.iter().flatten() {
         let subject = subject_of(seen.window, seen.from);
@@ -176,12 +188,17 @@ fn begins(told: &[Arc<News>], present: &Present) -> Vec<News> {
             false if present.now.since(seen.from) >= LATE => continue,
             false => WindowStep::Begun,
         };
-        if known.contains(subject.as_str()) || services.is_empty() {
+        let number = match known.get(subject.as_str()).map(|last| (&last.matter, last.number)) {
+            None => 0,
+            Some((Matter::Maintenance(time), number)) if time.step == WindowStep::Cancelled => number + 1,
+            Some(_) => continue,
+        };
+        if services.is_empty() {
             continue;
         }
         let (window, title) = (seen.window, seen.title.clone());
         let time = WindowTime { window, title, from: seen.from, until: seen.until, step, services };
-        found.push(News { subject, number: 0, at: present.now, matter: Matter::Maintenance(time), passed_on: false });
+        found.push(News { subject, number, at: present.now, matter: Matter::Maintenance(time), passed_on: false });
     }
     found
 }
@@ -192,18 +209,21 @@ fn turned(last: &News, time: &WindowTime, present: &Present) -> Option<News> {
     let now = present.now;
     let mine = windows.iter().find(|seen| seen.window == time.window && seen.from == time.from);
     let on = windows.iter().any(|seen| seen.window == time.window && seen.from <= now);
-    let (step, until) = match (time.step, mine) {
-        (WindowStep::Announced, Some(seen)) if seen.from <= now => (WindowStep::Begun, seen.until),
-        (WindowStep::Announced, None) if time.from > now => (WindowStep::Cancelled, time.until),
-        // It began and ended while nobody looked.
-        (WindowStep::Announced, None) => (WindowStep::Ended, time.until.min(now)),
-        (WindowStep::Begun, _) if !on => (WindowStep::Ended, time.until.min(now)),
+    let begun = time.step == WindowStep::Begun || time.step == WindowStep::Changed && last.at >= time.from;
+    let (step, until) = match mine {
+        Some(seen) if !begun && seen.from <= now => (WindowStep::Begun, seen.until),
+        Some(seen) if seen.until != time.until => (WindowStep::Changed, seen.until),
+        None if !begun && time.from > now => (WindowStep::Cancelled, time.until),
+        // It began and ended while nobody looked, or ends now.
+        None if !begun || !on => (WindowStep::Ended, time.until.min(now)),
         _ => return None,
     };
+    // One that was moved takes place: its other time is told instead.
+    let moved = step == WindowStep::Cancelled && windows.iter().any(|seen| seen.window == time.window && !seen.recurring);
     let services: Vec<(ServiceId, String)> =
         time.services.iter().filter(|(service, _)| present.public.contains_key(service)).cloned().collect();
     let late = step == WindowStep::Ended && now.since(until) >= LATE;
-    let silent = late || services.is_empty();
+    let silent = late || moved || services.is_empty();
     let matter = Matter::Maintenance(WindowTime { step, until, services, ..time.clone() });
     Some(News { number: last.number + 1, at: now, matter, passed_on: silent, ..last.clone() })
 }

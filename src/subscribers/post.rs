@@ -7,6 +7,7 @@
 //! request to confirm and nothing else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use lettre::Address;
@@ -15,11 +16,13 @@ use url::Url;
 
 use crate::alert::channel::call::{Line, never, passing};
 use crate::alert::channel::email::letter::{Letter as Mail, Unsent};
+use crate::alert::channel::hidden::without_url;
 use crate::alert::channel::sender::Sender;
 use crate::alert::exit::{Exit, Exits};
 use crate::clock::Clock;
 use crate::model::alert::{DeliveryFailure, Message, Receipt};
 use crate::model::id::ChannelId;
+use crate::model::incident::IncidentId;
 use crate::model::subscriber::{News, Subscriber, SubscriberKind, SubscriberState};
 use crate::model::time::Timestamp;
 use crate::probe::redact::Secrets;
@@ -35,6 +38,9 @@ use crate::web::text::{Lang, Text};
 /// Messages refused for good, one after the other, before a subscriber is told nothing more.
 const MOST_REFUSED: u32 = 5;
 const HOUR_S: u64 = 3_600;
+
+/// A webhook that will not be asked whether it meant to be is not asked again after this.
+const ASKED_FOR: Duration = Duration::from_secs(1_800);
 
 /// What it works with; cheap to clone.
 #[derive(Clone)]
@@ -110,15 +116,23 @@ impl Post {
             }
             Carried::News(news) => {
                 let news = self.news.get(news).ok_or_else(|| never("the news are too old to be kept".to_owned()))?;
-                match news.for_one(&subscriber.choice) {
+                // What was public when it was made may not be now.
+                match self.desk.still_public(&news).and_then(|news| news.for_one(&subscriber.choice)) {
                     Some(news) => Content::News(news),
-                    None => return Ok(Receipt { answer: "not sent: it is no longer asked for".to_owned() }),
+                    None => return Ok(Receipt { answer: "not sent: it is no longer public or asked for".to_owned() }),
                 }
             }
         };
         let sent = match subscriber.kind {
             SubscriberKind::Mail => self.mail(&subscriber, &message, &content).await,
             SubscriberKind::Webhook => self.call(&subscriber, &message, &content).await,
+        };
+        let asked_at = subscriber.pending.as_ref().map(|pending| pending.asked_at);
+        let sent = match (&content, asked_at) {
+            (Content::Request { .. }, Some(asked_at)) if subscriber.kind == SubscriberKind::Webhook => {
+                sent.map_err(|failure| asked_long_enough(failure, asked_at, self.clock.now()))
+            }
+            _ => sent,
         };
         if matches!(content, Content::News(_)) {
             match &sent {
@@ -150,7 +164,8 @@ impl Post {
             Content::Request { token, .. } => words::of_request(t, title, &self.desk.confirm_link(token), GOOD_FOR.as_secs() / HOUR_S),
             Content::News(news) => words::of_news(t, title, news),
         };
-        let footer = words::footer(t, title, &self.desk.link("/status"), &leave);
+        let shown = Some(leave.as_str()).filter(|_| matches!(content, Content::News(_)));
+        let footer = words::footer(t, title, &self.desk.link("/status"), shown);
         let letter = Mail {
             to,
             plain: plain(&letter, &footer),
@@ -173,7 +188,7 @@ impl Post {
         let secret = subscriber.secret.clone().unwrap_or_default();
         let (status, leave) = (self.desk.link("/status"), self.desk.leave_link(subscriber));
         let links = Links { status: &status, leave: &leave };
-        let mut hidden = vec![subscriber.reach.clone(), secret.clone(), self.desk.subscribers.leave_token(subscriber)];
+        let mut hidden = vec![secret.clone(), self.desk.subscribers.leave_token(subscriber)];
         let body = match content {
             Content::Request { token, challenge, until, .. } => {
                 hidden.extend([token.clone(), challenge.clone()]);
@@ -182,7 +197,8 @@ impl Post {
             Content::News(news) => {
                 let t = Text(Lang::from_name(&subscriber.choice.lang).unwrap_or(Lang::English));
                 let title = self.title.as_deref().unwrap_or(t.s("status.title"));
-                of_news(news, &words::of_news(t, title, news).title, &links)
+                let name = |incident: &IncidentId| self.desk.subscribers.public_name(incident);
+                of_news(news, &words::of_news(t, title, news).title, &links, &name)
             }
         };
         match send(&self.line, &url, &secret, &message.key, &body, self.clock.now()).await {
@@ -198,7 +214,7 @@ impl Post {
             },
             Err(failure) => {
                 let secrets = Secrets::listed(hidden.iter().map(String::as_str));
-                Err(DeliveryFailure { reason: secrets.hide(&failure.reason), ..failure })
+                Err(DeliveryFailure { reason: without_url(&secrets.hide(&failure.reason), &url), ..failure })
             }
         }
     }
@@ -216,5 +232,24 @@ impl Post {
         if let Err(error) = outcome {
             warn!("what became of a message to a subscriber cannot be noted: {:#}", anyhow::Error::from(error));
         }
+    }
+}
+
+/// The failure of a request to confirm, which is for good once it was tried for long enough: who asked is still there then, or not.
+fn asked_long_enough(failure: DeliveryFailure, asked_at: Timestamp, now: Timestamp) -> DeliveryFailure {
+    DeliveryFailure { permanent: failure.permanent || now.since(asked_at) >= ASKED_FOR, ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_refuses_to_be_asked_is_asked_for_half_an_hour() {
+        let asked_at = Timestamp(1_795_341_600_000_000);
+        let permanent = |failure, seconds| asked_long_enough(failure, asked_at, asked_at.plus(Duration::from_secs(seconds))).permanent;
+        assert!(!permanent(passing("answered 503".to_owned()), 1_799));
+        assert!(permanent(passing("answered 503".to_owned()), 1_800));
+        assert!(permanent(never("answered 404".to_owned()), 0));
     }
 }

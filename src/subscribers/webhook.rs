@@ -7,9 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::alert::channel::call::Line;
+use crate::alert::channel::call::{Answer, Line};
 use crate::alert::channel::webhook::signature;
 use crate::model::alert::DeliveryFailure;
+use crate::model::incident::IncidentId;
 use crate::model::subscriber::{Hurt, Matter, News};
 use crate::model::time::Timestamp;
 
@@ -22,10 +23,13 @@ pub struct Links<'a> {
     pub leave: &'a str,
 }
 
-/// News; `title` is the same in words.
-pub fn of_news(news: &News, title: &str, links: &Links) -> Value {
+/// News; `title` is the same in words, `name` what an incident is called where anyone may read it.
+pub fn of_news(news: &News, title: &str, links: &Links, name: &dyn Fn(&IncidentId) -> String) -> Value {
     let (kind, state, services, maintenance) = match &news.matter {
-        Matter::Outage(hurts) => ("outage", outage_state(news.number, hurts), hurts.iter().map(hurt).collect::<Vec<_>>(), Value::Null),
+        Matter::Outage(hurts) => {
+            let services = hurts.iter().map(|one| hurt(one, name(&one.incident))).collect::<Vec<_>>();
+            ("outage", outage_state(news.number, hurts), services, Value::Null)
+        }
         Matter::Maintenance(time) => {
             let services = time.services.iter().map(|(service, name)| json!({"id": service.0, "name": name})).collect();
             let window = json!({"title": time.title, "from": time.from.rfc3339(), "until": time.until.rfc3339()});
@@ -57,7 +61,14 @@ pub async fn send(line: &Line, url: &Url, secret: &str, key: &str, body: &Value,
         .header("x-probemesh-timestamp", stamp)
         .body(body);
     let answer = line.ask(request).await?;
-    if answer.taken() { Ok(answer.body) } else { Err(answer.failure()) }
+    if answer.taken() { Ok(answer.body) } else { Err(refusal(answer)) }
+}
+
+/// The failure a refusing answer stands for, in none of its own words: they may repeat what is nobody's business here.
+fn refusal(mut answer: Answer) -> DeliveryFailure {
+    let retry_after = answer.failure().retry_after;
+    answer.body.clear();
+    DeliveryFailure { retry_after, ..answer.failure() }
 }
 
 /// Whether an answer shows that whoever sent it meant to be asked: the challenge alone, or as the member of that name. One that
@@ -79,9 +90,9 @@ fn outage_state(number: u32, hurts: &[Hurt]) -> &'static str {
     }
 }
 
-fn hurt(hurt: &Hurt) -> Value {
+fn hurt(hurt: &Hurt, incident: String) -> Value {
     json!({
-        "id": hurt.service.0, "name": hurt.name, "incident": hurt.incident.to_string(), "severity": hurt.severity.name(),
+        "id": hurt.service.0, "name": hurt.name, "incident": incident, "severity": hurt.severity.name(),
         "reasons": hurt.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>(), "opened_at": hurt.opened_at.rfc3339(),
         "worked_on_at": hurt.worked_on_at.map(Timestamp::rfc3339), "closed_at": hurt.closed_at.map(Timestamp::rfc3339),
     })

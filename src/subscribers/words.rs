@@ -2,9 +2,12 @@
 //!
 //! **Invariant.** No title holds a line break or another control character, so none can end a header.
 
+use std::time::Duration;
+
 use crate::alert::message::moment;
 use crate::alert::message::text::{clean, cut};
 use crate::model::subscriber::{Hurt, Matter, News, WindowStep, WindowTime};
+use crate::model::time::Timestamp;
 use crate::web::moment::span;
 use crate::web::status::what;
 use crate::web::text::Text;
@@ -12,6 +15,8 @@ use crate::web::text::Text;
 const LONGEST_TITLE: usize = 160;
 /// Services that are told of one by one; the others are counted.
 const MOST: usize = 50;
+/// That one is worked on is the news for so long.
+const LATELY: Duration = Duration::from_secs(300);
 /// Services named in a title.
 const NAMED: usize = 3;
 
@@ -26,7 +31,7 @@ pub struct Letter {
 /// News as they are told; the title begins with the name of the page.
 pub fn of_news(t: Text, page: &str, news: &News) -> Letter {
     let (title, paragraphs) = match &news.matter {
-        Matter::Outage(hurts) => (outage_title(t, hurts), outage(t, hurts)),
+        Matter::Outage(hurts) => (outage_title(t, hurts, news.at), outage(t, hurts)),
         Matter::Maintenance(time) => (window_title(t, time), window(t, time)),
     };
     letter(page, title, paragraphs)
@@ -42,13 +47,13 @@ pub fn of_request(t: Text, page: &str, link: &str, hours: u64) -> Letter {
     letter(page, t.s("subscribe.mail_title").to_owned(), paragraphs)
 }
 
-/// How to be told no more.
-pub fn footer(t: Text, page: &str, status_link: &str, leave_link: &str) -> Vec<String> {
-    vec![
-        t.one("news.because", page),
-        format!("{}: {status_link}", t.s("status.title")),
-        format!("{}: {leave_link}", t.s("subscribe.leave")),
-    ]
+/// Why they are told, and how to be told no more. Who was only asked has not subscribed: `leave_link` is `None`.
+pub fn footer(t: Text, page: &str, status_link: &str, leave_link: Option<&str>) -> Vec<String> {
+    let status = format!("{}: {status_link}", t.s("status.title"));
+    match leave_link {
+        Some(leave_link) => vec![t.one("news.because", page), status, format!("{}: {leave_link}", t.s("subscribe.leave"))],
+        None => vec![status],
+    }
 }
 
 fn letter(page: &str, title: String, paragraphs: Vec<Vec<String>>) -> Letter {
@@ -57,9 +62,11 @@ fn letter(page: &str, title: String, paragraphs: Vec<Vec<String>>) -> Letter {
     Letter { title, paragraphs }
 }
 
-fn outage_title(t: Text, hurts: &[Hurt]) -> String {
+fn outage_title(t: Text, hurts: &[Hurt], now: Timestamp) -> String {
     let closed = hurts.iter().filter(|hurt| hurt.closed_at.is_some()).count();
-    let worked_on = hurts.iter().any(|hurt| hurt.fresh && hurt.worked_on_at.is_some());
+    // What was taken on long ago is news for another reason.
+    let lately = |hurt: &Hurt| hurt.worked_on_at.is_some_and(|at| now.since(at) < LATELY);
+    let worked_on = hurts.iter().any(|hurt| hurt.fresh && lately(hurt));
     let names: Vec<&str> = hurts.iter().map(|hurt| hurt.name.as_str()).take(NAMED).collect();
     let more = if hurts.len() > NAMED { ", …" } else { "" };
     let who = format!("{}{more}", names.join(", "));
@@ -99,6 +106,7 @@ fn window_title(t: Text, time: &WindowTime) -> String {
     let state = match time.step {
         WindowStep::Announced => t.s("status.planned_windows"),
         WindowStep::Begun => t.s("news.window_begun"),
+        WindowStep::Changed => t.s("news.window_changed"),
         WindowStep::Ended => t.s("news.window_ended"),
         WindowStep::Cancelled => t.s("news.window_cancelled"),
     };
@@ -120,7 +128,6 @@ mod tests {
     use crate::model::check::Reason;
     use crate::model::id::ServiceId;
     use crate::model::incident::{IncidentId, Severity};
-    use crate::model::time::Timestamp;
     use crate::model::window::WindowId;
     use crate::web::text::Lang;
 
@@ -152,6 +159,8 @@ mod tests {
         assert_eq!(title(vec![hurt("shop", None)]), "[Acme] shop: Down: DNS, TLS");
         assert_eq!(title(vec![hurt("shop", Some(90))]), "[Acme] shop: Resolved");
         assert_eq!(title(vec![Hurt { worked_on_at: Some(OPENED), ..hurt("shop", None) }]), "[Acme] shop: Being worked on");
+        let long_ago = Some(Timestamp(OPENED.0 - 300_000_000));
+        assert_eq!(title(vec![Hurt { worked_on_at: long_ago, ..hurt("shop", None) }]), "[Acme] shop: Down: DNS, TLS");
         assert_eq!(title(many(&[None, None, None, None])), "[Acme] a, b, c, …: 4 services fail");
         assert_eq!(title(many(&[None, Some(1)])), "[Acme] a, b: 1 of 2 resolved");
         assert_eq!(title(many(&[Some(2), Some(1)])), "[Acme] a, b: Resolved");

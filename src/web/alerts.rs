@@ -70,6 +70,7 @@ struct Line {
     key: String,
     tone: &'static str,
     kind: &'static str,
+    service: Option<String>,
     headline: String,
     since: Moment,
     lasted: String,
@@ -167,6 +168,8 @@ impl Line {
             key: cause.key.clone(),
             tone: if cause.severity == Severity::Critical { "down" } else { "degraded" },
             kind: t.word("cause", cause.kind.name()),
+            // A cause of many services names them itself.
+            service: cause.service.and_then(name).filter(|name| !cause.headline.contains(name.as_str())),
             headline: cause.headline.clone(),
             since: Moment::full(cause.since),
             lasted: span(t, ended.since(cause.since)),

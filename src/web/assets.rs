@@ -41,6 +41,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("chart.js", ContentType::JavaScript),
         asset!("service.js", ContentType::JavaScript),
         asset!("form.js", ContentType::JavaScript),
+        asset!("list.js", ContentType::JavaScript),
         asset!("incident.js", ContentType::JavaScript),
         asset!("digests.js", ContentType::JavaScript),
         asset!("board.js", ContentType::JavaScript),

@@ -13,6 +13,8 @@ use crate::web::text::Text;
 /// Units of the plot: one bucket's width, and its whole height.
 pub const WIDE: usize = 10;
 pub const HIGH: f64 = 1000.0;
+/// With so many buckets the slowest two in a hundred may be cut off.
+const MANY: usize = 50;
 /// Ticks of time under a chart, at most.
 const TICKS: i64 = 6;
 
@@ -62,8 +64,11 @@ pub struct Chart<'a> {
 impl Chart<'_> {
     pub fn draw(&self) -> String {
         let count = self.points.len();
-        let top = self.top.unwrap_or_else(|| highest(self.points)).max(1_000.0);
+        let passed = self.points.iter().any(|point| point.p50.is_some());
+        let top = self.top.unwrap_or_else(|| highest(self.points, !self.stacked)).max(1_000.0);
         let (ticks, top) = scale(top);
+        // Where nothing passed there is nothing a scale would be of.
+        let ticks = if passed { ticks } else { Vec::new() };
         let (plot_top, plot_high) = (10, self.height - 30);
         let mut out = String::with_capacity(8 << 10);
         let _ = write!(out, "<svg class=\"chart\" width=\"100%\" height=\"{}\" role=\"img\" aria-label=\"", self.height);
@@ -84,9 +89,9 @@ impl Chart<'_> {
             "<svg x=\"0\" y=\"{plot_top}\" width=\"100%\" height=\"{plot_high}\" viewBox=\"0 0 {} {HIGH}\" preserveAspectRatio=\"none\">",
             count * WIDE
         );
-        for mark in self.marks.iter().filter(|mark| mark.kind == "incident") {
+        for mark in self.marks.iter().filter(|mark| mark.kind != "finding") {
             let (x, width) = (self.place(mark.from), (self.place(mark.to) - self.place(mark.from)).max(1.5));
-            let _ = write!(out, "<rect class=\"incident\" x=\"{x:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{HIGH}\"/>");
+            let _ = write!(out, "<rect class=\"{}\" x=\"{x:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{HIGH}\"/>", mark.kind);
         }
         match self.stacked {
             true => self.stack(top, &mut out),
@@ -103,9 +108,16 @@ impl Chart<'_> {
             escape(&mark.text, &mut out);
             out.push_str("</title></path></svg>");
         }
+        self.cuts(top, plot_top, &mut out);
         for tick in ticks.into_iter().filter(|tick| *tick > 0.0) {
             let y = f64::from(plot_top) + f64::from(plot_high) * (1.0 - tick / top) - 3.0;
-            let _ = write!(out, "<text class=\"value\" x=\"2\" y=\"{y:.1}\">{}</text>", latency(tick));
+            let _ = write!(out, "<text class=\"value\" x=\"2\" y=\"{y:.1}\">{}</text>", tick_text(tick));
+        }
+        if !passed {
+            let text = if self.points.iter().any(|point| point.checks > 0) { "chart.none_passed" } else { "chart.none" };
+            let _ = write!(out, "<text class=\"value none\" x=\"50%\" y=\"{}\" text-anchor=\"middle\">", plot_top + plot_high / 2);
+            escape(self.t.s(text), &mut out);
+            out.push_str("</text>");
         }
         self.times(&mut out);
         out.push_str("<line class=\"cross\" x1=\"0\" x2=\"0\" y1=\"10\" y2=\"");
@@ -116,6 +128,21 @@ impl Chart<'_> {
     fn place(&self, at: Timestamp) -> f64 {
         let place = (at.0 - self.from.0) as f64 / self.step as f64 * WIDE as f64;
         place.clamp(0.0, (self.points.len() * WIDE) as f64)
+    }
+
+    /// Small marks at the upper edge where a value goes on beyond it, one for neighbours.
+    fn cuts(&self, top: f64, plot_top: u32, out: &mut String) {
+        let beyond: Vec<Option<f64>> =
+            self.points.iter().map(|point| reaches(point, !self.stacked).filter(|value| *value > top * 1.001)).collect();
+        for run in runs(&beyond) {
+            let x = (run.start + run.end) as f64 / 2.0 / self.points.len() as f64 * 100.0;
+            let most = beyond[run].iter().flatten().copied().fold(0.0, f64::max);
+            let _ = write!(
+                out,
+                "<svg x=\"{x:.2}%\" y=\"{plot_top}\" overflow=\"visible\"><path class=\"cut\" d=\"M-4 5L0 -1L4 5z\"><title>{}</title></path></svg>",
+                latency(most)
+            );
+        }
     }
 
     /// p99 over p95 over p50, as bands that grow paler, and the median as a line.
@@ -216,14 +243,35 @@ impl Chart<'_> {
     }
 }
 
-/// The highest value a chart of these points shows.
-pub fn highest(points: &[Point]) -> f64 {
-    // One slow bucket in many must not flatten all others: the scale ends where 98 of 100 buckets do, or a little above.
-    let mut tops: Vec<f64> = points.iter().filter_map(|point| point.p95).collect();
+/// The highest value a chart of these points shows; `bands` are drawn up to the 99th percentile.
+pub fn highest(points: &[Point], bands: bool) -> f64 {
+    let mut tops: Vec<f64> = points.iter().filter_map(|point| reaches(point, bands)).collect();
     tops.sort_by(f64::total_cmp);
     let most = tops.last().copied().unwrap_or(0.0);
-    let usual = tops.get(tops.len().saturating_sub(1) * 98 / 100).copied().unwrap_or(0.0);
-    most.min(usual * 1.6).max(points.iter().map(|point| point.phases.iter().sum::<f64>()).fold(0.0, f64::max).min(usual * 1.6))
+    if tops.len() < MANY {
+        return most;
+    }
+    // One slow bucket in many must not flatten all others: the scale ends where 98 of 100 buckets do, or a little above.
+    let usual = tops.get((tops.len() - 1) * 98 / 100).copied().unwrap_or(0.0);
+    most.min(usual * 1.6)
+}
+
+/// The highest value that is drawn of a point.
+fn reaches(point: &Point, bands: bool) -> Option<f64> {
+    match bands {
+        true => point.p99,
+        false => point.p95.map(|p95| p95.max(point.phases.iter().sum())),
+    }
+}
+
+/// A value of the scale with as many places as tell it from the next.
+fn tick_text(us: f64) -> String {
+    let ms = us / 1e3;
+    match ms {
+        ..1.0 => format!("{ms:.2} ms"),
+        ..999.5 if (ms - ms.round()).abs() > 0.05 => format!("{ms:.1} ms"),
+        _ => latency(us),
+    }
 }
 
 /// Round values from zero, and the top they end at.
@@ -318,6 +366,9 @@ mod tests {
             assert!(values.len() >= ticks - 1, "{most}: {values:?}");
         }
         assert_eq!(scale(37_000.0), (vec![0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0], 40_000.0));
+        for (us, text) in [(250.0, "0.25 ms"), (2_500.0, "2.5 ms"), (5_000.0, "5 ms"), (2_500_000.0, "2.50 s")] {
+            assert_eq!(tick_text(us), text);
+        }
     }
 
     #[test]
@@ -355,7 +406,37 @@ mod tests {
     fn one_slow_bucket_does_not_flatten_the_others() {
         let mut points = vec![point(10_000.0); 200];
         points[7] = point(10_000_000.0);
-        assert!(highest(&points) < 50_000.0);
-        assert_eq!(highest(&points[..1]), 20_000.0);
+        assert!(highest(&points, true) < 50_000.0 && highest(&points, false) < 50_000.0);
+        assert_eq!((highest(&points[..1], false), highest(&points[..1], true)), (20_000.0, 30_000.0));
+        let drawn = chart(&points, &[], false);
+        assert_eq!(drawn.matches("class=\"cut\"").count(), 1, "what goes on beyond the edge is marked: {drawn}");
+        assert!(
+            drawn.contains("<svg x=\"3.75%\" y=\"10\" overflow=\"visible\"><path class=\"cut\"") && drawn.contains("30.0 s"),
+            "{drawn}"
+        );
+    }
+
+    #[test]
+    fn of_few_buckets_none_is_cut_off() {
+        let mut points = vec![point(10_000.0); 30];
+        points[7] = point(2_000_000.0);
+        assert_eq!((highest(&points, true), highest(&points, false)), (6_000_000.0, 4_000_000.0));
+        assert!(!chart(&points, &[], false).contains("class=\"cut\""));
+    }
+
+    #[test]
+    fn where_no_check_passed_there_is_no_scale_but_the_words() {
+        let failing = [Point { checks: 3, failures: 3, ..Point::default() }, Point::default()];
+        for stacked in [true, false] {
+            let drawn = chart(&failing, &[], stacked);
+            assert!(drawn.contains(">No check passed in this span</text>") && !drawn.contains(" ms</text>"), "{drawn}");
+        }
+        assert!(chart(&[Point::default()], &[], false).contains(">nobody measured</text>"));
+    }
+
+    #[test]
+    fn values_below_a_millisecond_are_told_apart() {
+        let drawn = chart(&[point(300.0)], &[], false);
+        assert!(drawn.contains(">0.25 ms<") && drawn.contains(">0.50 ms<") && drawn.contains(">0.75 ms<"), "{drawn}");
     }
 }

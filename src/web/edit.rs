@@ -2,6 +2,8 @@
 //! hold as for the API, by the same code.
 
 pub mod fields;
+mod lines;
+mod places;
 mod tried;
 mod view;
 
@@ -23,7 +25,8 @@ use crate::store::incidents::IncidentFilter;
 use crate::store::services::{ServicesError, StoredService};
 use crate::store::users::Role;
 use crate::web::curl;
-use crate::web::edit::fields::{document_of, fields_of, filled_by, place_of};
+use crate::web::edit::fields::{different, document_of, fields_of, filled_by, mistaken_headers};
+use crate::web::edit::places::{Within, told_in};
 use crate::web::edit::tried::TriedPart;
 use crate::web::edit::view::{DeletePage, EditPage, Wrong};
 use crate::web::frame::{Frame, Section};
@@ -101,13 +104,22 @@ async fn take(visit: Visit, fields: Fields, state: &ApiState, kept: Option<&Stor
     }
     let base = kept.map(|kept| Value::Object(plain(&masked(&kept.document))));
     let body = document_of(&fields, base);
+    let mut unread = Wrong::default();
+    for (number, key, name) in mistaken_headers(fields.get("headers").unwrap_or_default()) {
+        unread.add("headers", t.with("edit.line", &[("n", &number.to_string()), ("text", &t.one(key, name))]));
+    }
     let document = match checked(state, body, kept) {
-        Ok(document) => document,
-        Err(error) => return again(Status::UnprocessableEntity, fields, Outcome { wrong: wrong(error.errors()), ..Outcome::default() }),
+        Ok(document) if unread.count() == 0 => document,
+        outcome => {
+            let mut wrong = outcome.err().map(|error| wrong(t, &fields, error.errors())).unwrap_or_default();
+            wrong.take(unread);
+            return again(Status::UnprocessableEntity, fields, Outcome { wrong, ..Outcome::default() });
+        }
     };
     if fields.get("do") == Some("try") {
         let places = fields.text("try_from").map_or(Places::Hub, |names| Places::named(state, names));
-        let tried = TriedPart::new(t, &places, try_out(state, &document, &places, TRY_LIMIT).await?);
+        let limit = document.degraded_after_ms.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1e3));
+        let tried = TriedPart::new(t, &places, try_out(state, &document, &places, TRY_LIMIT).await?, limit);
         return again(Status::Ok, fields, Outcome { tried: Some(tried), ..Outcome::default() });
     }
     let author = visit.principal.author();
@@ -127,8 +139,15 @@ async fn take(visit: Visit, fields: Fields, state: &ApiState, kept: Option<&Stor
             let wrong = Wrong::one("name", t.s("edit.name_taken"));
             again(Status::UnprocessableEntity, fields, Outcome { wrong, ..Outcome::default() })
         }
-        Err(ServicesError::Changed { .. }) => {
-            let wrong = Wrong::one("", t.s("edit.changed"));
+        Err(ServicesError::Changed { id, found }) => {
+            let stored = state.services.get(id).map(|now| fields_of(&Value::Object(plain(&masked(&now.document)))));
+            let differ = stored.map(|stored| different(&fields, &stored)).unwrap_or_default();
+            let mut wrong = Wrong::one("", t.s("edit.changed"));
+            if !differ.is_empty() {
+                wrong.add("", t.one("edit.differs", differ.join(", ")));
+            }
+            let mut fields = fields;
+            fields.set("revision", &found.to_string());
             again(Status::Conflict, fields, Outcome { wrong, ..Outcome::default() })
         }
         Err(other) => Err(other.into()),
@@ -139,14 +158,21 @@ async fn take(visit: Visit, fields: Fields, state: &ApiState, kept: Option<&Stor
 pub async fn ask_delete(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html, ApiError> {
     visit.need(Role::Operator)?;
     let service = find(state, id)?;
+    asked_delete(&visit, state, &service, false).await
+}
+
+/// What would be lost. `unsaid`: others depend on it, and nothing was said of them.
+async fn asked_delete(visit: &Visit, state: &ApiState, service: &StoredService, unsaid: bool) -> Result<Html, ApiError> {
     let t = Text(visit.look.lang);
     let of_service = IncidentFilter { service: Some(service.id), ..IncidentFilter::default() };
     let (incidents, _) = state.incidents.page(&of_service, 0, 0).await?;
     let findings = state.findings.count(&FindingQuery { service: Some(service.id), ..FindingQuery::default() });
     let known = state.uptimes.get(service.id).and_then(|known| known.windows.last().copied());
     Html::of(&DeletePage {
-        frame: Frame::new(&visit, Section::Overview, t.with("delete.title", &[("name", service.name())])),
+        frame: Frame::new(visit, Section::Overview, t.with("delete.title", &[("name", service.name())])),
         id: service.id.0,
+        dependents: state.services.depending_on(service.name()).iter().map(|other| (other.id.0, other.name().to_owned())).collect(),
+        unsaid,
         incidents,
         findings,
         regions: state.store.results.regions(service.id).iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -156,11 +182,15 @@ pub async fn ask_delete(visit: Visit, state: &State<ApiState>, id: &str) -> Resu
 }
 
 #[post("/services/<id>/delete", data = "<form>")]
-pub async fn delete(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Result<Redirect, ApiError> {
+pub async fn delete(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Answer {
     visit.need(Role::Operator)?;
     let service = find(state, id)?;
-    remove(state, &service, form.0.get("force") == Some("true"), form.0.get("purge") == Some("true"), &visit.principal.author()).await?;
-    Ok(Redirect::to("/"))
+    let force = form.0.get("force") == Some("true");
+    if !force && !state.services.depending_on(service.name()).is_empty() {
+        return Ok(Either::Left(Refusal(Status::Conflict, asked_delete(&visit, state, &service, true).await?)));
+    }
+    remove(state, &service, force, form.0.get("purge") == Some("true"), &visit.principal.author()).await?;
+    Ok(Either::Right(Redirect::to("/")))
 }
 
 fn page(visit: &Visit, state: &ApiState, kept: Option<&StoredService>, fields: Fields, outcome: Outcome) -> EditPage {
@@ -194,9 +224,23 @@ fn page(visit: &Visit, state: &ApiState, kept: Option<&StoredService>, fields: F
     }
 }
 
-fn wrong(errors: &[FieldError]) -> Wrong {
+/// Every mistake beside its field, in words of the form.
+fn wrong(t: Text, fields: &Fields, errors: &[FieldError]) -> Wrong {
     let mut wrong = Wrong::default();
-    errors.iter().for_each(|error| wrong.add(place_of(&error.field), &error.field, &error.message));
+    for error in errors {
+        match told_in(fields, &error.field) {
+            Some((field, within)) => wrong.add(
+                field,
+                match within {
+                    Within::Whole => error.message.clone(),
+                    Within::Line(number) => t.with("edit.line", &[("n", &number.to_string()), ("text", &error.message)]),
+                    Within::Part(part) => format!("{part}: {}", error.message),
+                },
+            ),
+            None if error.field.is_empty() => wrong.add("", error.message.clone()),
+            None => wrong.add("", format!("{}: {}", error.field, error.message)),
+        }
+    }
     wrong
 }
 

@@ -176,7 +176,7 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
     let mut incidents = Vec::new();
     for id in &view.incidents {
         let found = state.incidents.one(&IncidentId(id.as_str().into())).await?;
-        incidents.push((id.clone(), found.map_or_else(|| id.clone(), |(stored, _)| stored.incident.first_line)));
+        incidents.push((id.clone(), found.map_or_else(|| id.clone(), |(stored, _)| t.first_line(&stored.incident.first_line))));
     }
     Html::of(&FindingPage {
         frame: Frame::new(&visit, Section::Findings, view.summary.clone()),

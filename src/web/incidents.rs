@@ -146,10 +146,11 @@ pub async fn one(visit: Visit, state: &State<ApiState>, id: &str) -> Result<Html
 
 /// The incident as text for a chat or a ticket.
 #[get("/incidents/<id>/markdown")]
-pub async fn as_text(visit: Visit, state: &State<ApiState>, id: &str) -> Result<(ContentType, String), ApiError> {
+pub async fn as_text(visit: Visit, query: Query, state: &State<ApiState>, id: &str) -> Result<(ContentType, String), ApiError> {
     let (stored, timeline) = find(state, id).await?;
     let t = Text(visit.look.lang);
-    Ok((ContentType::Plain, markdown::written(t, &stored, &timeline, state.clock.now())))
+    let address = query.address().trim_end_matches("/markdown");
+    Ok((ContentType::Plain, markdown::written(t, &stored, &timeline, (address, &issues_of(state, id)), state.clock.now())))
 }
 
 /// Takes an incident on.
@@ -182,6 +183,12 @@ async fn find(state: &ApiState, id: &str) -> Result<(StoredIncident, Vec<Timelin
     found.ok_or_else(|| ApiError::not_found(format!("there is no incident {id}")))
 }
 
+/// Number and title of the issues an incident has opened.
+fn issues_of(state: &ApiState, id: &str) -> Vec<(u64, String)> {
+    let issues = state.tracker.issues.list(&IssueFilter { incident: Some(id.to_owned()), ..IssueFilter::default() });
+    issues.iter().map(|issue| (issue.id.0, issue.title.clone())).collect()
+}
+
 async fn draw(visit: &Visit, state: &ApiState, id: &str, problem: Option<&'static str>) -> Result<Html, ApiError> {
     let t = Text(visit.look.lang);
     let (stored, timeline) = find(state, id).await?;
@@ -191,7 +198,9 @@ async fn draw(visit: &Visit, state: &ApiState, id: &str, problem: Option<&'stati
     for seen in &incident.regions {
         let Some(name) = ResultId::parse(&seen.result) else { continue };
         // Kept for a while only; the sighting stays.
-        evidence.extend(state.store.results.one(&name).await?.map(|result| CheckRow::new(t, &result)));
+        evidence.extend(
+            state.store.results.one(&name).await?.map(|result| CheckRow::new(t, &result, state.board.degraded_after(result.service))),
+        );
     }
     let near = FindingQuery {
         service: Some(incident.service),
@@ -202,9 +211,8 @@ async fn draw(visit: &Visit, state: &ApiState, id: &str, problem: Option<&'stati
         ..FindingQuery::default()
     };
     let findings = state.findings.list(&near).await?.findings;
-    let issues = state.tracker.issues.list(&IssueFilter { incident: Some(id.to_owned()), ..IssueFilter::default() });
     Html::of(&IncidentPage {
-        frame: Frame::new(visit, Section::Incidents, format!("{}: {}", incident.name, incident.first_line)),
+        frame: Frame::new(visit, Section::Incidents, format!("{}: {}", incident.name, t.first_line(&incident.first_line))),
         row: Row::new(t, &stored, now),
         service: incident.service.0,
         known: state.services.get(incident.service).is_some(),
@@ -214,7 +222,7 @@ async fn draw(visit: &Visit, state: &ApiState, id: &str, problem: Option<&'stati
         matrix: incident.regions.iter().map(|seen| MatrixRow::new(t, seen)).collect(),
         timeline: timeline.into_iter().map(|entry| Entry::new(t, entry)).collect(),
         evidence,
-        issues: issues.iter().map(|issue| (issue.id.0, issue.title.clone())).collect(),
+        issues: issues_of(state, id),
         findings: findings.into_iter().map(|finding| (Moment::full(finding.since), finding.summary)).collect(),
         problem,
     })
@@ -235,7 +243,7 @@ impl Row {
             id: incident.id.to_string(),
             tone: tone(incident),
             name: incident.name.to_string(),
-            first_line: incident.first_line.clone(),
+            first_line: t.first_line(&incident.first_line),
             opened: Moment::full(incident.opened_at),
             lasted: span(t, incident.closed_at.unwrap_or(now).since(incident.opened_at)),
             open: incident.closed_at.is_none(),
@@ -273,6 +281,13 @@ impl MatrixRow {
 impl Entry {
     fn new(t: Text, entry: TimelineEntry) -> Entry {
         let kind = entry.kind.name();
-        Entry { at: Moment::full(entry.at), kind, word: t.word("entry", kind), text: entry.text, who: entry.who }
+        // What nobody in particular said is the monitor's.
+        let text = match &entry.who {
+            None => t.first_line(&entry.text),
+            // That is said beside the moment.
+            Some(who) if entry.text == format!("acknowledged by {who}") => String::new(),
+            Some(_) => entry.text,
+        };
+        Entry { at: Moment::full(entry.at), kind, word: t.word("entry", kind), text, who: entry.who }
     }
 }

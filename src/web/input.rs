@@ -6,12 +6,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use askama::Template;
 use serde_json::{Map, Number, Value};
 
 use crate::api::error::FieldError;
 use crate::web::text::Text;
 use crate::web::visit::Fields;
 
+#[derive(Template)]
+#[template(path = "parts/input.html")]
 pub struct Input {
     pub name: String,
     pub label: String,
@@ -25,16 +28,26 @@ pub struct Input {
     pub required: bool,
     /// `name=value` of a choice with which alone it is shown, where a script may.
     pub when: &'static str,
+    /// Which keyboard a phone shows.
+    pub mode: &'static str,
+    /// The list of what may be typed, by its id.
+    pub list: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `dir` of its text.
     Line(&'static str),
+    /// A moment: in UTC as it stands, in the viewer's zone where a script may.
+    Instant,
     Secret,
     /// Never filled in.
     Password,
+    /// A secret that is kept is filled in with its mask.
+    Kept,
     Area(u8),
+    /// Lines that run from left to right in every language.
+    Code(u8),
     Choice(Vec<Choice>),
     Several(Vec<Choice>),
     Flag,
@@ -62,6 +75,22 @@ impl Input {
 
     pub fn when(self, when: &'static str) -> Input {
         Input { when, ..self }
+    }
+
+    pub fn mode(self, mode: &'static str) -> Input {
+        Input { mode, ..self }
+    }
+
+    pub fn list(self, list: &'static str) -> Input {
+        Input { list, ..self }
+    }
+
+    /// What its element carries when something is wrong: that it is, and where that is told. Safe as it is.
+    pub fn marks(&self) -> String {
+        match self.wrong.is_empty() {
+            true => String::new(),
+            false => format!(" aria-invalid=\"true\" aria-describedby=\"{}-wrong\"", self.id()),
+        }
     }
 
     pub fn required(self) -> Input {
@@ -110,6 +139,10 @@ impl<'a> Sheet<'a> {
         self.input(name, self.t.s(label), Kind::Line("ltr"))
     }
 
+    pub fn instant(&self, name: &str, label: &'static str) -> Input {
+        self.input(name, self.t.s(label), Kind::Instant)
+    }
+
     pub fn area(&self, name: &str, label: &'static str, rows: u8) -> Input {
         self.input(name, self.t.s(label), Kind::Area(rows)).width("whole")
     }
@@ -140,6 +173,8 @@ impl<'a> Sheet<'a> {
             width: "",
             required: false,
             when: "",
+            mode: "",
+            list: "",
         }
     }
 

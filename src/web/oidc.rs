@@ -20,8 +20,9 @@ use crate::oidc::admission::{Admitted, Refused};
 use crate::oidc::flow::{Flow, WITHIN};
 use crate::oidc::provider::{ProviderError, shortened};
 use crate::oidc::{Oidc, Word};
+use crate::store::api_keys::KeysError;
 use crate::store::services::Author;
-use crate::store::users::{User, UsersError};
+use crate::store::users::{Role, User, UsersError};
 use crate::web::frame::{Frame, Section};
 use crate::web::html::Html;
 use crate::web::issues::form::FormPage;
@@ -46,6 +47,7 @@ enum Trouble {
     Mail,
     NoUser,
     Taken(String),
+    BadName(String),
     Disabled,
     LastAdmin,
     Other(ApiError),
@@ -99,7 +101,7 @@ pub async fn back(
         let word = word(oidc, flow.as_ref(), &query).await?;
         user = state.users.of_identity(&word.identity);
         if let Some(visit) = &visit {
-            let admitted = oidc.admit(&word)?;
+            let admitted = admitted(state, oidc, &word, user.as_ref(), &door).await?;
             let page = Html::of(&ask_to_link(visit, oidc, &word, &admitted))?;
             return Ok(Either::Right(Refusal(Status::Ok, page)));
         }
@@ -190,11 +192,11 @@ async fn word(oidc: &Oidc, flow: Option<&Flow>, query: &Query) -> Result<Word, T
 
 /// The user somebody is, with the role they have now; who is none yet becomes one.
 async fn entering(state: &ApiState, oidc: &Oidc, word: &Word, user: Option<&User>, door: &Door<'_>) -> Result<User, Trouble> {
-    let author = Author { who: "identity provider".to_owned(), address: door.address };
     if user.is_some_and(|user| user.disabled) {
         return Err(Trouble::Disabled);
     }
-    let Admitted { username, role } = oidc.admit(word)?;
+    let Admitted { username, role } = admitted(state, oidc, word, user, door).await?;
+    let author = author(door);
     let outcome = match user {
         Some(user) => state.users.set_role(&user.username, role, &author).await,
         None if !oidc.settings.create_users => return Err(Trouble::NoUser),
@@ -203,8 +205,36 @@ async fn entering(state: &ApiState, oidc: &Oidc, word: &Word, user: Option<&User
     outcome.map_err(|error| match error {
         UsersError::LastAdmin { .. } => Trouble::LastAdmin,
         UsersError::Taken { username } => Trouble::Taken(username),
+        UsersError::BadName => Trouble::BadName(username),
         error => Trouble::Other(error.into()),
     })
+}
+
+/// As what somebody comes in. Whom the provider gives nothing any more loses here what it gave before.
+async fn admitted(state: &ApiState, oidc: &Oidc, word: &Word, user: Option<&User>, door: &Door<'_>) -> Result<Admitted, Trouble> {
+    let refused = match oidc.admit(word) {
+        Ok(admitted) => return Ok(admitted),
+        Err(refused) => refused,
+    };
+    if let Some(user) = user {
+        let author = author(door);
+        let left = state.users.take_access(&user.username, &author).await.map_err(|error| Trouble::Other(error.into()))?;
+        // The last admin keeps what is needed to mend it.
+        if left.role != Role::Admin {
+            for key in state.api_keys.list(Some(&user.username)) {
+                match state.api_keys.revoke(&key.id, &author).await {
+                    // Somebody else was faster.
+                    Ok(()) | Err(KeysError::Unknown { .. }) => {}
+                    Err(error) => return Err(Trouble::Other(error.into())),
+                }
+            }
+        }
+    }
+    Err(refused.into())
+}
+
+fn author(door: &Door<'_>) -> Author {
+    Author { who: "identity provider".to_owned(), address: door.address }
 }
 
 fn ask_to_link(visit: &Visit, oidc: &Oidc, word: &Word, admitted: &Admitted) -> FormPage {
@@ -282,6 +312,7 @@ impl Trouble {
             Trouble::Mail => t.s("oidc.mail").to_owned(),
             Trouble::NoUser => t.one("oidc.no_user", provider),
             Trouble::Taken(user) => t.with("oidc.taken", &[("name", provider), ("user", user)]),
+            Trouble::BadName(name) => t.with("oidc.bad_name", &[("name", provider), ("user", name)]),
             Trouble::Disabled => t.s("oidc.disabled").to_owned(),
             Trouble::LastAdmin => t.s("oidc.last_admin").to_owned(),
             Trouble::Other(error) => error.detail().to_owned(),
@@ -298,6 +329,7 @@ impl Trouble {
             Trouble::Mail => "the mail address is of no domain that may come in, or not verified",
             Trouble::NoUser => "no user is linked with them, and none is made",
             Trouble::Taken(user) => return Some(format!("there is a user {user:?} already, who is not linked with them")),
+            Trouble::BadName(name) => return Some(format!("no user can be called {name:?}")),
             Trouble::Disabled => "the user is disabled",
             Trouble::LastAdmin => "the role would be less, and the user is the last admin",
         };

@@ -35,6 +35,7 @@ pub fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html,
         group_names: OverviewPage::group_names(&rows),
         regions: OverviewPage::regions(&rows),
         head,
+        hours: OverviewPage::hours(&rows),
         groups: groups(t, rows, &wanted),
         wanted,
     };

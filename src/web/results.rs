@@ -43,6 +43,9 @@ struct Wanted {
     region: String,
     ok: String,
     reason: String,
+    status_code: String,
+    min_latency_ms: String,
+    ordering: String,
     since: String,
     until: String,
     search: String,
@@ -69,10 +72,11 @@ pub async fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result
     let name = |result: &CheckResult| {
         state.services.get(result.service).map_or_else(|| format!("#{}", result.service), |kept| kept.name().to_owned())
     };
+    let row = |result: &CheckResult| CheckRow::new(t, result, state.board.degraded_after(result.service));
     let rows = page.iter().flat_map(|page| &page.results);
     Html::of(&ResultsPage {
         frame: Frame::new(&visit, Section::Results, t.s("nav.results")),
-        rows: rows.map(|stored| (name(&stored.result), stored.result.service.0, CheckRow::new(t, &stored.result))).collect(),
+        rows: rows.map(|stored| (name(&stored.result), stored.result.service.0, row(&stored.result))).collect(),
         services: services.iter().map(|service| (service.id.0, service.name().to_owned())).collect(),
         regions,
         reasons: Reason::ALL.iter().map(|reason| (reason.name(), t.word("reason", reason.name()))).collect(),
@@ -84,6 +88,9 @@ pub async fn page(visit: Visit, query: Query, state: &State<ApiState>) -> Result
             region: text("region"),
             ok: text("ok"),
             reason: text("reason"),
+            status_code: text("status_code"),
+            min_latency_ms: text("min_latency_ms"),
+            ordering: text("ordering"),
             since: text("since"),
             until: text("until"),
             search: text("search"),

@@ -58,6 +58,14 @@ pub fn sentence(t: Text, services: &[ServiceState], regions: usize, opened: impl
     if services.is_empty() {
         return told("unknown", t.s("sentence.nothing").to_owned());
     }
+    if let [only] = services {
+        let named = |tone, key| Sentence { tone, text: t.with(key, &[("name", &only.name)]), since: None };
+        match only.verdict {
+            Verdict::Maintenance => return named("maintenance", "sentence.one_maintenance"),
+            Verdict::Unknown => return named("unknown", "sentence.one_unknown"),
+            _ => {}
+        }
+    }
     if counts.watched() == 0 && counts.maintenance > 0 {
         return told("maintenance", t.count("sentence.maintenance_one", "sentence.maintenance_all", counts.maintenance as u64));
     }
@@ -106,7 +114,7 @@ fn one(t: Text, tone: &'static str, service: &ServiceState) -> String {
     let voting = service.regions.iter().filter(|region| region.status != RegionStatus::Unknown).count();
     let place = match failing.as_slice() {
         [_] if voting <= 1 => String::new(),
-        all if all.len() == voting && voting > 1 => t.one("sentence.in_all_regions", voting),
+        all if all.len() == voting && voting > 1 => t.with("sentence.in_all_regions", &[("count", &voting.to_string())]),
         some => t.one("sentence.in_named", some.iter().map(|region| &*region.region.0).collect::<Vec<_>>().join(t.s("sentence.comma"))),
     };
     let mut reasons: Vec<&str> = Vec::new();

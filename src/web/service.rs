@@ -1,6 +1,7 @@
 //! One service: how it stands, how it was, what its last checks saw, and what can be done with it.
 
 pub mod charts;
+pub mod check_now;
 pub mod checks;
 pub mod facts;
 mod view;
@@ -13,8 +14,8 @@ use rocket::http::Status;
 use rocket::response::Redirect;
 use rocket::{Either, State, get, post};
 
-use crate::api::checks::ask;
 use crate::api::error::ApiError;
+use crate::api::markdown::plain;
 use crate::api::query::Query;
 use crate::api::services::find;
 use crate::api::state::ApiState;
@@ -25,14 +26,13 @@ use crate::web::frame::{Frame, Section};
 use crate::web::html::Html;
 use crate::web::login::Refusal;
 use crate::web::service::charts::charts;
-use crate::web::service::checks::CheckRow;
-use crate::web::service::view::{ChartsPart, CheckedPart, NowPart, ServicePage, last_checks, side};
+use crate::web::service::view::{ChartsPart, NowPart, ServicePage, last_checks, side};
 use crate::web::service::window::{Mistake, Range, Window};
 use crate::web::text::Text;
 use crate::web::visit::{OwnForm, Visit};
 
-/// How long a page waits for a check that was asked for.
-const CHECK_LIMIT: Duration = Duration::from_secs(60);
+/// A service of which nothing was heard is new for so long.
+const NEW: Duration = Duration::from_secs(3 * 3600);
 
 #[get("/services/<id>")]
 pub async fn page(visit: Visit, query: Query, state: &State<ApiState>, id: &str) -> Result<Either<Html, Refusal>, ApiError> {
@@ -40,11 +40,13 @@ pub async fn page(visit: Visit, query: Query, state: &State<ApiState>, id: &str)
     let t = Text(visit.look.lang);
     let now = state.clock.now();
     // What was asked for wrongly is told beside what was typed; the rest of the page is as useful as ever.
-    let (window, mistake) = match window(&query, now) {
+    let (window, mistake) = match window(&query, usual(state, &service, now), now) {
         Ok(window) => (window, None),
-        Err(mistake) => (Window::of(Range::Day, now), Some(mistake)),
+        Err(mistake) => (Window::of(usual(state, &service, now), now), Some(mistake)),
     };
-    let drawn = charts(t, state, service.id, &window, now).await?;
+    // The charts come after the checks that are listed, so that none of these is missing in them.
+    let checks = last_checks(t, state, &service).await?;
+    let drawn = charts(t, state, service.id, &window, state.clock.now()).await?;
     let side = side(t, state, &service, &drawn, now).await?;
     let wrong = mistake.is_some();
     let page = ServicePage {
@@ -52,17 +54,31 @@ pub async fn page(visit: Visit, query: Query, state: &State<ApiState>, id: &str)
         id: service.id.0,
         name: service.name().to_owned(),
         enabled: service.enabled(),
+        badge: badge(&service, query.address()),
         now: NowPart::new(t, state, &service, now).await?,
         side,
-        charts: ChartsPart { t, window, charts: drawn, id: service.id.0, now, mistake },
-        checks: last_checks(t, state, &service).await?,
+        charts: ChartsPart { t, window, charts: drawn, id: service.id.0, now, usual: usual(state, &service, now), mistake },
+        checks,
     };
     let page = Html::of(&page)?;
     Ok(if wrong { Either::Right(Refusal(Status::BadRequest, page)) } else { Either::Left(page) })
 }
 
-fn window(query: &Query, now: Timestamp) -> Result<Window, Mistake> {
-    Window::read(query.text("range"), query.text("from"), query.text("to"), now)
+/// Of a public service, its badge as Markdown for a page elsewhere. `address` is that of the service's page.
+fn badge(service: &StoredService, address: &str) -> Option<String> {
+    let host = address.strip_suffix(&format!("/services/{}", service.id)).unwrap_or_default();
+    let public = service.document.public == Some(true);
+    public.then(|| format!("[![{}]({host}/badge/{}.svg)]({host}/status)", plain(service.name()), service.id))
+}
+
+fn window(query: &Query, usual: Range, now: Timestamp) -> Result<Window, Mistake> {
+    Window::read(query.text("range"), query.text("from"), query.text("to"), usual, now)
+}
+
+/// What is shown where nobody asked for more or less: of a service that is new, the hour in which there is something to see.
+fn usual(state: &ApiState, service: &StoredService, now: Timestamp) -> Range {
+    let is_new = state.strips.is_new(service.id, now).unwrap_or_else(|| now.since(service.created_at) < NEW);
+    if is_new { Range::Hour } else { Range::Day }
 }
 
 /// How it stands: what a script puts in the place of the old.
@@ -83,32 +99,9 @@ pub async fn charts_part(visit: Visit, query: Query, state: &State<ApiState>, id
     let service = find(state, id)?;
     let t = Text(visit.look.lang);
     let now = state.clock.now();
-    let window = window(&query, now).map_err(|mistake| ApiError::bad_query(mistake.field, mistake.told(t)))?;
+    let window = window(&query, usual(state, &service, now), now).map_err(|mistake| ApiError::bad_query(mistake.field, mistake.told(t)))?;
     let charts = charts(t, state, service.id, &window, now).await?;
-    Html::of(&ChartsPart { t, window, charts, id: service.id.0, now, mistake: None })
-}
-
-/// Checks it now. A script gets what each region saw; a plain form goes back to the page, where it is among the last checks.
-#[post("/services/<id>/check?<part>", data = "<_form>")]
-pub async fn check(
-    visit: Visit,
-    _form: OwnForm,
-    state: &State<ApiState>,
-    id: &str,
-    part: Option<bool>,
-) -> Result<Either<Html, Redirect>, ApiError> {
-    visit.need(Role::Operator)?;
-    let service = find(state, id)?;
-    let results = match service.enabled() {
-        true => ask(state, &service, CHECK_LIMIT).await.unwrap_or_default(),
-        false => Vec::new(),
-    };
-    if part != Some(true) {
-        return Ok(Either::Right(Redirect::to(format!("/services/{}#checks", service.id))));
-    }
-    let t = Text(visit.look.lang);
-    let rows = results.iter().map(|result| CheckRow::new(t, result)).collect();
-    Html::of(&CheckedPart { t, rows }).map(Either::Left)
+    Html::of(&ChartsPart { t, window, charts, id: service.id.0, now, usual: usual(state, &service, now), mistake: None })
 }
 
 /// Pauses a service or has it checked again.

@@ -67,7 +67,7 @@ pub async fn as_json(_anyone: Anyone, state: &State<ApiState>, snapshots: &State
     };
     let incidents = snapshot.incidents.iter().map(|incident| {
         json!({
-            "id": incident.id.to_string(), "service": incident.service, "severity": incident.severity.name(),
+            "id": incident.id, "service": incident.service, "severity": incident.severity.name(),
             "reasons": incident.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>(),
             "opened_at": incident.opened_at.rfc3339(), "acknowledged_at": incident.acknowledged_at.map(|at| at.rfc3339()),
             "closed_at": incident.closed_at.map(|at| at.rfc3339()),

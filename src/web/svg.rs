@@ -1,4 +1,4 @@
-//! Small pictures of a row: the strip of 24 hours and the line of its latency. As markup, safe as it is; colours and weights
+//! Small pictures of a row: the strip of 24 hours, or of the last one, and the line of its latency. As markup, safe as it is; colours and weights
 //! are the style sheet's.
 //!
 //! A run of like cells is one line that the style sheet dashes into cells, so that a quiet day costs a few bytes however many
@@ -6,11 +6,11 @@
 
 use std::fmt::Write;
 
-use crate::aggregate::strip::{CELL, CELLS, Cell};
+use crate::aggregate::strip::Cell;
 use crate::model::incident::Severity;
 use crate::model::time::Timestamp;
 use crate::store::incidents::IncidentSpan;
-use crate::web::moment::latency;
+use crate::web::moment::latency_apart;
 
 /// From one cell to the next; the style sheet draws 4 and leaves 2.
 pub const STEP: usize = 6;
@@ -21,7 +21,7 @@ pub enum State {
     /// Nobody measured.
     Unknown,
     Up,
-    /// Some checks failed.
+    /// Some checks failed, or were slow.
     Partly,
     /// There was an incident.
     Down,
@@ -41,27 +41,35 @@ impl State {
     }
 }
 
-/// The states of cells, the first of which begins at `first`.
-pub fn states(cells: &[Cell; CELLS], incidents: &[&IncidentSpan], first: Timestamp) -> [State; CELLS] {
-    std::array::from_fn(|place| {
-        let start = first.0 + place as i64 * CELL;
-        let cell = cells[place];
-        let overlaps = |span: &&&IncidentSpan| span.opened_at.0 < start + CELL && span.closed_at.is_none_or(|closed| closed.0 > start);
+/// The states of cells, the first of which begins at `first`, each lasting `step` microseconds.
+pub fn states(cells: &[Cell], incidents: &[&IncidentSpan], first: Timestamp, step: i64) -> Vec<State> {
+    let state = |(place, cell): (usize, &Cell)| {
+        let start = first.0 + place as i64 * step;
+        let overlaps = |span: &&&IncidentSpan| span.opened_at.0 < start + step && span.closed_at.is_none_or(|closed| closed.0 > start);
         let worst = incidents.iter().filter(overlaps).map(|span| span.severity).max();
         match (cell.checks, worst) {
             (0, _) => State::Unknown,
             (_, Some(Severity::Critical)) => State::Down,
             (_, Some(Severity::Warning)) => State::Partly,
             (checks, None) if cell.failures == checks => State::Down,
-            _ if cell.failures > 0 => State::Partly,
+            _ if cell.failures > 0 || cell.slow > 0 => State::Partly,
             _ => State::Up,
         }
-    })
+    };
+    cells.iter().enumerate().map(state).collect()
 }
 
 /// The strip of the last 24 hours; `label` says in words what it is.
 pub fn strip(states: &[State], label: &str) -> String {
     drawn(states, label, "")
+}
+
+/// The strip of a span that ends now and has cells of another length than half an hour; `note` is said with each of them.
+pub fn strip_by(states: &[State], label: &str, step: i64, note: &str) -> String {
+    let mut extent = format!(" data-step=\"{}\" data-note=\"", step / 1000);
+    escape(note, &mut extent);
+    extent.push('"');
+    drawn(states, label, &extent)
 }
 
 /// The strip of any span: the first cell begins at `from`, each lasts `step` microseconds.
@@ -93,11 +101,11 @@ fn drawn(states: &[State], label: &str, extent: &str) -> String {
     markup
 }
 
-/// A line through values from the left to the right; gaps where there are none. Nothing where there is too little to draw.
+/// A line through values from the left to the right; gaps where there are none, and a short dash where one stands alone.
 pub fn sparkline(values: &[Option<f64>]) -> String {
     let known = values.iter().flatten();
     let (low, high) = known.clone().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
-    if known.count() < 2 {
+    if known.count() == 0 {
         return String::new();
     }
     // A line that hardly moves stays flat, whatever its height.
@@ -116,7 +124,8 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
                 let _ = write!(path, "l{step} {}", y - last);
             }
             None => {
-                let _ = write!(path, "M{x} {y}");
+                let alone = values.get(place + 1).is_none_or(Option::is_none);
+                let _ = if alone { write!(path, "M{} {y}h2", x - 1) } else { write!(path, "M{x} {y}") };
             }
         }
         before = Some((x, y));
@@ -147,30 +156,70 @@ pub fn told_course(before: &[Option<f64>], now: &[Option<f64>], label: &str, tol
     let mut carried = format!(" data-from=\"{}\" data-step=\"{}\" data-keys=\"", told.from.0 / 1000, told.step / 1000);
     escape(&format!("median:{}|before:{}", told.names[0], told.names[1]), &mut carried);
     carried.push_str("\" data-tips=\"");
-    let known = |us: Option<f64>| us.map(latency).unwrap_or_default();
+    let ticks = Extent::of(before, now).map(|extent| extent.ticks()).unwrap_or_default();
+    let apart = ticks.windows(2).map(|pair| pair[1].0 - pair[0].0).next().unwrap_or(f64::INFINITY);
+    let known = |us: Option<f64>| us.map(|us| latency_apart(us, apart)).unwrap_or_default();
     let tip = |(place, now): (usize, &Option<f64>)| match (*now, before.get(place).copied().flatten()) {
         (None, None) => told.none.to_owned(),
         (now, before) => format!("|{}|{}", known(now), known(before)),
     };
     escape(&now.iter().enumerate().map(tip).collect::<Vec<_>>().join("\n"), &mut carried);
     carried.push('"');
-    course_with(before, now, label, &carried)
+    let drawn = course_with(before, now, label, &carried);
+    if drawn.is_empty() {
+        return drawn;
+    }
+    // The line is stretched to the width there is; the words of its scale lie over it and are not.
+    let mut markup = format!("<div class=\"scaled\">{drawn}<svg class=\"scale\" width=\"100%\" height=\"100%\" aria-hidden=\"true\">");
+    for (value, y) in ticks {
+        let share = y / 0.6;
+        let text = latency_apart(value, apart);
+        let _ = write!(markup, "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{share:.1}%\" y2=\"{share:.1}%\"/>");
+        let _ = write!(markup, "<text class=\"value\" x=\"2\" y=\"{share:.1}%\" dy=\"-3\">{text}</text>");
+    }
+    markup.push_str("</svg></div>");
+    markup
+}
+
+/// What the lines of a course are drawn between.
+struct Extent {
+    low: f64,
+    range: f64,
+}
+
+impl Extent {
+    /// `None`: there is nothing to draw.
+    fn of(before: &[Option<f64>], now: &[Option<f64>]) -> Option<Extent> {
+        let known = || before.iter().chain(now).flatten().copied();
+        let (low, high) = (known().reduce(f64::min)?, known().reduce(f64::max)?);
+        // A line that hardly moves stays flat, whatever its height.
+        Some(Extent { low, range: (high - low).max(high * 0.2).max(1.0) })
+    }
+
+    /// From 6 at the top to 54.
+    fn y(&self, value: f64) -> f64 {
+        54.0 - (value - self.low) / self.range * 48.0
+    }
+
+    /// A few round values, and where they lie.
+    fn ticks(&self) -> Vec<(f64, f64)> {
+        let power = f64::powf(10.0, (self.range / 2.0).log10().floor());
+        let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * power);
+        let step = steps.into_iter().find(|step| self.range / step <= 3.0).unwrap_or(self.range);
+        let first = (self.low / step).ceil() as i64;
+        let values = (first..).map(|count| count as f64 * step).take_while(|value| *value <= self.low + self.range);
+        values.map(|value| (value, self.y(value))).collect()
+    }
 }
 
 fn course_with(before: &[Option<f64>], now: &[Option<f64>], label: &str, told: &str) -> String {
-    let known = before.iter().chain(now).flatten();
-    let (low, high) = known.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
-    if now.iter().flatten().count() < 2 {
-        return String::new();
-    }
-    // A line that hardly moves stays flat, whatever its height.
-    let range = (high - low).max(high * 0.2).max(1.0);
+    let Some(extent) = Extent::of(before, now).filter(|_| now.iter().flatten().count() > 1) else { return String::new() };
     let line = |values: &[Option<f64>]| {
         let mut path = String::new();
         let mut gap = true;
         for (place, value) in values.iter().enumerate() {
             if let Some(value) = value {
-                let (x, y) = (place * 10 + 5, 54 - ((value - low) / range * 48.0).round() as i64);
+                let (x, y) = (place * 10 + 5, extent.y(*value).round() as i64);
                 // A point between two gaps is a short dash.
                 let _ = if gap { write!(path, "M{} {y}H{}", x - 2, x + 2) } else { write!(path, "L{x} {y}") };
             }
@@ -237,6 +286,7 @@ pub fn escape(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::strip::{CELL, CELLS};
     use crate::model::id::ServiceId;
     use crate::model::incident::IncidentId;
 
@@ -247,11 +297,18 @@ mod tests {
     }
 
     #[test]
+    fn a_strip_of_other_cells_says_how_long_they_are() {
+        let markup = strip_by(&[State::Up], "x", 60_000_000, "last \"hour\"");
+        assert!(markup.contains("data-step=\"60000\" data-note=\"last &quot;hour&quot;\""), "{markup}");
+    }
+
+    #[test]
     fn a_cell_shows_the_worst_of_its_half_hour_and_nothing_where_nobody_measured() {
-        let mut cells = [Cell { checks: 10, failures: 0, latency_us: 0 }; CELLS];
+        let mut cells = [Cell { checks: 10, ..Cell::default() }; CELLS];
         cells[0].checks = 0;
         cells[1].failures = 1;
         cells[2].failures = 10;
+        cells[6].slow = 1;
         let first = Timestamp(0);
         let incident = |severity, from: i64, to: Option<i64>| IncidentSpan {
             id: IncidentId("one".into()),
@@ -261,9 +318,9 @@ mod tests {
             closed_at: to.map(|to| Timestamp(to * CELL - 1)),
         };
         let (short, open) = (incident(Severity::Critical, 4, Some(5)), incident(Severity::Warning, 46, None));
-        let shown = states(&cells, &[&short, &open], first);
+        let shown = states(&cells, &[&short, &open], first, CELL);
         let (n, u, p, d) = (State::Unknown, State::Up, State::Partly, State::Down);
-        assert_eq!(shown[..7], [n, p, d, u, d, u, u]);
+        assert_eq!(shown[..7], [n, p, d, u, d, u, p]);
         assert_eq!(shown[45..], [u, p, p]);
     }
 
@@ -287,6 +344,9 @@ mod tests {
             "data-from=\"60000\" data-step=\"60000\" data-keys=\"median:now|before:&lt;before&gt;\"",
             "data-tips=\"|12 ms|5 ms\nnothing\n|20 ms|\"",
             "class=\"cross\"",
+            ">10 ms</text>",
+            ">15 ms</text>",
+            ">20 ms</text>",
         ] {
             assert!(markup.contains(part), "{part} in {markup}");
         }
@@ -294,8 +354,10 @@ mod tests {
 
     #[test]
     fn a_line_has_gaps_where_nothing_was_measured() {
-        assert_eq!(sparkline(&[Some(5.0), None]), "");
+        assert_eq!(sparkline(&[None, None]), "");
+        // The first check of all is seen.
+        assert!(sparkline(&[None, Some(5.0)]).contains("d=\"M4 17h2\""), "{}", sparkline(&[None, Some(5.0)]));
         let markup = sparkline(&[Some(10.0), Some(20.0), None, Some(10.0)]);
-        assert!(markup.contains("d=\"M1 17l4 -14M13 17\""), "{markup}");
+        assert!(markup.contains("d=\"M1 17l4 -14M12 17h2\""), "{markup}");
     }
 }

@@ -1,6 +1,6 @@
-//! What the pages say, in each language they speak. What the monitor itself writes, names, messages and first lines, is shown
-//! as it is.
+//! What the pages say, in each language they speak. What the monitor itself writes, names and messages, is shown as it is.
 
+mod broke;
 mod catalogue;
 
 use std::collections::HashMap;

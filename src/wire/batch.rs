@@ -133,8 +133,8 @@ pub struct WireFailure {
     message: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct WirePhases {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WirePhases {
     dns_us: Option<u64>,
     connect_us: Option<u64>,
     tls_us: Option<u64>,

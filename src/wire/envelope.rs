@@ -15,12 +15,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::wire::progress::WireStep;
 use crate::wire::trial::WireTrial;
 
 /// Versions this program speaks, the lowest and the highest.
-pub const VERSIONS: (u8, u8) = (1, 2);
+pub const VERSIONS: (u8, u8) = (1, 3);
 /// From this version on a node can be asked to try a service.
 pub const TRIES_FROM: u8 = 2;
+/// From this version on a node tells how far a check that is watched has come.
+pub const PROGRESS_FROM: u8 = 3;
 /// The version of the opening.
 pub const OPENING: u8 = 0;
 pub const FRAME_AT_MOST: usize = 256 << 10;
@@ -85,6 +88,11 @@ pub enum Down {
     Try {
         request: u64,
         document: Bytes,
+    },
+    /// Since version 3. As `CheckNow`, and the steps of the check are wanted while it runs.
+    WatchNow {
+        request: u64,
+        service: u32,
     },
 }
 
@@ -154,6 +162,11 @@ pub enum Up {
     Tried {
         request: u64,
         outcome: Result<WireTrial, String>,
+    },
+    /// Since version 3. How far a check that is watched has come.
+    Progress {
+        request: u64,
+        step: WireStep,
     },
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::model::check::CheckResult;
 use crate::model::id::{Boot, NodeName, RegionName, ServiceId};
 use crate::model::time::Timestamp;
+use crate::probe::progress::{Step, Watcher};
 use crate::probe::trial::Trial;
 
 /// Batches of one delivery at most…
@@ -67,6 +68,8 @@ pub struct CheckNow {
     pub service: ServiceId,
     /// Dropped unanswered when the node does not run this service.
     pub answer: oneshot::Sender<CheckResult>,
+    /// Is told the steps of the check while it runs, where someone watches.
+    pub watcher: Option<Watcher>,
 }
 
 /// A service nobody keeps, to be checked once. Nothing of it is stored.
@@ -83,6 +86,8 @@ pub struct Asked {
     pub region: RegionName,
     pub node: NodeName,
     pub result: oneshot::Receiver<CheckResult>,
+    /// The newest step, where it was asked for; a node of an older version tells none.
+    pub progress: Option<watch::Receiver<Option<Step>>>,
 }
 
 /// The node's end.

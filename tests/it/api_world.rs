@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use probemesh::aggregate::board::Board;
 use probemesh::aggregate::strip::Strips;
 use probemesh::alert::channel::sender::Sender;
+use probemesh::alert::exit::{Exit, Exits, StoredExits};
 use probemesh::alert::inbox::Inbox;
 use probemesh::api;
 use probemesh::api::events::Event;
@@ -23,10 +25,10 @@ use probemesh::hub::membership::{Hooks, Membership};
 use probemesh::maintenance::windows::Windows;
 use probemesh::mesh::authority::Authority;
 use probemesh::mesh::token_issuer::TokenIssuer;
-use probemesh::model::alert::CauseMove;
+use probemesh::model::alert::{CauseMove, DeliveryFailure, Message, Receipt};
 use probemesh::model::check::{CheckResult, Failure, Phase, Phases, Reason};
 use probemesh::model::digest::Digest;
-use probemesh::model::id::{Boot, CheckId, NodeName, RegionName, ServiceId};
+use probemesh::model::id::{Boot, ChannelId, CheckId, NodeName, RegionName, ServiceId};
 use probemesh::model::service::{Schedule, Service};
 use probemesh::model::time::Timestamp;
 use probemesh::oidc::Oidc;
@@ -72,6 +74,22 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::alerts_world::{Recorder, Recording};
 
 pub const PASSWORD: &str = "correct horse";
+
+/// The channels that are stored; as long as there is none, two that are played.
+struct Ways {
+    stored: StoredExits,
+    played: Recording,
+}
+
+impl Exits for Ways {
+    fn list(&self) -> Vec<Exit> {
+        Some(self.stored.list()).filter(|stored| !stored.is_empty()).unwrap_or_else(|| self.played.list())
+    }
+
+    fn deliver(&self, channel: ChannelId, message: Message) -> BoxFuture<'static, Result<Receipt, DeliveryFailure>> {
+        self.played.deliver(channel, message)
+    }
+}
 
 pub struct World {
     pub client: Client,
@@ -182,7 +200,7 @@ impl World {
         let channels = Channels::open(database.clone(), secrets.clone(), audit.clone(), clock.clone()).await;
         let channels = Arc::new(channels.expect("channels open"));
         let sending = ChannelSettings { send_timeout: Duration::from_secs(10), allow_commands: false, blocked_networks: Vec::new() };
-        let sender = Sender::new(&sending, None, clock.clone()).expect("a sender is made");
+        let sender = Arc::new(Sender::new(&sending, None, clock.clone()).expect("a sender is made"));
         let users = Arc::new(Users::open(database.clone(), audit.clone(), clock.clone()).await.expect("users open"));
         let api_keys = ApiKeys::open(database.clone(), audit.clone(), clock.clone()).await.expect("keys open");
         let api_keys = Arc::new(api_keys);
@@ -275,7 +293,10 @@ impl World {
             services: services.clone(),
             alerts: alerts.clone(),
             inbox,
-            exits: Arc::new(Recording(Recorder::new(&["mail", "chat"]))),
+            exits: Arc::new(Ways {
+                stored: StoredExits { channels: channels.clone(), sender: sender.clone() },
+                played: Recording(Recorder::new(&["mail", "chat"])),
+            }),
             incidents: incidents.clone(),
             digests: digests.clone(),
             digest_orders: played_digester(digests.clone(), writer.clone()),
@@ -293,7 +314,7 @@ impl World {
             oidc: Oidc::of(oidc, &secrets, &clock).expect("a client is made"),
             audit: audit.clone(),
             channels: channels.clone(),
-            sender: Arc::new(sender),
+            sender,
             secrets: secrets.clone(),
             board: board.clone(),
             strips: strips.clone(),
@@ -312,10 +333,11 @@ impl World {
                 nudged.fetch_add(1, Ordering::Relaxed);
             }),
             membership: membership.clone(),
-            check_now: Arc::new(move |service| {
+            check_now: Arc::new(move |service, watched| {
                 let (answer, result) = oneshot::channel();
-                let sent = checks.try_send(CheckNow { service, answer });
-                let asked = Asked { region: "local".into(), node: "local-test".into(), result };
+                let (watcher, progress) = watched.then(|| tokio::sync::watch::channel(None)).unzip();
+                let sent = checks.try_send(CheckNow { service, answer, watcher });
+                let asked = Asked { region: "local".into(), node: "local-test".into(), result, progress };
                 if sent.is_ok() { vec![asked] } else { Vec::new() }
             }),
             try_check: Arc::new(|_, region| Box::pin(async move { Ok(tried(region)) })),

@@ -44,7 +44,7 @@ async fn troubled(folder: &Path, clock: &Clock, settings: &[(&str, &str)]) -> Wo
         }
         clock.advance(Duration::from_secs(60)).await;
     }
-    world.until("the incident", |found| found.len() == 1 && found[0]["first_line"].as_str().unwrap().contains("all 3 regions")).await;
+    world.until("the incident", |found| found.len() == 1 && found[0]["first_line"].as_str().unwrap().contains("3 of 3 regions")).await;
     world
 }
 

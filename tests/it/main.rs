@@ -5,6 +5,7 @@ mod alerts_api;
 mod alerts_world;
 mod api;
 mod api_world;
+mod backup;
 mod batch;
 mod bench_detector;
 mod binary;

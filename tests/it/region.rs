@@ -11,10 +11,11 @@ use probemesh::clock::Clock;
 use probemesh::config::Config;
 use probemesh::config::sections::RegionSettings;
 use probemesh::config::sources::{Role, Sources};
-use probemesh::model::check::CheckResult;
+use probemesh::model::check::{CheckResult, Phase};
 use probemesh::model::id::{Boot, ServiceId};
 use probemesh::model::time::Timestamp;
 use probemesh::probe::Probes;
+use probemesh::probe::progress::Step;
 use probemesh::region::outbox::OutboxMsg;
 use probemesh::region::outbox_file::{Commit, Opener, OutboxFile};
 use probemesh::region::shared::Shared;
@@ -157,8 +158,15 @@ impl Edge {
 
     async fn check_now(&self, id: u32) -> oneshot::Receiver<CheckResult> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(CheckNow { service: ServiceId(id), answer }).await.unwrap();
+        self.requests.send(CheckNow { service: ServiceId(id), answer, watcher: None }).await.unwrap();
         answered
+    }
+
+    /// The same, and its steps.
+    async fn watch_now(&self, id: u32) -> (oneshot::Receiver<CheckResult>, watch::Receiver<Option<Step>>) {
+        let ((answer, answered), (watcher, steps)) = (oneshot::channel(), watch::channel(None));
+        self.requests.send(CheckNow { service: ServiceId(id), answer, watcher: Some(watcher) }).await.unwrap();
+        (answered, steps)
     }
 
     /// The times the checks the hub knows of were due, as `HH:MM:SS`.
@@ -232,6 +240,25 @@ fn service(target: &Target, schedule: Value) -> Value {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_a_check_is_told_what_it_does_before_it_is_done_also_when_they_come_late() {
+    let (edge, target) = (Edge::start("2026-11-22T10:00:00Z").await, slow(Duration::from_millis(400)).await);
+    edge.assign(1, Some(service(&target, json!({"interval_s": 3600}))));
+    edge.until("the first check", || edge.count() == 1).await;
+    let (mut answered, mut steps) = edge.watch_now(1).await;
+    let waits = |step: &Option<Step>| step.is_some_and(|step| step.phase == Some(Phase::FirstByte));
+    let reached = *tokio::time::timeout(Duration::from_secs(20), steps.wait_for(waits)).await.expect("it comes to that").unwrap();
+    assert!(answered.try_recv().is_err(), "it is told while the check runs");
+    assert!(reached.unwrap().phases.connect.is_some() && reached.unwrap().attempt == 1, "{reached:?}");
+    // The check in flight serves a second one, who sees at once where it is.
+    let (second, late) = edge.watch_now(1).await;
+    edge.until("word for who came late", || late.borrow().is_some()).await;
+    edge.until("the check", || edge.count() == 2).await;
+    let (first, second) = (answered.await.unwrap(), second.await.unwrap());
+    assert_eq!(first.id, second.id);
+    edge.finish().await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_delays_results_and_loses_none() {
@@ -653,7 +680,7 @@ async fn probers_started_again_are_spread_and_answer_only_with_what_was_committe
     for (lost, answered) in [(false, true), (true, false)] {
         loses.store(lost, Ordering::SeqCst);
         let (answer, wanted) = oneshot::channel();
-        supervisor.cast(SupervisorMsg::CheckNow(CheckNow { service: ServiceId(1), answer })).unwrap();
+        supervisor.cast(SupervisorMsg::CheckNow(CheckNow { service: ServiceId(1), answer, watcher: None })).unwrap();
         let wanted = tokio::time::timeout(Duration::from_secs(10), wanted).await.expect("a word");
         assert_eq!(wanted.is_ok(), answered);
     }

@@ -89,7 +89,7 @@ impl Node {
 
     async fn check(&self) -> bool {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(CheckNow { service: ServiceId(1), answer }).await.unwrap();
+        self.requests.send(CheckNow { service: ServiceId(1), answer, watcher: None }).await.unwrap();
         let mut answered = std::pin::pin!(answered);
         loop {
             self.clock.advance(Duration::from_millis(20)).await;

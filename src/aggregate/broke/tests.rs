@@ -79,7 +79,7 @@ fn the_line_says_where_it_broke() {
         (vec![six("a"), up("b"), up("c")], "only a: connect refused over IPv6 only"),
         (vec![six("a"), six("b"), six("c")], "connect refused in 3 of 3 regions"),
         (vec![state(refused("a", "192.0.2.1")), up("c")], "only a: connect refused"),
-        (vec![status("a", 503), status("b", 503), status("c", 503)], "status 503 in all 3 regions"),
+        (vec![status("a", 503), status("b", 503), status("c", 503)], "status 503 in 3 of 3 regions"),
         (vec![status("a", 503), status("b", 500), up("c")], "a: status 503; b: status 500"),
         (vec![status("a", 503), status("b", 503), state(tls("c"))], "status 503 in 2 of 3 regions; c: TLS handshake fails"),
         (vec![status("local", 503)], "status 503 in local"),
@@ -104,7 +104,7 @@ fn the_line_says_where_it_broke() {
         (vec![state(timeout("a", Phase::Transfer, 10_000)), up("b")], "only a: answer stalls, not whole after 10 s"),
         (
             vec![of("a", Reason::Header, Phase::Expect, "x"), of("b", Reason::Header, Phase::Expect, "y")],
-            "header not as expected in all 2 regions",
+            "header not as expected in 2 of 2 regions",
         ),
         (vec![of("a", Reason::Body, Phase::Expect, "x")], "body not as expected in a"),
         (vec![of("a", Reason::Json, Phase::Expect, "x")], "JSON not as expected in a"),

@@ -57,7 +57,7 @@ fn an_incident_goes_from_down_to_up() {
     assert_eq!(open.id.to_string(), ResultId::of(&bad("b", 61)).to_string());
     story.hear(bad("c", 62));
     let now = story.open.clone().unwrap();
-    assert_eq!((now.first_line.as_str(), now.regions.len()), ("status 503 in all 3 regions", 3));
+    assert_eq!((now.first_line.as_str(), now.regions.len()), ("status 503 in 3 of 3 regions", 3));
     for result in [good("a", 120), good("b", 121), good("c", 122)] {
         story.hear(result);
     }
@@ -80,7 +80,7 @@ fn a_region_heard_of_late_is_told_though_its_check_began_before_the_incident() {
     for result in [good("a", 0), good("b", 0), good("c", 0), bad("a", 60), bad("b", 62), bad("c", 61)] {
         story.hear(result);
     }
-    assert_eq!(story.open.as_ref().map(|open| open.first_line.as_str()), Some("status 503 in all 3 regions"));
+    assert_eq!(story.open.as_ref().map(|open| open.first_line.as_str()), Some("status 503 in 3 of 3 regions"));
     assert_eq!(story.told, ["62 opened opened status 503 in 2 of 3 regions", "62 updated region c is down: status 503"]);
 }
 

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::alert::channel::call::Line;
 use crate::alert::channel::email::letter::{Letter, Unsent};
+use crate::alert::channel::hidden::without_address;
 use crate::alert::channel::{Channel, Kind, call, fields, reach};
 use crate::alert::message::Parts;
 use crate::alert::message::text::{clean, cut};
@@ -18,7 +19,7 @@ use crate::config::mistake::Mistake;
 use crate::config::sections::ChannelSettings;
 use crate::model::alert::{DeliveryFailure, Message, Receipt};
 use crate::probe::network::BlockedNetworks;
-use crate::probe::redact::Secrets;
+use crate::probe::redact::{Secrets, hide_named};
 
 /// What says which networks no channel may reach.
 pub(super) const BLOCKED_BY: &str = "alerts.blocked_networks";
@@ -74,7 +75,7 @@ impl Sender {
             Kind::Command(command) => command.deliver(self, message, &parts).await,
         };
         let secrets = Secrets::listed(fields::secrets(channel.kind.info().fields, &channel.config).iter().map(String::as_str));
-        let tidied = |words: &str| cut(&clean(&secrets.hide(words)), WORDS);
+        let tidied = |words: &str| cut(&clean(&hide_named(&secrets.hide(words))), WORDS);
         match done {
             Ok(words) => Ok(Receipt { answer: tidied(&words) }),
             Err(failure) => Err(DeliveryFailure { reason: tidied(&failure.reason), ..failure }),
@@ -88,8 +89,8 @@ impl Sender {
         };
         let address = letter.to.to_string();
         let known = fields::secrets(channel.kind.info().fields, &channel.config);
-        let secrets = Secrets::listed(known.iter().map(String::as_str).chain([address.as_str()]));
-        let tidied = |words: &str| cut(&clean(&secrets.hide(words)), WORDS);
+        let secrets = Secrets::listed(known.iter().map(String::as_str));
+        let tidied = |words: &str| cut(&without_address(&clean(&hide_named(&secrets.hide(words))), &address), WORDS);
         let told = |failure: DeliveryFailure| DeliveryFailure { reason: tidied(&failure.reason), ..failure };
         match email.post(self, letter).await {
             Ok(words) => Ok(Receipt { answer: tidied(&words) }),

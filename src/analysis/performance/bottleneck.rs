@@ -28,6 +28,8 @@ const LEAST_EXCESS: f64 = 1000.0;
 pub const LEAST_COUNT: u64 = 20;
 /// Microseconds a resolver takes at most to answer from its cache, from near by.
 pub const CACHED_ANSWER: f64 = 20_000.0;
+/// What is said in the place of a floor where there is none.
+pub const NONE_PASSED: &str = "no check passed";
 /// A place is one region's when so much of its cost arises there.
 const ONE_REGION: f64 = 0.7;
 
@@ -147,7 +149,7 @@ fn of_timeouts(service: &ServiceFigures, settings: &Settings, days: f64) -> Opti
         per_day: timeouts / days,
         mean_us: timeout * tries * 1e6,
         floor_us: service.figures.latency.map_or(0.0, |latency| latency.p50),
-        floor_of: "the median of the checks that passed",
+        floor_of: if service.figures.latency.is_some() { "the median of the checks that passed" } else { NONE_PASSED },
         stats: None,
         share: None,
         trend: Some(service.figures.errors),

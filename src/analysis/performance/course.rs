@@ -1,7 +1,7 @@
 //! How the median latency went over a period and over the one it is held against, block by block, to be drawn.
 //!
-//! Several series are one by the mean of their logarithms, as for trends; here of those that have the block, for a gap in one
-//! region is no gap in all.
+//! Several series of a service are one by the mean of their logarithms, as for trends; here of those that have the block, for a
+//! gap in one region is no gap in all. Everything together is the median of all checks, as the figure is that stands above it.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +29,22 @@ pub fn courses(analysis: &Analysis) -> (Course, BTreeMap<ServiceId, Course>) {
     for ((service, _), series) in &analysis.series {
         by_service.entry(*service).or_default().push(series);
     }
-    let all: Vec<&Series> = analysis.series.values().collect();
     let of = |series: &[&Series]| Course::of(&analysis.periods, series);
-    (of(&all), by_service.iter().map(|(service, series)| (*service, of(series))).collect())
+    (Course::of_all(analysis), by_service.iter().map(|(service, series)| (*service, of(series))).collect())
 }
 
 impl Course {
+    fn of_all(analysis: &Analysis) -> Course {
+        let periods = &analysis.periods;
+        let [before, now] = [periods.before().0, periods.since];
+        let mut halves = [Sums::new(periods, before), Sums::new(periods, now)];
+        for (sums, medians) in halves.iter_mut().zip(&analysis.medians) {
+            medians.iter().for_each(|(start, us)| sums.take(*start, *us));
+        }
+        let [before, now] = halves.map(Sums::means);
+        Course { before, now }
+    }
+
     fn of(periods: &Periods, series: &[&Series]) -> Course {
         let mut before = Sums::new(periods, periods.before().0);
         let mut now = Sums::new(periods, periods.since);
@@ -90,11 +100,16 @@ mod tests {
             collector.take(ServiceId(1), &region, periods.since - periods.apart + 2 * HOUR, &rollup(before));
             collector.take(ServiceId(1), &region, periods.since + 2 * HOUR, &rollup(now));
         }
-        let (whole, courses) = courses(&collector.analyse(&BTreeMap::new()));
-        assert_eq!(courses[&ServiceId(1)], whole);
+        let analysis = collector.analyse(&BTreeMap::new());
+        let (whole, courses) = courses(&analysis);
+        let one = &courses[&ServiceId(1)];
         assert_eq!((whole.now.len(), whole.before.len()), (24, 24));
         let near = |value: Option<f64>, ms: f64| (value.unwrap() / 1e3 / ms - 1.0).abs() < 0.02;
-        assert!(near(whole.before[2], 30.0) && near(whole.now[2], 60.0), "{whole:?}");
+        let of_all = analysis.whole.latency.map(|latency| latency.p50 / 1e3).unwrap();
+        assert!(near(whole.now[2], of_all), "the figure of all, {of_all}, lies on its course: {whole:?}");
+        assert!(near(one.before[2], 30.0) && near(one.now[2], 60.0), "{one:?}");
+        // Of two checks the median is the faster one, in any merge: what the figure of all says, too.
+        assert!(near(whole.before[2], 10.0) && near(whole.now[2], 40.0), "{whole:?}");
         assert!(whole.now.iter().chain(&whole.before).filter(|value| value.is_some()).count() == 2);
     }
 }

@@ -72,6 +72,15 @@ struct Levels {
 pub struct Collector {
     periods: Periods,
     series: BTreeMap<(ServiceId, RegionName), Series>,
+    now: BTreeMap<i64, Pile>,
+    before: BTreeMap<i64, Pile>,
+}
+
+/// The latencies of many series in one block, as a [`Sketch`] that is quick to add to.
+#[derive(Debug, Default)]
+struct Pile {
+    counts: Vec<u64>,
+    sum_us: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +125,8 @@ pub struct Analysis {
     pub regions: BTreeMap<RegionName, Figures>,
     pub endpoints: Vec<EndpointFigures>,
     pub series: BTreeMap<(ServiceId, RegionName), Series>,
+    /// The median of all checks that passed together, by the start of its block: of the earlier period, and of this one.
+    pub medians: [BTreeMap<i64, f64>; 2],
     /// Days from the first block with checks until now, at least a minute: what rates by the day are reckoned with.
     pub days: f64,
 }
@@ -143,7 +154,7 @@ impl Figures {
 
 impl Collector {
     pub fn new(periods: Periods) -> Collector {
-        Collector { periods, series: BTreeMap::new() }
+        Collector { periods, series: BTreeMap::new(), now: BTreeMap::new(), before: BTreeMap::new() }
     }
 
     /// The rollup of a span of one series that begins at `start`. What lies in neither period is left out.
@@ -154,6 +165,8 @@ impl Collector {
         if !(since..until).contains(&start) && !(from..to).contains(&start) {
             return;
         }
+        let pile = if (since..until).contains(&start) { &mut self.now } else { &mut self.before };
+        pile.entry(block).or_default().add(&rollup.latency);
         let series = self.series.entry((service, region.clone())).or_default();
         if (since..until).contains(&start) {
             series.total.merge(rollup);
@@ -198,7 +211,28 @@ impl Collector {
         let first = all.iter().filter_map(|(_, series)| series.now.blocks.first()).map(|block| block.start).min();
         let from = first.unwrap_or(self.periods.since).max(self.periods.since);
         let days = (self.periods.now - from).max(60_000_000) as f64 / 86_400e6;
-        Analysis { periods: self.periods, whole, services, regions, endpoints, series: self.series, days }
+        let medians =
+            [self.before, self.now].map(|piles| piles.into_iter().filter_map(|(start, pile)| Some((start, pile.median()?))).collect());
+        Analysis { periods: self.periods, whole, services, regions, endpoints, series: self.series, medians, days }
+    }
+}
+
+impl Pile {
+    fn add(&mut self, sketch: &Sketch) {
+        for (bucket, count) in sketch.bins() {
+            let place = usize::from(*bucket);
+            if place >= self.counts.len() {
+                self.counts.resize(place + 1, 0);
+            }
+            self.counts[place] += count;
+        }
+        self.sum_us = self.sum_us.saturating_add(sketch.sum_us());
+    }
+
+    fn median(self) -> Option<f64> {
+        let bins = self.counts.into_iter().enumerate().filter(|(_, count)| *count > 0);
+        let bins = bins.filter_map(|(bucket, count)| Some((u16::try_from(bucket).ok()?, count))).collect();
+        Sketch::from_bins(bins, self.sum_us)?.quantile_us(0.5)
     }
 }
 

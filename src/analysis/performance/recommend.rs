@@ -145,7 +145,16 @@ impl<'a> Case<'a> {
 /// How sure a rule is whose figure is `times` what it asks for, by `count` checks.
 fn sure(count: u64, times: f64) -> (f64, String) {
     let sure = count as f64 / (count as f64 + 20.0) * (1.0 - 0.5 / times.max(1.0));
-    ((sure * 100.0).round() / 100.0, format!("{count} checks, and {:.1} times what the rule asks for", times.max(1.0)))
+    ((sure * 100.0).round() / 100.0, format!("{count} checks, {} what calls for this advice", beyond(times)))
+}
+
+/// By how much a figure is past its threshold.
+fn beyond(times: f64) -> &'static str {
+    match times {
+        ..1.5 => "a little past",
+        ..4.0 => "well past",
+        _ => "far past",
+    }
 }
 
 fn fact(what: impl Into<String>, value: f64, unit: &'static str) -> Fact {

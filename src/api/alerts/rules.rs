@@ -207,7 +207,7 @@ async fn change(operator: &Operator, state: &ApiState, kept: &StoredRule, body: 
 }
 
 /// A document fit to be stored, or every mistake in it. What a rule has kept may have gone meanwhile, and stays as it is.
-fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredRule>) -> Result<RuleDocument, ApiError> {
+pub fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredRule>) -> Result<RuleDocument, ApiError> {
     if let Value::Object(fields) = &mut body {
         fields.retain(|name, value| !GIVEN.contains(&name.as_str()) && !value.is_null());
     }

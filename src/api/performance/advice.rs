@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::aggregate::endpoint::Endpoint;
 use crate::analysis::performance::Settings;
-use crate::analysis::performance::bottleneck::{Bottleneck, LEAST_COUNT, Place};
+use crate::analysis::performance::bottleneck::{Bottleneck, LEAST_COUNT, NONE_PASSED, Place};
 use crate::analysis::performance::recommend::{Fact, Recommendation};
 use crate::api::performance::Report;
 use crate::api::performance::view::{PeriodView, StatsView, TrendView, millis, name, share};
@@ -125,11 +125,13 @@ impl BottleneckView {
             (None, _) => endpoint.clone().unwrap_or_default(),
         };
         let what = phase.unwrap_or(kind);
+        let possible = match found.floor_of {
+            NONE_PASSED => format!("and {NONE_PASSED}"),
+            of => format!("where {:.1} ms are possible ({of})", found.floor_us / 1e3),
+        };
         let summary = format!(
-            "{place}: {what} takes {:.1} ms on average where {:.1} ms are possible ({}), {:.0} s a day over {:.0} {}",
+            "{place}: {what} takes {:.1} ms on average {possible}, {:.0} s a day over {:.0} {}",
             found.mean_us / 1e3,
-            found.floor_us / 1e3,
-            found.floor_of,
             found.cost,
             found.per_day,
             if kind == "endpoint" { "requests" } else { "checks" },

@@ -116,6 +116,9 @@ pub struct TrendView {
     /// Why the direction is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// The same in parts, for pages: how many there are, how many are needed, and of what.
+    #[serde(skip)]
+    pub lacking: Option<(u64, u64, &'static str)>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -211,8 +214,8 @@ impl From<&Stats> for StatsView {
 impl From<&Trend> for TrendView {
     fn from(trend: &Trend) -> TrendView {
         let level = |value: f64| if trend.measure == Measure::Latency { millis(value) } else { share(value) };
-        let missing = match trend.direction {
-            Direction::Unknown { have, need, of } => Some(format!("not enough data (have {have}, need {need} {of})")),
+        let lacking = match trend.direction {
+            Direction::Unknown { have, need, of } => Some((have, need, of)),
             _ => None,
         };
         TrendView {
@@ -224,7 +227,8 @@ impl From<&Trend> for TrendView {
             ratio_high: trend.range.map(|(_, high)| share(high)),
             chance: trend.chance.map(share),
             confidence: share(trend.confidence()),
-            missing,
+            missing: lacking.map(|(have, need, of)| format!("not enough data (have {have}, need {need} {of})")),
+            lacking,
         }
     }
 }

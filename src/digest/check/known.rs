@@ -32,7 +32,8 @@ impl Known {
         known.group(facts.affected);
         known.group(facts.incidents);
         known.counts.extend([facts.disabled, facts.checks, facts.failed, facts.open, facts.dismissed]);
-        known.counts.insert(services - facts.affected.min(services));
+        known.counts.extend([services - facts.affected.min(services), facts.well()]);
+        known.group(facts.quietly_degraded().len() as u64);
         known.moments.extend([facts.period.since, facts.period.until, facts.before.since, facts.before.until]);
         known.span(facts.length().as_secs_f64());
         known.all_measured = facts.coverage >= 1.0;
@@ -47,7 +48,7 @@ impl Known {
             known.shares.extend([50.0, 95.0]);
             known.seconds.extend([p50 / 1e6, p95 / 1e6]);
         }
-        for list in [&facts.below, &facts.partly] {
+        for list in [&facts.below, &facts.partly, &facts.degraded] {
             known.group(list.len() as u64);
             list.iter().for_each(|(_, share)| known.share(*share));
         }

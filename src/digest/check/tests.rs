@@ -22,7 +22,9 @@ fn what_the_local_writer_writes_passes() {
     odd.finding(search, Signal::Connect, Shape::Spike, "2026-11-21T14:20:00Z", 310_000.0, 8_000.0);
     let mut partly = Day::new();
     partly.service("search", &REGIONS, |_, hour| HourOf { measured: !(0..17).contains(&hour), ..GOOD });
-    for day in [outage_in_one_region(), common_cause(), odd, partly] {
+    let mut slow = outage_in_one_region();
+    slow.limited("slow", &REGIONS, 30, |_, hour| HourOf { latency_ms: if hour % 3 == 0 { 40 } else { 20 }, ..GOOD });
+    for day in [outage_in_one_region(), common_cause(), odd, partly, slow] {
         let facts = day.facts();
         let text = local::write(&facts);
         let answer = json!({"headline": text.headline, "paragraphs": text.paragraphs, "suggestions": text.suggestions}).to_string();

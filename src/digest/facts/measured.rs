@@ -2,6 +2,7 @@
 //! hundredth of the size. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::aggregate::rollup::Rollup;
 use crate::aggregate::sketch::Sketch;
@@ -15,6 +16,8 @@ use crate::store::rollups::Bucket;
 pub struct Measured {
     pub checks: u64,
     pub failed: u64,
+    /// Of the checks that passed: those that took longer than the service bears before it is degraded.
+    pub slow: u64,
     /// Microseconds up and down of all regions, of so many that could be known.
     pub up: i64,
     pub down: i64,
@@ -43,8 +46,8 @@ pub struct Levels {
 
 impl Measured {
     /// Of the rollups of each region, which cover both periods. What is not known before `from`, when the service came, is not
-    /// missed.
-    pub fn of(regions: &[(RegionName, Vec<Bucket>)], period: Period, before: Period, from: i64) -> Measured {
+    /// missed. What takes longer than `limit` is slow.
+    pub fn of(regions: &[(RegionName, Vec<Bucket>)], period: Period, before: Period, from: i64, limit: Option<Duration>) -> Measured {
         let mut measured = Measured::default();
         let mut merged: BTreeMap<i64, Rollup> = BTreeMap::new();
         let mut whole = Rollup::default();
@@ -63,7 +66,7 @@ impl Measured {
             measured.regions.push(InRegion { region: region.clone(), latency: levels(&own, period, before, |rollup| &rollup.latency) });
         }
         let merged: Vec<(i64, &Rollup)> = merged.iter().map(|(start, rollup)| (*start, rollup)).collect();
-        (measured.checks, measured.failed) = (whole.checks, whole.failed());
+        (measured.checks, measured.failed, measured.slow) = (whole.checks, whole.failed(), whole.slow(limit));
         measured.quantiles = whole.latency.quantile_us(0.5).zip(whole.latency.quantile_us(0.95));
         measured.latency = levels(&merged, period, before, |rollup| &rollup.latency);
         for (phase, kept) in measured.phases.iter_mut().enumerate() {
@@ -75,6 +78,11 @@ impl Measured {
     /// Up-time over known time; `None` where nothing is known.
     pub fn uptime(&self) -> Option<f64> {
         (self.up + self.down > 0).then(|| self.up as f64 / (self.up + self.down) as f64)
+    }
+
+    /// Slow checks over all; 0 of none.
+    pub fn slow_share(&self) -> f64 {
+        self.slow as f64 / self.checks.max(1) as f64
     }
 
     /// Known time over the time there was.

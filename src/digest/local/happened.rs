@@ -63,12 +63,7 @@ impl Subject {
 /// The headline of a period with incidents.
 pub fn headline_of_incidents(facts: &Facts) -> Option<String> {
     let first = facts.causes.first()?;
-    let others = facts.services.len() as u64 - (facts.affected.min(facts.services.len() as u64));
-    let rest = match (&facts.service, others) {
-        (Some(_), _) | (None, 0) => String::new(),
-        (None, 1) => "; the other service was up".to_owned(),
-        (None, others) => format!("; the other {} services were up", number(others)),
-    };
+    let rest = rest(facts);
     let state = if first.degraded { "degraded" } else { "down" };
     if facts.open > 0 {
         return Some(match (facts.open, first.services.as_slice()) {
@@ -116,6 +111,25 @@ pub fn headline_of_incidents(facts: &Facts) -> Option<String> {
             span(longest(facts))
         ),
     })
+}
+
+/// How those without an incident were, where the text speaks of more than one service.
+fn rest(facts: &Facts) -> String {
+    if facts.service.is_some() {
+        return String::new();
+    }
+    let slow = facts.quietly_degraded();
+    let degraded = match slow.as_slice() {
+        [] => String::new(),
+        [(name, _)] => format!("; {name} was degraded"),
+        many => format!("; {} were degraded", counted(many.len() as u64, "service", "services")),
+    };
+    let up = match facts.well() {
+        0 => String::new(),
+        1 => "; the other service was up".to_owned(),
+        others => format!("; the other {} services were up", number(others)),
+    };
+    degraded + &up
 }
 
 /// A paragraph for each cause that is told, and one for the rest.

@@ -226,3 +226,19 @@ fn the_same_facts_give_the_same_text() {
     let day = common_cause();
     assert_eq!(told(&day), told(&day));
 }
+
+#[test]
+fn a_service_that_answers_too_slowly_is_told_as_degraded() {
+    let mut day = Day::new();
+    day.limited("search", &REGIONS, 30, |_, hour| HourOf { latency_ms: if hour % 2 == 0 { 40 } else { 20 }, ..GOOD });
+    day.service("users", &REGIONS, |_, _| GOOD);
+    let told_of = told(&day);
+    assert!(told_of.starts_with("Both services were up, but search was degraded: 50% of its checks were slow."), "{told_of}");
+    assert!(told_of.contains("search was degraded: 50% of its checks passed, but took longer than they may."), "{told_of}");
+    assert!(day.facts().notable());
+    // Beside an outage it does not pass for one that was up.
+    let mut day = outage_in_one_region();
+    day.limited("slow", &REGIONS, 30, |_, _| GOOD);
+    let told_of = told(&day);
+    assert!(told_of.starts_with("checkout was down for 48 minutes; slow was degraded; the other two services were up."), "{told_of}");
+}

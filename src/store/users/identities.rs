@@ -14,6 +14,9 @@ use crate::store::services::Author;
 use crate::store::users::{NO_PASSWORD, Role, User, Users, UsersError, change, check_name, row};
 use crate::store::values::{int, object, record_of, rows, text};
 
+/// Parts of the program go by these names in the audit log.
+const RESERVED: [&str; 7] = ["command", "hub", "local", "probemesh", "seed", "subscribers", "visitor"];
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub issuer: String,
@@ -65,9 +68,13 @@ impl Users {
     /// A user who has no password and logs in by their provider alone.
     pub async fn create_linked(&self, username: &str, role: Role, identity: &Identity, author: &Author) -> Result<User, UsersError> {
         check_name(username)?;
+        if RESERVED.iter().any(|name| name.eq_ignore_ascii_case(username)) {
+            return Err(UsersError::BadName);
+        }
         let _turn = self.turn.lock().await;
-        if self.get(username).is_some() {
-            return Err(UsersError::Taken { username: username.to_owned() });
+        // Nobody chooses here who would see that two names are nearly the same.
+        if let Some(other) = self.list().into_iter().find(|other| other.username.eq_ignore_ascii_case(username)) {
+            return Err(UsersError::Taken { username: other.username });
         }
         self.not_taken(identity)?;
         let kept = self.new_user(username, role, NO_PASSWORD.to_owned());

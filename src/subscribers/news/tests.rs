@@ -51,6 +51,7 @@ impl Watch {
     fn look(&mut self, seconds: i64) -> Vec<String> {
         let present = Present {
             now: at(seconds),
+            name: &|incident| incident.to_string(),
             public: &self.public,
             open: self.open.clone(),
             closed: self.closed.clone(),
@@ -173,6 +174,38 @@ fn nothing_is_told_of_what_is_not_public_or_in_maintenance() {
 }
 
 #[test]
+fn a_service_that_is_no_longer_public_is_in_no_later_news_also_where_it_is_well_again() {
+    let mut watch = Watch::new();
+    watch.open.extend([incident("a", 1, 0), incident("b", 2, 0)]);
+    watch.look(5);
+    watch.close("a", 20);
+    assert_eq!(watch.look(60), ["outage-a.1 shop resolved*, cart open"]);
+    watch.public.remove(&ServiceId(1));
+    assert_eq!(watch.look(61), [""; 0]);
+    watch.close("b", 80);
+    assert_eq!(watch.look(80), ["outage-a.2 cart resolved*"]);
+}
+
+#[test]
+fn a_service_that_was_degraded_and_is_down_is_told_of_again_at_once() {
+    let mut watch = Watch::new();
+    watch.open.push(OpenIncident { severity: Severity::Warning, reasons: vec![Reason::Timeout], ..incident("a", 1, 0) });
+    watch.open.push(incident("b", 2, 0));
+    assert_eq!(watch.look(5), ["outage-a.0 shop open*, cart open*"]);
+    // Another reason alone is no news, and is in the next.
+    watch.open[0].reasons = vec![Reason::Status];
+    assert_eq!(watch.look(10), [""; 0]);
+    watch.open[0].severity = Severity::Critical;
+    assert_eq!(watch.look(11), ["outage-a.1 shop open*, cart open"]);
+    let Matter::Outage(hurts) = &watch.told["outage-a"].matter else { panic!("it is an outage") };
+    assert_eq!((hurts[0].severity, &hurts[0].reasons), (Severity::Critical, &vec![Reason::Status]));
+    assert_eq!(watch.look(12), [""; 0]);
+    // Better again within the same incident is none.
+    watch.open[0].severity = Severity::Warning;
+    assert_eq!(watch.look(13), [""; 0]);
+}
+
+#[test]
 fn what_happened_while_nobody_was_there_is_no_news_a_day_later() {
     let mut watch = Watch::new();
     watch.open.push(incident("a", 1, 0));
@@ -213,4 +246,58 @@ fn a_window_that_is_taken_back_is_told_and_one_that_recurs_a_day_ahead() {
     assert_eq!(watch.look(10), [format!("window-1-{}.1 cancelled shop", at(200_000).0)]);
     assert_eq!(watch.look(100_000 - 86_401), [""; 0]);
     assert_eq!(watch.look(100_000 - 86_400), [format!("window-2-{}.0 announced shop", at(100_000).0)]);
+}
+
+#[test]
+fn a_window_that_is_moved_is_announced_anew_and_not_taken_back() {
+    let mut watch = Watch::new();
+    watch.windows.push(window(1, 200_000, 203_600, false));
+    watch.windows.push(window(2, 80_000, 80_600, true));
+    assert_eq!(watch.look(0).len(), 2);
+    (watch.windows[0].from, watch.windows[0].until) = (at(300_000), at(303_600));
+    // Of one that recurs, another time takes the place of none.
+    (watch.windows[1].from, watch.windows[1].until) = (at(85_000), at(85_600));
+    assert_eq!(
+        watch.look(10),
+        [
+            format!("window-1-{}.1 cancelled shop (silent)", at(200_000).0),
+            format!("window-2-{}.1 cancelled shop", at(80_000).0),
+            format!("window-1-{}.0 announced shop", at(300_000).0),
+            format!("window-2-{}.0 announced shop", at(85_000).0),
+        ]
+    );
+    assert_eq!(watch.look(11), [""; 0]);
+    // And back to where it was.
+    (watch.windows[0].from, watch.windows[0].until) = (at(200_000), at(203_600));
+    assert_eq!(
+        watch.look(12),
+        [format!("window-1-{}.1 cancelled shop (silent)", at(300_000).0), format!("window-1-{}.2 announced shop", at(200_000).0)]
+    );
+    assert_eq!(watch.look(13), [""; 0]);
+}
+
+#[test]
+fn an_end_that_is_moved_is_told_before_and_while_a_window_is_on() {
+    let mut watch = Watch::new();
+    let name = |number: u32| format!("window-1-{}.{number}", at(100_000).0);
+    watch.windows.push(window(1, 100_000, 103_600, false));
+    watch.look(0);
+    watch.windows[0].until = at(105_000);
+    assert_eq!(watch.look(10), [format!("{} changed shop", name(1))]);
+    assert_eq!(watch.look(11), [""; 0]);
+    assert_eq!(watch.look(100_000), [format!("{} begun shop", name(2))]);
+    watch.windows[0].until = at(107_000);
+    assert_eq!(watch.look(100_010), [format!("{} changed shop", name(3))]);
+    let Matter::Maintenance(time) = &watch.told[&format!("window-1-{}", at(100_000).0)].matter else { panic!("it is a window") };
+    assert_eq!(time.until, at(107_000));
+    assert_eq!(watch.look(100_011), [""; 0], "it began only once");
+    watch.windows.clear();
+    assert_eq!(watch.look(101_000), [format!("{} ended shop", name(4))]);
+    // One that is taken back after its end was moved does not take place.
+    watch.windows.push(window(3, 200_000, 203_600, false));
+    watch.look(150_000);
+    watch.windows[0].until = at(204_000);
+    watch.look(150_001);
+    watch.windows.clear();
+    assert_eq!(watch.look(150_002), [format!("window-3-{}.2 cancelled shop", at(200_000).0)]);
 }

@@ -31,6 +31,7 @@ use crate::web::visit::{Fields, OwnForm, Visit};
 const PAST: usize = 50;
 const KINDS: [&str; 3] = ["once", "recurring", "manual"];
 const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Template)]
 #[template(path = "windows.html")]
@@ -78,20 +79,22 @@ pub fn list(visit: Visit, state: &State<ApiState>) -> Result<Html, ApiError> {
 #[get("/alerts/windows/new")]
 pub fn new(visit: Visit, query: Query, state: &State<ApiState>) -> Result<Html, ApiError> {
     visit.need(Role::Operator)?;
-    let hour = HOUR.as_micros() as i64;
-    let next = Timestamp((state.clock.now().0.div_euclid(hour) + 1) * hour);
+    // What is asked for from a service's page is for now; else for a time to come.
+    let (service, now) = (query.text("service"), state.clock.now().0);
+    let (hour, minute) = (HOUR.as_micros() as i64, MINUTE.as_micros() as i64);
+    let first = Timestamp(if service.is_some() { now.div_euclid(minute) * minute } else { (now.div_euclid(hour) + 1) * hour });
     let mut fields = Fields::default();
     let pairs = [
         ("kind", "once".to_owned()),
-        ("from", local(next)),
-        ("until", local(next.plus(HOUR))),
+        ("from", local(first)),
+        ("until", local(first.plus(HOUR))),
         ("duration_s", "1 h".to_owned()),
         ("longest_s", "1 d".to_owned()),
     ];
     for (name, value) in pairs {
         fields.set(name, &value);
     }
-    if let Some(service) = query.text("service") {
+    if let Some(service) = service {
         fields.set("services", service);
     }
     Html::of(&form(&visit, state, None, &fields, &[]))
@@ -192,8 +195,8 @@ fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, erro
         sheet.line("reason", "issue.reason").width("whole").help(t.s("window.reason_help")),
     ];
     let mut when = vec![
-        sheet.code("from", "window.from").placeholder("2026-01-31 08:00").help(t.s("window.time_help")),
-        sheet.code("until", "window.until").placeholder("2026-01-31 09:00"),
+        sheet.instant("from", "window.from").placeholder("2026-01-31 08:00").help(t.s("window.time_help")),
+        sheet.instant("until", "window.until").placeholder("2026-01-31 09:00"),
         sheet.code("cron", "edit.cron_text").placeholder("0 3 * * sun").when("kind=recurring"),
         sheet.code("timezone", "edit.timezone").placeholder("UTC").when("kind=recurring"),
         sheet.code("duration_s", "window.duration").placeholder("1 h").when("kind=recurring"),

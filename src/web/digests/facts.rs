@@ -27,7 +27,7 @@ const TILES: [(&str, &str); 8] = [
     ("/answers/half_within", "digest.half_within"),
 ];
 
-const TABLES: [Shape; 5] = [
+const TABLES: [Shape; 6] = [
     (
         "causes",
         "digest.causes",
@@ -54,6 +54,7 @@ const TABLES: [Shape; 5] = [
         ],
     ),
     ("services_below_full_uptime", "digest.below", &[("service", "overview.service"), ("share", "service.uptime")]),
+    ("services_degraded_with_share_of_slow_checks", "digest.degraded", &[("service", "overview.service"), ("share", "digest.slow")]),
     (
         "flapping",
         "digest.flapping",

@@ -205,7 +205,7 @@ impl IncidentLine {
             id: incident.id.to_string(),
             tone: if incident.severity.name() == "critical" { "down" } else { "degraded" },
             name: incident.name.to_string(),
-            first_line: incident.first_line.clone(),
+            first_line: t.first_line(&incident.first_line),
             opened: Moment::full(incident.opened_at),
             lasted: span(t, incident.closed_at.unwrap_or(state.clock.now()).since(incident.opened_at)),
             open: incident.closed_at.is_none(),

@@ -1,5 +1,7 @@
 //! What came of trying a service, one block for each place it was tried from.
 
+use std::time::Duration;
+
 use crate::api::trying::{Places, Tried};
 use crate::web::service::checks::CheckRow;
 use crate::web::text::Text;
@@ -25,14 +27,15 @@ pub struct Expectation {
 }
 
 impl TriedPart {
-    pub fn new(t: Text, places: &Places, tried: Vec<Tried>) -> TriedPart {
+    /// `limit`: what takes longer is slow.
+    pub fn new(t: Text, places: &Places, tried: Vec<Tried>, limit: Option<Duration>) -> TriedPart {
         let by_hub = *places == Places::Hub;
         let block = |one: Tried| {
             let region = (!by_hub).then_some(one.place);
             match one.outcome {
                 Ok(trial) => Block {
                     region,
-                    check: Some(CheckRow { open: true, ..CheckRow::new(t, &trial.result) }),
+                    check: Some(CheckRow { open: true, ..CheckRow::new(t, &trial.result, limit) }),
                     expectations: trial
                         .verdicts
                         .into_iter()

@@ -7,6 +7,7 @@ use askama::Template;
 
 use crate::web::edit::tried::TriedPart;
 use crate::web::frame::Frame;
+use crate::web::input::{Choice, Input, Kind};
 use crate::web::moment::{Moment, span};
 use crate::web::visit::Fields;
 
@@ -36,11 +37,12 @@ impl Wrong {
         Wrong(BTreeMap::from([(field.to_owned(), vec![message.to_owned()])]))
     }
 
-    /// `path` is the field of the document, named where the form's field is not it.
-    pub fn add(&mut self, field: Option<&str>, path: &str, message: &str) {
-        let exact = field == Some(path) || path.is_empty();
-        let text = if exact { message.to_owned() } else { format!("{path}: {message}") };
-        self.0.entry(field.unwrap_or_default().to_owned()).or_default().push(text);
+    pub fn add(&mut self, field: &str, message: String) {
+        self.0.entry(field.to_owned()).or_default().push(message);
+    }
+
+    pub fn take(&mut self, more: Wrong) {
+        more.0.into_iter().for_each(|(field, messages)| self.0.entry(field).or_default().extend(messages));
     }
 
     pub fn count(&self) -> usize {
@@ -57,6 +59,78 @@ impl Wrong {
 }
 
 impl EditPage {
+    fn field(&self, name: &str, label: &'static str, kind: Kind) -> Input {
+        Input {
+            name: name.to_owned(),
+            label: self.frame.t.s(label).to_owned(),
+            help: String::new(),
+            kind,
+            value: self.v(name).to_owned(),
+            placeholder: String::new(),
+            wrong: self.wrong.of(name).to_vec(),
+            width: "",
+            required: false,
+            when: "",
+            mode: "",
+            list: "",
+        }
+    }
+
+    fn line(&self, name: &str, label: &'static str) -> Input {
+        self.field(name, label, Kind::Line("auto"))
+    }
+
+    /// An address, a time, a name of a protocol.
+    fn code(&self, name: &str, label: &'static str, placeholder: &str) -> Input {
+        self.field(name, label, Kind::Line("ltr")).placeholder(placeholder)
+    }
+
+    fn whole(&self, name: &str, label: &'static str, placeholder: &str) -> Input {
+        self.code(name, label, placeholder).mode("numeric")
+    }
+
+    fn decimal(&self, name: &str, label: &'static str, placeholder: &str) -> Input {
+        self.code(name, label, placeholder).mode("decimal")
+    }
+
+    /// Lines of texts people write.
+    fn texts(&self, name: &str, label: &'static str) -> Input {
+        self.field(name, label, Kind::Area(2)).width("half")
+    }
+
+    fn lines(&self, name: &str, label: &'static str, rows: u8, placeholder: &str) -> Input {
+        self.field(name, label, Kind::Code(rows)).placeholder(placeholder).width("half")
+    }
+
+    fn secret(&self, name: &str, label: &'static str) -> Input {
+        self.field(name, label, Kind::Kept)
+    }
+
+    fn flag(&self, name: &str, label: &'static str) -> Input {
+        self.field(name, label, Kind::Flag)
+    }
+
+    /// Values with the keys of their words, or with the words themselves. A value that is none of them is one more, so that it
+    /// stays what it is.
+    fn choice(&self, name: &str, label: &'static str, known: &[(&str, &'static str)]) -> Input {
+        let value = self.v(name);
+        let unknown = (!known.iter().any(|(one, _)| *one == value) && !value.is_empty()).then_some((value, value));
+        let known = known.iter().map(|(value, word)| (*value, self.frame.t.s(word)));
+        let choices =
+            known.chain(unknown).map(|(one, word)| Choice { value: one.to_owned(), label: word.to_owned(), chosen: one == value });
+        let kind = Kind::Choice(choices.collect());
+        self.field(name, label, kind)
+    }
+
+    fn method(&self) -> Input {
+        self.choice("method", "edit.method", &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map(|name| (name, name)))
+    }
+
+    fn region_boxes(&self) -> Input {
+        let one = |region: &String| Choice { value: region.clone(), label: region.clone(), chosen: self.has("regions", region) };
+        self.field("regions", "edit.regions", Kind::Several(self.regions.iter().map(one).collect()))
+    }
+
     fn v(&self, field: &str) -> &str {
         self.fields.get(field).unwrap_or_default()
     }
@@ -87,6 +161,10 @@ pub struct DeletePage {
     pub incidents: u64,
     pub findings: u64,
     pub regions: String,
+    /// Services that depend on it, by number and name.
+    pub dependents: Vec<(u32, String)>,
+    /// It was to be deleted without a word on these.
+    pub unsaid: bool,
     /// How much time was measured of it.
     pub measured: Option<Duration>,
     pub since: Moment,

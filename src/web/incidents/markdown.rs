@@ -10,7 +10,14 @@ use crate::web::moment::{latency, span};
 use crate::web::service::checks::micros;
 use crate::web::text::Text;
 
-pub fn written(t: Text, stored: &StoredIncident, timeline: &[TimelineEntry], now: Timestamp) -> String {
+/// `address` is that of the incident's page; `issues` are numbers and titles.
+pub fn written(
+    t: Text,
+    stored: &StoredIncident,
+    timeline: &[TimelineEntry],
+    (address, issues): (&str, &[(u64, String)]),
+    now: Timestamp,
+) -> String {
     let incident = &stored.incident;
     let mut text = format!("## {}: {}\n\n", plain(&incident.name), plain(&incident.first_line));
     let ended = incident.closed_at.map_or_else(|| t.s("incident.goes_on").to_owned(), Timestamp::rfc3339);
@@ -20,6 +27,10 @@ pub fn written(t: Text, stored: &StoredIncident, timeline: &[TimelineEntry], now
     if let Some(by) = &stored.acknowledged {
         let _ = writeln!(text, "- {}: {} ({})", t.s("incident.acknowledged"), plain(&by.by), by.at.rfc3339());
     }
+    for (number, title) in issues {
+        let _ = writeln!(text, "- {}: #{number} {}", t.s("issue.of_incident"), plain(title));
+    }
+    let _ = writeln!(text, "- {address}");
     let phases: Vec<&str> = Phase::ALL.iter().map(|phase| t.word("phase", phase.name())).collect();
     let _ = write!(text, "\n| {} | {} |", t.s("overview.region"), phases.join(" | "));
     let _ = writeln!(text, "\n|---|{}", "---|".repeat(phases.len()));
@@ -39,15 +50,30 @@ pub fn written(t: Text, stored: &StoredIncident, timeline: &[TimelineEntry], now
             cells.collect::<Vec<_>>().join(" | ")
         );
     }
+    text.push('\n');
     for seen in &incident.regions {
         if let Some(failure) = &seen.failure {
-            let _ = writeln!(text, "\n- {}: {}", plain(&seen.region.0), plain(&failure.message));
+            let address = seen.address.as_ref().map(|address| format!(" ({})", plain(address))).unwrap_or_default();
+            let _ = writeln!(text, "- {}: {}{address}", plain(&seen.region.0), plain(&failure.message));
         }
     }
     let _ = writeln!(text, "\n### {}\n", t.s("incident.timeline"));
     for entry in timeline {
         let who = entry.who.as_ref().map(|who| format!(" ({})", plain(who))).unwrap_or_default();
-        let _ = writeln!(text, "- {} {}{who}: {}", entry.at.rfc3339(), t.word("entry", entry.kind.name()), plain(&entry.text));
+        let _ = write!(text, "- {} {}{who}:", entry.at.rfc3339(), t.word("entry", entry.kind.name()));
+        // A note of several lines stays one.
+        let lines: Vec<&str> = entry.text.lines().collect();
+        match lines.as_slice() {
+            [line] => {
+                let _ = writeln!(text, " {}", plain(line));
+            }
+            lines => {
+                text.push('\n');
+                for line in lines {
+                    let _ = writeln!(text, "  > {}  ", plain(line));
+                }
+            }
+        }
     }
     text
 }

@@ -24,8 +24,8 @@ const COLUMN: usize = 25;
 /// The period of the statistics.
 const PERIOD: Duration = Duration::from_secs(30 * 86_400);
 
-/// The columns of the board: what is over shares one.
-const COLUMNS: [&[IssueStatus]; 8] = [
+/// The columns of the board.
+const COLUMNS: [&[IssueStatus]; 9] = [
     &[IssueStatus::Reported],
     &[IssueStatus::Triaged],
     &[IssueStatus::Assigned],
@@ -33,7 +33,8 @@ const COLUMNS: [&[IssueStatus]; 8] = [
     &[IssueStatus::Testing],
     &[IssueStatus::Resolved],
     &[IssueStatus::Verified],
-    &[IssueStatus::Closed, IssueStatus::WontDo],
+    &[IssueStatus::Closed],
+    &[IssueStatus::WontDo],
 ];
 
 #[derive(Template)]

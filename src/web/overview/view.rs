@@ -5,24 +5,32 @@ use std::time::Duration;
 
 use askama::Template;
 
-use crate::aggregate::board::{RegionState, ServiceState};
-use crate::aggregate::strip::first_start;
+use crate::aggregate::board::{RegionState, ServiceState, UPTIME_WINDOW};
+use crate::aggregate::rollup::MINUTE;
+use crate::aggregate::strip::{CELL, Cell, MINUTES, first_minute, first_start};
 use crate::aggregate::verdict::Verdict;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
 use crate::model::time::Timestamp;
 use crate::store::findings::FindingQuery;
+use crate::store::incidents::IncidentSpan;
 use crate::web::frame::Frame;
-use crate::web::moment::{Moment, latency_of, percent};
+use crate::web::moment::{Moment, latency_of, percent, since_made, since_made_of};
 use crate::web::overview::Spans;
 use crate::web::sentence::{Counts, Sentence, sentence};
-use crate::web::svg::{State, sparkline, states, strip};
+use crate::web::svg::{State, sparkline, states, strip, strip_by};
 use crate::web::text::Text;
 
+/// The order within a group.
+const WORST_FIRST: [&str; 6] = ["down", "degraded", "unknown", "maintenance", "up", "disabled"];
 /// Open incidents named one by one.
 const OPEN_SHOWN: usize = 5;
 /// How long an uptime of a service in trouble is shown as it is.
 const GOOD_FOR: Duration = Duration::from_secs(60);
+/// What is worked out of a service so soon after it came holds little.
+const EARLY: Duration = Duration::from_secs(600);
+/// Minutes of a cell where an hour is shown.
+const SPANS: [usize; 7] = [1, 2, 3, 5, 6, 10, 15];
 /// Coverage from which on it is not worth a word.
 const COVERED: f64 = 0.99;
 
@@ -32,6 +40,8 @@ pub struct OverviewPage {
     pub frame: Frame,
     pub head: HeadPart,
     pub groups: Vec<Group>,
+    /// The key of what the strips are of.
+    pub hours: &'static str,
     /// Nothing is watched at all.
     pub empty: bool,
     pub tags: Vec<String>,
@@ -101,6 +111,8 @@ pub struct Row {
     /// What is wrong, where something is.
     why: Option<String>,
     strip: String,
+    /// The strip is of the last hour.
+    is_new: bool,
     spark: String,
     latency: String,
     uptime: String,
@@ -154,6 +166,14 @@ impl Wanted {
 }
 
 impl OverviewPage {
+    pub fn hours(rows: &[Row]) -> &'static str {
+        match rows.iter().filter(|row| row.is_new).count() {
+            0 => "overview.hours",
+            new if new == rows.len() => "overview.hour",
+            _ => "overview.hours_or_hour",
+        }
+    }
+
     pub fn tags(rows: &[Row]) -> Vec<String> {
         rows.iter().flat_map(|row| row.tags.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
@@ -171,6 +191,10 @@ impl OverviewPage {
 impl HeadPart {
     fn odd_text(&self) -> String {
         self.t.count("overview.odd_one", "overview.odd_many", self.odd)
+    }
+
+    fn more_text(&self) -> String {
+        self.t.count("overview.more_incident", "overview.more_incidents", self.more as u64)
     }
 
     pub fn new(t: Text, state: &ApiState, services: &[ServiceState], now: Timestamp) -> HeadPart {
@@ -200,7 +224,7 @@ impl HeadPart {
                 id: stored.incident.id.to_string(),
                 name: stored.incident.name.to_string(),
                 severity: if stored.incident.severity.name() == "critical" { "down" } else { "degraded" },
-                first_line: stored.incident.first_line,
+                first_line: t.first_line(&stored.incident.first_line),
                 since: Moment::short(stored.incident.opened_at),
                 acknowledged_by: stored.acknowledged.map(|by| by.by),
             })
@@ -231,28 +255,25 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
     services
         .into_iter()
         .map(|service| {
-            let cells = state.strips.of(service.id, now);
             let incidents = by_service.get(&service.id).map_or(&[][..], Vec::as_slice);
-            let states = states(&cells, incidents, first);
-            let label = strip_label(t, &states);
-            let (ratio, coverage) = day_uptime(state, &service, now);
-            // Two half hours to a point.
-            let line: Vec<Option<f64>> = cells
-                .chunks(2)
-                .map(|pair| {
-                    let means: Vec<f64> = pair.iter().filter_map(|cell| cell.mean_us()).collect();
-                    (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
-                })
-                .collect();
+            let hour = state.strips.first_hour(service.id, now).and_then(|minutes| {
+                let gap = state.board.rule(service.id, now)?.gap;
+                of_hour(t, &minutes, gap, incidents, now)
+            });
+            let is_new = hour.is_some();
+            let (strip, spark) = hour.unwrap_or_else(|| of_day(t, &state.strips.of(service.id, now), incidents, first));
             let stored = state.services.get(service.id);
+            let made = stored.as_ref().map_or(Timestamp(i64::MIN / 2), |stored| stored.created_at);
+            let (ratio, coverage) = day_uptime(state, &service, made, now);
             let document = stored.as_ref().map(|stored| &stored.document);
             let url = document.map(|document| {
                 format!("{}{}", document.base_url.as_deref().unwrap_or_default(), document.health_path.as_deref().unwrap_or_default())
             });
             Row {
                 id: service.id.0,
-                strip: strip(&states, &label),
-                spark: sparkline(&line),
+                strip,
+                is_new,
+                spark,
                 latency: service.latest.as_ref().map_or_else(|| "–".to_owned(), |latest| latency_of(latest.latency)),
                 uptime: ratio.map_or_else(|| "–".to_owned(), percent),
                 coverage: ratio.filter(|_| coverage < COVERED).map(|_| t.one("overview.coverage", percent(coverage))),
@@ -276,25 +297,68 @@ pub fn rows_of(t: Text, state: &ApiState, services: Vec<ServiceState>, now: Time
         .collect()
 }
 
-/// Up-time over known time of the last 24 hours, and how much of them is known. What was worked out is worked out again,
-/// behind the page, where it is old and the service is in trouble.
-pub fn day_uptime(state: &ApiState, service: &ServiceState, now: Timestamp) -> (Option<f64>, f64) {
+/// Up-time over known time of the last 24 hours, and how much of them is known, of a service that came within them since it did. What was worked out is worked out again,
+/// behind the page, where it is old and the service is in trouble or had only just come; until then the board knows more of such a one.
+fn day_uptime(state: &ApiState, service: &ServiceState, made: Timestamp, now: Timestamp) -> (Option<f64>, f64) {
+    let by_hours = || (service.uptime.ratio, since_made(service.uptime.coverage, UPTIME_WINDOW, made, now).0);
     match state.uptimes.get(service.id) {
         Some(known) => {
-            if service.verdict != Verdict::Up && now.since(known.at) > GOOD_FOR {
+            let day = known.windows.first().filter(|day| day.ratio.is_some());
+            let day = day.map(|day| (day.ratio, since_made_of(day, known.at, made).0));
+            let on_board = by_hours();
+            let is_behind = known.at.since(made) < EARLY && day.is_none_or(|day| day.1 + 0.01 < on_board.1);
+            if (service.verdict != Verdict::Up || is_behind) && now.since(known.at) > GOOD_FOR {
                 state.uptimes.nudge([service.id]);
             }
-            let day = known.windows.first().filter(|day| day.ratio.is_some());
-            day.map_or((service.uptime.ratio, service.uptime.coverage), |day| (day.ratio, day.coverage))
+            day.filter(|_| !is_behind).unwrap_or(on_board)
         }
-        None => (service.uptime.ratio, service.uptime.coverage),
+        None => by_hours(),
     }
 }
 
-/// The strip in words.
-fn strip_label(t: Text, states: &[State]) -> String {
+/// Strip and line of the last 24 hours.
+fn of_day(t: Text, cells: &[Cell], incidents: &[&IncidentSpan], first: Timestamp) -> (String, String) {
+    let states = states(cells, incidents, first, CELL);
+    let (bad, none) = counted(&states);
+    let label = t.with("overview.strip", &[("bad", &bad), ("none", &none)]);
+    // Two half hours to a point.
+    let line: Vec<Option<f64>> = cells
+        .chunks(2)
+        .map(|pair| {
+            let means: Vec<f64> = pair.iter().filter_map(Cell::mean_us).collect();
+            (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
+        })
+        .collect();
+    (strip(&states, &label), sparkline(&line))
+}
+
+/// Strip and line of the last hour, by so many minutes that each holds a check. `None`: it is checked too seldom for that.
+fn of_hour(t: Text, minutes: &[Cell; MINUTES], gap: Duration, incidents: &[&IncidentSpan], now: Timestamp) -> Option<(String, String)> {
+    let each = SPANS.into_iter().find(|minutes| gap <= Duration::from_secs(*minutes as u64 * 60))?;
+    let (step, count) = (each as i64 * MINUTE, MINUTES / each);
+    let first = Timestamp((now.0.div_euclid(step) + 1 - count as i64) * step);
+    // Spans begin with a full one of their length, so that the first minutes may be of one that is no longer shown.
+    let before = ((first.0 - first_minute(now).0) / MINUTE) as usize;
+    let cells: Vec<Cell> = minutes[before..]
+        .chunks(each)
+        .map(|minutes| {
+            minutes.iter().fold(Cell::default(), |mut sum, cell| {
+                sum.add(cell);
+                sum
+            })
+        })
+        .collect();
+    let states = states(&cells, incidents, first, step);
+    let (bad, none) = counted(&states);
+    let words = [("bad", bad.as_str()), ("none", &none), ("count", &count.to_string()), ("minutes", &each.to_string())];
+    let line: Vec<Option<f64>> = cells.iter().map(Cell::mean_us).collect();
+    Some((strip_by(&states, &t.with("overview.strip_hour", &words), step, t.s("overview.hour")), sparkline(&line)))
+}
+
+/// How many cells had trouble, and how many were not measured.
+fn counted(states: &[State]) -> (String, String) {
     let count = |wanted: &[State]| states.iter().filter(|state| wanted.contains(state)).count().to_string();
-    t.with("overview.strip", &[("bad", &count(&[State::Partly, State::Down])), ("none", &count(&[State::Unknown]))])
+    (count(&[State::Partly, State::Down]), count(&[State::Unknown]))
 }
 
 /// What is wrong with a service that is not simply up.
@@ -316,7 +380,7 @@ fn dot(region: &RegionState) -> &'static str {
     }
 }
 
-/// Rows by group, in order of name; those without one come last.
+/// Rows by group, those without one last; within a group what needs a look comes first.
 pub fn groups(t: Text, rows: Vec<Row>, wanted: &Wanted) -> Vec<Group> {
     let grouped = rows.iter().any(|row| !row.group.is_empty());
     let mut by_group: BTreeMap<(bool, String), Vec<Row>> = BTreeMap::new();
@@ -325,13 +389,16 @@ pub fn groups(t: Text, rows: Vec<Row>, wanted: &Wanted) -> Vec<Group> {
         by_group.entry((row.group.is_empty(), row.group.to_lowercase())).or_default().push(row);
     }
     let group = |mut rows: Vec<Row>| {
-        rows.sort_by_cached_key(|row| row.name.to_lowercase());
+        rows.sort_by_cached_key(|row| (WORST_FIRST.iter().position(|verdict| *verdict == row.verdict), row.name.to_lowercase()));
         let up = rows.iter().filter(|row| row.verdict == "up").count();
         let watched = rows.iter().filter(|row| !matches!(row.verdict, "disabled" | "maintenance")).count();
         let name = rows.first().map(|row| row.group.clone()).filter(|name| !name.is_empty());
         Group {
             name: grouped.then(|| name.unwrap_or_else(|| t.s("overview.no_group").to_owned())),
-            summary: t.with("overview.group_up", &[("up", &up.to_string()), ("count", &watched.to_string())]),
+            summary: match watched {
+                0 => t.s("overview.group_idle").to_owned(),
+                _ => t.with("overview.group_up", &[("up", &up.to_string()), ("count", &watched.to_string())]),
+            },
             rows,
         }
     };

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use askama::Template;
 
+use crate::aggregate::rollup::{DAY, HOUR};
+use crate::analysis::performance::bottleneck::NONE_PASSED;
 use crate::analysis::performance::course::Course;
 use crate::api::error::ApiError;
 use crate::api::performance::Report;
@@ -15,7 +17,7 @@ use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
 use crate::web::chart::PHASES;
 use crate::web::frame::{Frame, Section};
-use crate::web::moment::{Moment, latency, percent, span};
+use crate::web::moment::{Moment, latency, latency_apart, percent, span};
 use crate::web::svg;
 use crate::web::text::Text;
 use crate::web::visit::Visit;
@@ -83,6 +85,14 @@ struct Line {
     checks: u64,
 }
 
+/// How trends are told: in which language, and what a block is called that is compared with another.
+#[derive(Clone, Copy)]
+struct Told {
+    t: Text,
+    /// Its length in microseconds.
+    block: i64,
+}
+
 /// What a trend says.
 struct Change {
     tone: &'static str,
@@ -90,6 +100,8 @@ struct Change {
     word: &'static str,
     /// By how much.
     ratio: Option<String>,
+    /// How sure that is, where anything is said.
+    sure: Option<String>,
     /// From what to what, and how sure that is; or why nothing is said.
     detail: String,
 }
@@ -149,6 +161,7 @@ struct Also {
 impl PerformancePage {
     pub fn new(visit: &Visit, state: &ApiState, query: &Query, report: &Report) -> Result<PerformancePage, ApiError> {
         let t = Text(visit.look.lang);
+        let told = Told { t, block: report.analysis.periods.block };
         let view = AnalysisView::from(report);
         let (places, advice) = (BottlenecksView::from(report), RecommendationsView::from(report));
         let page = query.page()?;
@@ -174,7 +187,7 @@ impl PerformancePage {
         let nothing = Course::default();
         let line = |id: u32, name: &str, figures: &FiguresView| {
             let course = report.courses.get(&ServiceId(id)).unwrap_or(&nothing);
-            Line { id: Some(id), ..Line::new(t, name, figures, course) }
+            Line { id: Some(id), ..Line::new(told, name, figures, course) }
         };
         let dearest = places.results.first().map_or(1.0, |place| place.cost_s_per_day).max(f64::MIN_POSITIVE);
         let mut region_names: Vec<String> = state.membership.nodes().into_iter().map(|(_, info)| info.region).collect();
@@ -197,15 +210,15 @@ impl PerformancePage {
             sorts: SORTS.iter().map(|(name, key)| (*name, t.s(key))).collect(),
             service_names: state.services.list().iter().map(|service| (service.id.0, service.name().to_owned())).collect(),
             region_names,
-            whole: Line { course: told(t, report), ..Line::new(t, t.s("performance.whole"), &view.whole, &nothing) },
+            whole: Line { course: told_course(t, report), ..Line::new(told, t.s("performance.whole"), &view.whole, &nothing) }.compared(t),
             extremes: extremes(&report.course),
-            phases: phases(t, &view.whole),
+            phases: phases(told, &view.whole),
             next: (skip.saturating_add(PAGE) < services.len()).then(|| link("page", &(page + 1).to_string())),
             services: services.into_iter().skip(skip).take(PAGE).map(|of| line(of.service_id, &of.service_name, &of.figures)).collect(),
-            regions: view.regions.iter().map(|of| Line::new(t, &of.region, &of.figures, &nothing)).collect(),
-            endpoints: view.endpoints.iter().map(|of| EndpointLine::new(t, of)).collect(),
+            regions: view.regions.iter().map(|of| Line::new(told, &of.region, &of.figures, &nothing)).collect(),
+            endpoints: view.endpoints.iter().map(|of| EndpointLine::new(Told { block: told.block.max(HOUR), ..told }, of)).collect(),
             more_places: places.results.len().saturating_sub(PLACES),
-            places: places.results.iter().take(PLACES).map(|place| Place::new(t, place, dearest)).collect(),
+            places: places.results.iter().take(PLACES).map(|place| Place::new(told, place, dearest)).collect(),
             missing: places.missing,
             advice: advices(t, &advice.results),
             previous: (page > 1).then(|| link("page", &(page - 1).to_string())),
@@ -218,7 +231,8 @@ impl PerformancePage {
 }
 
 impl Line {
-    fn new(t: Text, name: &str, figures: &FiguresView, course: &Course) -> Line {
+    fn new(told: Told, name: &str, figures: &FiguresView, course: &Course) -> Line {
+        let t = told.t;
         let stats = figures.latency.as_ref();
         let label = t.with("performance.course_label", &[("name", name)]);
         let part = |name: &&'static str| (*name, figures.phases.get(name).and_then(|phase| phase.share).unwrap_or(0.0));
@@ -235,9 +249,9 @@ impl Line {
             p95: of_stats(stats, |stats| stats.p95_ms),
             p99: of_stats(stats, |stats| stats.p99_ms),
             missing: stats.and_then(|stats| stats.missing.clone()),
-            trend: Change::of(t, &figures.trend, millis),
-            tail: Change::of(t, &figures.p95_trend, millis),
-            errors: Change::of(t, &figures.error_trend, failed_share),
+            trend: Change::of(told, &figures.trend, millis),
+            tail: Change::of(told, &figures.p95_trend, millis),
+            errors: Change::of(told, &figures.error_trend, failed_share),
             course: svg::course(&course.before, &course.now, &label),
             bar: svg::phase_bar(&parts, &words.join(", ")),
             failed: figures.error_rate.map_or_else(|| "–".to_owned(), failed_share),
@@ -247,16 +261,46 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Of many things together trends are of each against itself, so that their levels are other ones than the figures above:
+    /// what is told of them is how sure the change is.
+    fn compared(mut self, t: Text) -> Line {
+        for change in [&mut self.trend, &mut self.tail].into_iter().filter(|change| change.sure.is_some()) {
+            change.detail = t.one("performance.compared", change.sure.clone().unwrap_or_default());
+        }
+        self
+    }
+}
+
+impl Told {
+    /// Why nothing is said: how many there are, how many are needed, and of what.
+    fn lacking(self, (have, need, of): (u64, u64, &str)) -> String {
+        let (have, need) = (have.to_string(), need.to_string());
+        if of == "checks" {
+            return self.t.with("performance.too_few", &[("need", &need), ("have", &have)]);
+        }
+        let unit = match self.block {
+            ..HOUR => "performance.minutes",
+            HOUR => "performance.hours",
+            DAY.. => "performance.days",
+            _ => "performance.spans",
+        };
+        let unit = self.t.with(unit, &[("hours", &(self.block / HOUR).to_string())]);
+        self.t.with("performance.too_new", &[("need", &need), ("unit", &unit), ("have", &have)])
+    }
+}
+
 impl Change {
-    fn of(t: Text, trend: &TrendView, show: fn(f64) -> String) -> Change {
+    fn of(told: Told, trend: &TrendView, show: fn(f64) -> String) -> Change {
+        let t = told.t;
         let (tone, icon) = match trend.direction {
             "slower" | "worse" => ("degraded", "rising"),
             "faster" | "better" => ("up", "falling"),
             "steady" => ("muted", "steady"),
             _ => ("muted", "unknown"),
         };
-        let detail = match (&trend.missing, trend.before, trend.now) {
-            (Some(missing), ..) => missing.clone(),
+        let detail = match (trend.lacking, trend.before, trend.now) {
+            (Some(lacking), ..) => told.lacking(lacking),
             (None, Some(before), Some(now)) => {
                 let sure = percent(trend.confidence);
                 t.with("performance.from_to", &[("before", &show(before)), ("now", &show(now)), ("sure", &sure)])
@@ -268,13 +312,15 @@ impl Change {
             tone,
             icon,
             word: t.word("direction", trend.direction),
+            sure: trend.lacking.is_none().then(|| percent(trend.confidence)),
             ratio: trend.ratio.filter(|_| is_change).map(|ratio| format!("×{ratio:.2}")),
             detail,
         }
     }
 }
 
-fn phases(t: Text, whole: &FiguresView) -> Vec<PhaseLine> {
+fn phases(told: Told, whole: &FiguresView) -> Vec<PhaseLine> {
+    let t = told.t;
     let line = |name: &&'static str| {
         let phase = whole.phases.get(name)?;
         Some(PhaseLine {
@@ -283,27 +329,28 @@ fn phases(t: Text, whole: &FiguresView) -> Vec<PhaseLine> {
             share: phase.share.map(percent),
             p50: millis(phase.stats.median_ms),
             p95: of_stats(Some(&phase.stats), |stats| stats.p95_ms),
-            trend: phase.trend.as_ref().map(|trend| Change::of(t, trend, millis)),
+            trend: phase.trend.as_ref().map(|trend| Change::of(told, trend, millis)),
         })
     };
     PHASES.iter().filter_map(line).collect()
 }
 
 impl EndpointLine {
-    fn new(t: Text, of: &EndpointView) -> EndpointLine {
+    fn new(told: Told, of: &EndpointView) -> EndpointLine {
         EndpointLine {
             name: format!("{} {}", of.method, of.route),
             requests: of.requests,
             p50: millis(of.latency.median_ms),
             p95: of_stats(Some(&of.latency), |stats| stats.p95_ms),
             failed: failed_share(of.error_rate),
-            trend: Change::of(t, &of.trend, millis),
+            trend: Change::of(told, &of.trend, millis),
         }
     }
 }
 
 impl Place {
-    fn new(t: Text, place: &BottleneckView, dearest: f64) -> Place {
+    fn new(told: Told, place: &BottleneckView, dearest: f64) -> Place {
+        let t = told.t;
         let what = match place.phase {
             Some(phase) => t.word("phase", phase),
             None => t.word("place", place.kind),
@@ -314,12 +361,12 @@ impl Place {
             what,
             region: place.region.clone(),
             mean: millis(place.mean_ms),
-            floor: millis(place.floor_ms),
+            floor: if place.floor_of == NONE_PASSED { "–".to_owned() } else { millis(place.floor_ms) },
             floor_of: place.floor_of,
             cost: cost(t, place.cost_s_per_day),
             meter: svg::meter(place.cost_s_per_day / dearest, "cost"),
             share: place.share.map(percent),
-            trend: place.trend.as_ref().map(|trend| Change::of(t, trend, millis)),
+            trend: place.trend.as_ref().map(|trend| Change::of(told, trend, millis)),
         }
     }
 }
@@ -370,19 +417,19 @@ impl Advice {
 }
 
 /// The course of it all, to be read point by point.
-fn told(t: Text, report: &Report) -> String {
+fn told_course(t: Text, report: &Report) -> String {
     let (course, periods) = (&report.course, &report.analysis.periods);
     let label = t.with("performance.course_label", &[("name", t.s("performance.whole"))]);
     let from = Timestamp(periods.since.div_euclid(periods.block) * periods.block);
     let names = [t.s("performance.this_period"), t.s("performance.before_period")];
-    let told = svg::Told { from, step: periods.block, names, none: t.s("chart.none") };
-    svg::told_course(&course.before, &course.now, &label, &told)
+    let points = svg::Told { from, step: periods.block, names, none: t.s("chart.none") };
+    svg::told_course(&course.before, &course.now, &label, &points)
 }
 
 fn extremes(course: &Course) -> Option<(String, String)> {
     let known = || course.now.iter().flatten().copied();
     let low = known().reduce(f64::min)?;
-    known().reduce(f64::max).map(|high| (latency(low), latency(high)))
+    known().reduce(f64::max).map(|high| (latency_apart(low, high - low), latency_apart(high, high - low)))
 }
 
 fn of_stats(stats: Option<&StatsView>, pick: impl Fn(&StatsView) -> Option<f64>) -> String {
@@ -412,4 +459,20 @@ fn failed_share(share: f64) -> String {
 fn short(value: f64) -> String {
     let text = format!("{value:.2}");
     text.strip_suffix(".00").map(str::to_owned).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::text::Lang;
+
+    #[test]
+    fn what_is_too_new_to_compare_is_told_in_hours_or_days() {
+        let told = |block: i64, lacking| Told { t: Text(Lang::English), block }.lacking(lacking);
+        for (block, words) in [(HOUR / 60, "8 minutes"), (HOUR, "8 hours"), (6 * HOUR, "8 spans of 6 hours"), (DAY, "8 days")] {
+            let expected = format!("too new to compare: needs {words} in both periods, there are 3");
+            assert_eq!(told(block, (3, 8, "pairs of blocks")), expected);
+        }
+        assert_eq!(told(HOUR, (20, 30, "checks")), "too few checks to compare: needs 30 in both periods, there are 20");
+    }
 }

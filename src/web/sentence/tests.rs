@@ -53,16 +53,16 @@ fn the_sentence_says_what_is_known_and_no_more() {
     check(&[up("Shop")], 1, "up", "Shop is up in 1 region");
     check(&[up("Shop"), up("Mail")], 3, "up", "All 2 services up in 3 regions");
     check(&[up("Shop"), service("Mail", Verdict::Unknown, vec![])], 1, "unknown", "1 of 2 services up, nothing is known of 1");
-    check(&[service("Mail", Verdict::Unknown, vec![])], 0, "unknown", "Nothing is known of 1 service yet");
+    check(&[service("Mail", Verdict::Unknown, vec![])], 0, "unknown", "Nothing is known of Mail yet");
     check(&[service("Mail", Verdict::Disabled, vec![])], 1, "disabled", "All services are paused");
-    check(&[service("Mail", Verdict::Maintenance, vec![])], 1, "maintenance", "The only service is in maintenance");
+    check(&[service("Mail", Verdict::Maintenance, vec![])], 1, "maintenance", "Mail is in maintenance");
     check(&[up("Shop"), service("Mail", Verdict::Disabled, vec![])], 1, "up", "Shop is up in 1 region");
 
     let tls = |name: &str, status| region(name, status, (status == Down).then_some(Reason::Tls));
     let regions = vec![tls("eu-west", Down), tls("us-east", Up), tls("ap", Unknown)];
     check(&[up("Shop"), service("Payments", Verdict::Down, regions)], 3, "down", "Payments down in eu-west: TLS since 14:02");
     let regions = vec![tls("eu-west", Down), region("us-east", Down, Some(Reason::Dns))];
-    check(&[service("Payments", Verdict::Down, regions)], 2, "down", "Payments down in all 2 regions: TLS, DNS since 14:02");
+    check(&[service("Payments", Verdict::Down, regions)], 2, "down", "Payments down in 2 of 2 regions: TLS, DNS since 14:02");
     let slow = RegionState { slow: true, ..region("eu-west", Up, None) };
     check(
         &[service("Payments", Verdict::Degraded, vec![slow, tls("us-east", Up)])],

@@ -10,6 +10,7 @@ use crate::api::state::ApiState;
 use crate::model::finding::Finding;
 use crate::model::id::{RegionName, ServiceId};
 use crate::model::incident::Severity;
+use crate::model::span::{Span, clipped, total};
 use crate::model::time::Timestamp;
 use crate::store::findings::FindingQuery;
 use crate::store::query::{ResultQuery, StoredResult};
@@ -73,6 +74,12 @@ pub async fn charts(t: Text, state: &ApiState, service: ServiceId, window: &Wind
         grid = window.grid(MINUTE);
     }
     let Grid { resolution, from, step, count, .. } = grid;
+    let end = window.to.min(now).max(from);
+    let worked = state.windows.excluded(service, Span::new(from, end));
+    let ledgers = match worked.is_empty() {
+        true => BTreeMap::new(),
+        false => state.store.results.ledgers(service, None, &worked, rule, now).await?,
+    };
     let mut series = Vec::new();
     for region in state.store.results.regions(service) {
         let query = RollupQuery { service, region: Some(region.to_string()), resolution, since: from, until: window.to, rule };
@@ -81,14 +88,22 @@ pub async fn charts(t: Text, state: &ApiState, service: ServiceId, window: &Wind
             continue;
         }
         // What is known of a minute is told of it whole: how long it was up cannot be told of a second.
-        let times = found.iter().fold(Times::default(), |mut sum, bucket| {
+        let mut times = found.iter().fold(Times::default(), |mut sum, bucket| {
             sum.add(bucket.times);
             sum
         });
-        let buckets = match &mut fine {
+        let ledger = ledgers.get(&region);
+        ledger.iter().for_each(|ledger| worked.iter().for_each(|span| times.take(ledger.times(*span, now))));
+        let mut buckets = match &mut fine {
             None => merged(&found, from, step, count),
             Some(fine) => fine.remove(&region).unwrap_or_else(|| vec![Default::default(); count as usize]),
         };
+        // Seconds have no times that could be left out.
+        if let (Some(ledger), None) = (ledger, &fine) {
+            for (place, (_, times)) in buckets.iter_mut().enumerate() {
+                clipped(&worked, bucket(from, step, place)).into_iter().for_each(|span| times.take(ledger.times(span, now)));
+            }
+        }
         series.push(Series { name: region.to_string(), buckets, times });
     }
     let query = FindingQuery {
@@ -100,10 +115,14 @@ pub async fn charts(t: Text, state: &ApiState, service: ServiceId, window: &Wind
         ..FindingQuery::default()
     };
     let findings = state.findings.list(&query).await?.findings;
-    let marks = marks(t, state, service, &findings, window);
-    let whole = (window.to.0 - from.0).max(1);
+    let marks = marks(t, state, service, (&findings, &worked), window);
+    let limit = state.board.degraded_after(service);
+    let made = state.services.get(service).map_or(from, |stored| stored.created_at);
+    // Of what came within the window more could not be known.
+    let known = Span::new(from.max(made).min(end), end);
+    let whole = (known.length() - total(&clipped(&worked, known))).max(1);
     let points: Vec<Vec<Point>> = series.iter().map(|one| one.buckets.iter().map(point).collect()).collect();
-    let top = points.iter().map(|points| highest(points)).fold(0.0, f64::max);
+    let top = points.iter().map(|points| highest(points, false)).fold(0.0, f64::max);
     let mut all = vec![(Rollup::default(), Times::default()); count as usize];
     for one in &series {
         for (sum, (rollup, times)) in all.iter_mut().zip(&one.buckets) {
@@ -120,7 +139,12 @@ pub async fn charts(t: Text, state: &ApiState, service: ServiceId, window: &Wind
             marks.iter().filter(|mark| mark.region.as_ref().is_none_or(|region| *region == one.name)).map(Spot::mark).collect();
         let label = t.one("chart.region_label", &one.name);
         let chart = Chart { t, label: &label, from, step, points, beside: &[], marks: &own, height: 150, stacked: true, top: Some(top) };
-        let states: Vec<State> = one.buckets.iter().map(state_of).collect();
+        let state = |(place, one): (usize, &(Rollup, Times))| {
+            let span = bucket(from, step, place);
+            let most = total(&clipped(&worked, span)) * 2 > span.length();
+            if most { State::Maintenance } else { state_of(one, limit) }
+        };
+        let states: Vec<State> = one.buckets.iter().enumerate().map(state).collect();
         RegionChart {
             chart: chart.draw(),
             strip: strip_over(&states, &t.one("chart.strip_label", &one.name), from, step),
@@ -167,7 +191,12 @@ impl Spot {
     }
 }
 
-fn marks(t: Text, state: &ApiState, service: ServiceId, findings: &[Finding], window: &Window) -> Vec<Spot> {
+fn bucket(from: Timestamp, step: i64, place: usize) -> Span {
+    let start = Timestamp(from.0 + step * place as i64);
+    Span::new(start, Timestamp(start.0 + step))
+}
+
+fn marks(t: Text, state: &ApiState, service: ServiceId, (findings, worked): (&[Finding], &[Span]), window: &Window) -> Vec<Spot> {
     let spans = state.incidents.spans(window.from);
     let severe = spans.iter().filter(|span| span.service == service && span.severity == Severity::Critical);
     let incidents = severe.filter(|span| span.opened_at < window.to).map(|span| Spot {
@@ -183,7 +212,11 @@ fn marks(t: Text, state: &ApiState, service: ServiceId, findings: &[Finding], wi
         mark: Mark { from: finding.since, to: finding.ended.unwrap_or(window.to), kind: "finding", text: finding.summary.clone() },
         region: finding.region.as_ref().map(ToString::to_string),
     });
-    incidents.chain(findings).collect()
+    let worked = worked.iter().map(|span| Spot {
+        mark: Mark { from: span.from, to: span.until, kind: "maintenance", text: t.s("verdict.maintenance").to_owned() },
+        region: None,
+    });
+    worked.chain(incidents).chain(findings).collect()
 }
 
 /// Buckets of seconds, by region, made of the results themselves; `None` where there are too many of these.
@@ -240,7 +273,8 @@ fn point((rollup, _): &(Rollup, Times)) -> Point {
     }
 }
 
-fn state_of((rollup, times): &(Rollup, Times)) -> State {
+/// `limit`: a check that takes longer is slow.
+fn state_of((rollup, times): &(Rollup, Times), limit: Option<Duration>) -> State {
     match (times.up, times.down) {
         (0, 0) if rollup.checks == 0 => State::Unknown,
         (up, down) if down > 0 => {
@@ -251,7 +285,7 @@ fn state_of((rollup, times): &(Rollup, Times)) -> State {
             }
         }
         _ if rollup.checks > 0 && rollup.failed() == rollup.checks => State::Down,
-        _ if rollup.failed() > 0 => State::Partly,
+        _ if rollup.failed() > 0 || rollup.slow(limit) > 0 => State::Partly,
         _ => State::Up,
     }
 }

@@ -1,5 +1,7 @@
 //! A check as people read it: what came, how long each phase took, each attempt, and what there was to see.
 
+use std::time::Duration;
+
 use crate::model::check::{CheckResult, Phases};
 use crate::store::query::ResultId;
 use crate::web::chart::PHASES;
@@ -11,7 +13,8 @@ pub struct CheckRow {
     pub id: String,
     /// Whether its details are shown at once.
     pub open: bool,
-    pub ok: bool,
+    /// `up`, `degraded` where it passed and was slow, or `down`.
+    pub tone: &'static str,
     pub word: &'static str,
     pub region: String,
     pub at: Moment,
@@ -51,7 +54,13 @@ pub struct EvidenceView {
 }
 
 impl CheckRow {
-    pub fn new(t: Text, result: &CheckResult) -> CheckRow {
+    /// `limit`: what takes longer is slow.
+    pub fn new(t: Text, result: &CheckResult, limit: Option<Duration>) -> CheckRow {
+        let (tone, word) = match limit {
+            _ if !result.ok() => ("down", "check.failed"),
+            Some(limit) if result.latency > limit => ("degraded", "check.slow"),
+            _ => ("up", "check.passed"),
+        };
         let failure = result.failure.as_ref();
         let mut facts = Vec::new();
         let mut fact = |key, value: Option<String>| facts.extend(value.map(|value| (t.s(key), value)));
@@ -64,8 +73,8 @@ impl CheckRow {
         CheckRow {
             id: ResultId::of(result).to_string(),
             open: false,
-            ok: result.ok(),
-            word: t.s(if result.ok() { "check.passed" } else { "check.failed" }),
+            tone,
+            word: t.s(word),
             region: result.region.to_string(),
             at: Moment::full(result.started_at),
             code: result.status_code,

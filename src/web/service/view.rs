@@ -17,7 +17,7 @@ use crate::store::query::ResultQuery;
 use crate::store::services::StoredService;
 use crate::store::uptimes::{Known, WINDOWS};
 use crate::web::frame::Frame;
-use crate::web::moment::{Moment, percent, span};
+use crate::web::moment::{Moment, measured, percent, since_made_of, span};
 use crate::web::sentence::{Sentence, sentence};
 use crate::web::service::charts::Charts;
 use crate::web::service::checks::CheckRow;
@@ -32,6 +32,8 @@ const DETAILED: usize = 10;
 const INCIDENTS: usize = 5;
 /// How long what was worked out of uptimes is shown again.
 const FRESH: Duration = Duration::from_secs(30);
+/// Charts without a check are looked at again so soon.
+const EMPTY_FOR: Duration = Duration::from_secs(3);
 /// Days under which the end of a certificate is worth a colour.
 const SOON: i64 = 21;
 
@@ -42,6 +44,7 @@ pub struct ServicePage {
     pub id: u32,
     pub name: String,
     pub enabled: bool,
+    pub badge: Option<String>,
     pub now: NowPart,
     pub charts: ChartsPart,
     pub checks: ChecksPart,
@@ -68,6 +71,13 @@ pub struct NowPart {
 pub struct ChecksPart {
     t: Text,
     checks: Vec<CheckRow>,
+    enabled: bool,
+}
+
+impl ChecksPart {
+    fn none(&self) -> &'static str {
+        if self.enabled { "service.no_checks" } else { "service.no_checks_paused" }
+    }
 }
 
 #[derive(Template)]
@@ -78,6 +88,8 @@ pub struct ChartsPart {
     pub charts: Charts,
     pub id: u32,
     pub now: Timestamp,
+    /// What is shown where nothing was asked for.
+    pub usual: Range,
     /// Why what was asked for is not what is shown.
     pub mistake: Option<Mistake>,
 }
@@ -88,14 +100,16 @@ impl ChartsPart {
     }
 
     /// Where one can move from here: the name of the way, and its address.
-    fn ways(&self) -> Vec<(&'static str, String)> {
+    fn ways(&self) -> Vec<(String, String)> {
         let mut ways = vec![("span.earlier", self.way(&self.window.earlier()))];
         ways.extend(self.window.later(self.now).map(|later| ("span.later", self.way(&later))));
         ways.extend(self.window.wider(self.now).map(|wider| ("span.wider", self.way(&wider))));
+        let mut ways: Vec<(String, String)> = ways.into_iter().map(|(key, way)| (self.t.s(key).to_owned(), way)).collect();
         if self.window.range.is_none() {
-            ways.push(("span.back", self.way(&Window::of(Range::Day, self.now))));
+            let back = self.t.one("span.back", self.t.s(self.usual.key()));
+            ways.push((back, self.way(&Window::of(self.usual, self.now))));
         }
-        ways.into_iter().map(|(key, way)| (self.t.s(key), way)).collect()
+        ways
     }
 
     fn chosen(&self) -> Option<(Moment, Moment, String)> {
@@ -131,9 +145,17 @@ impl ChartsPart {
         self.mistake.as_ref().filter(|mistake| mistake.field == field).map(|mistake| mistake.told(self.t))
     }
 
+    fn empty_text(&self) -> &'static str {
+        if self.window.range.is_some() { "chart.empty_yet" } else { "chart.empty" }
+    }
+
     /// Seconds after which it is worth drawing anew; none of what does not change any more.
     fn refresh_s(&self) -> u64 {
-        self.window.fresh_for().map_or(0, |span| span.as_secs())
+        match self.window.fresh_for() {
+            // The first checks of all are drawn as soon as they are there.
+            Some(_) if self.charts.all.is_empty() => EMPTY_FOR.as_secs(),
+            fresh => fresh.map_or(0, |span| span.as_secs()),
+        }
     }
 }
 
@@ -142,12 +164,11 @@ fn field(at: Timestamp) -> String {
     at.datetime().format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-/// What a check asked for by hand found.
+/// What a check asked for by hand found in one region.
 #[derive(Template)]
 #[template(path = "parts/checked.html")]
 pub struct CheckedPart {
-    pub t: Text,
-    pub rows: Vec<CheckRow>,
+    pub check: CheckRow,
 }
 
 /// What changes seldom.
@@ -228,14 +249,14 @@ impl NowPart {
             method: document.method.clone().unwrap_or_else(|| "GET".to_owned()),
             group: document.group.clone(),
             tags: document.tags.clone(),
-            windows: windows(t, &uptimes(state, service).await?),
+            windows: windows(t, &uptimes(state, service).await?, service.created_at),
             regions: regions.iter().map(|region| RegionLine::new(t, region)).collect(),
             incidents: incidents
                 .iter()
                 .map(|stored| IncidentLine {
                     id: stored.incident.id.to_string(),
                     tone: if stored.incident.severity.name() == "critical" { "down" } else { "degraded" },
-                    first_line: stored.incident.first_line.clone(),
+                    first_line: t.first_line(&stored.incident.first_line),
                     opened: Moment::full(stored.incident.opened_at),
                     lasted: span(t, stored.incident.closed_at.unwrap_or(now).since(stored.incident.opened_at)),
                     open: stored.incident.closed_at.is_none(),
@@ -265,12 +286,12 @@ async fn uptimes(state: &ApiState, service: &StoredService) -> Result<Known, Api
     }
 }
 
-fn windows(t: Text, known: &Known) -> Vec<Uptime> {
+fn windows(t: Text, known: &Known, made: Timestamp) -> Vec<Uptime> {
     let keys = ["range.day", "range.week", "range.month", "range.quarter"];
     let window = |(key, uptime): (&'static str, &crate::store::rollups::WindowUptime)| Uptime {
         name: t.s(key),
         uptime: uptime.ratio.map_or_else(|| "–".to_owned(), percent),
-        coverage: uptime.ratio.is_some().then(|| t.one("overview.coverage", percent(uptime.coverage))),
+        coverage: uptime.ratio.is_some().then(|| measured(t, since_made_of(uptime, known.at, made))),
     };
     debug_assert_eq!(WINDOWS.len(), keys.len(), "each window has a name");
     keys.into_iter().zip(&known.windows).map(window).collect()
@@ -278,6 +299,7 @@ fn windows(t: Text, known: &Known) -> Vec<Uptime> {
 
 pub async fn last_checks(t: Text, state: &ApiState, service: &StoredService) -> Result<ChecksPart, ApiError> {
     let query = ResultQuery { service: Some(service.id), newest_first: true, page_size: CHECKS, ..ResultQuery::default() };
+    let limit = state.board.degraded_after(service.id);
     let mut rows = Vec::new();
     let mut detailed = 0;
     for stored in state.store.results.page(&query).await?.results {
@@ -290,9 +312,9 @@ pub async fn last_checks(t: Text, state: &ApiState, service: &StoredService) -> 
             }
             false => None,
         };
-        rows.push(CheckRow::new(t, whole.as_ref().unwrap_or(&stored.result)));
+        rows.push(CheckRow::new(t, whole.as_ref().unwrap_or(&stored.result), limit));
     }
-    Ok(ChecksPart { t, checks: rows })
+    Ok(ChecksPart { t, checks: rows, enabled: service.enabled() })
 }
 
 impl RegionLine {

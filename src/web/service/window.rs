@@ -123,10 +123,11 @@ impl Window {
         Window { from: Timestamp((now.0.div_euclid(step) + 1 - count) * step), to: now, range: Some(range) }
     }
 
-    /// By what an address says: a range by its name, or ends; of one end alone, a day before it or all that is after it.
-    pub fn read(range: Option<&str>, from: Option<&str>, to: Option<&str>, now: Timestamp) -> Result<Window, Mistake> {
+    /// By what an address says: a range by its name, or ends; of one end alone, a day before it or all that is after it. Where it
+    /// says nothing, the usual range.
+    pub fn read(range: Option<&str>, from: Option<&str>, to: Option<&str>, usual: Range, now: Timestamp) -> Result<Window, Mistake> {
         if from.is_none() && to.is_none() {
-            return Ok(Window::of(range.and_then(Range::from_name).unwrap_or(Range::Day), now));
+            return Ok(Window::of(range.and_then(Range::from_name).unwrap_or(usual), now));
         }
         let end = to.map(|text| instant("to", text)).transpose()?;
         let start = from.map(|text| instant("from", text)).transpose()?;
@@ -236,7 +237,7 @@ mod tests {
 
     fn read(from: &'static str, to: &'static str) -> Result<Window, Mistake> {
         let given = |text: &'static str| (!text.is_empty()).then_some(text);
-        Window::read(None, given(from), given(to), now())
+        Window::read(None, given(from), given(to), Range::Day, now())
     }
 
     #[test]
@@ -252,7 +253,8 @@ mod tests {
         assert_eq!(read("2026-11-22T11:00", "").map(|window| window.to), Ok(now()));
         assert_eq!(read("", "2026-11-22T11:00").map(|window| window.from), Ok(at("2026-11-21T11:00:00Z")));
         assert_eq!(read("2026-11-22T11:00", "2026-11-23T11:00").map(|window| window.to), Ok(now()), "nothing is known of later");
-        assert_eq!(Window::read(Some("7d"), None, None, now()).map(|window| window.range), Ok(Some(Range::Week)));
+        let range = |name| Window::read(name, None, None, Range::Hour, now()).map(|window| window.range);
+        assert_eq!((range(Some("7d")), range(None)), (Ok(Some(Range::Week)), Ok(Some(Range::Hour))));
     }
 
     #[test]
@@ -310,7 +312,7 @@ mod tests {
 
     #[test]
     fn one_moves_in_time_and_not_into_the_future() {
-        let hour = Window::read(None, Some("2026-11-22T08:00"), Some("2026-11-22T09:00"), now()).expect("it is a span");
+        let hour = Window::read(None, Some("2026-11-22T08:00"), Some("2026-11-22T09:00"), Range::Day, now()).expect("it is a span");
         assert_eq!((hour.earlier().from, hour.earlier().to), (at("2026-11-22T07:00:00Z"), hour.from));
         assert_eq!(hour.later(now()).map(|later| later.from), Some(hour.to));
         let wider = hour.wider(now()).expect("there is room");

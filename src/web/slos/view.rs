@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::api::slos::view::{PeriodView, RateView, SloView};
 use crate::model::time::Timestamp;
-use crate::web::moment::{Moment, percent, span};
+use crate::web::moment::{Moment, measured, percent, span};
 use crate::web::svg;
 use crate::web::text::Text;
 
@@ -67,7 +67,7 @@ impl Card {
             attained: status.figures.attained.map_or_else(|| "–".to_owned(), |attained| percent(attained / 100.0)),
             period: period(t, &promise.period),
             regions: promise.regions.as_ref().map(|regions| regions.join(", ")),
-            coverage: percent(status.figures.coverage),
+            coverage: measured(t, (status.figures.coverage, came(view))),
             meter: svg::meter(left.unwrap_or(0.0) / 100.0, tone),
             left: match left {
                 None => "–".to_owned(),
@@ -85,6 +85,14 @@ impl Card {
             rates: status.burn_rates.iter().map(|rate| RateLine::new(t, rate)).collect(),
         }
     }
+}
+
+/// When the service came, where that is within the period that rolls.
+fn came(view: &SloView) -> Option<Timestamp> {
+    let (since, at) = (Timestamp::parse(&view.status.since)?, Timestamp::parse(&view.status.as_of)?);
+    // A period begins with a full hour or a little later.
+    let whole = Duration::from_secs(u64::from(view.promise.period.days?) * 86_400 - 3_600);
+    (at.since(since) < whole).then_some(since)
 }
 
 impl RateLine {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::aggregate::board::ServiceState;
-use crate::aggregate::rollup::{DAY, floor};
+use crate::aggregate::rollup::{DAY, Rollup, floor};
 use crate::api::rollups::rule;
 use crate::api::state::ApiState;
 use crate::model::check::Reason;
@@ -33,14 +33,16 @@ pub const DAYS: i64 = 90;
 /// For so long everybody is given the same.
 pub const FRESH: Duration = Duration::from_secs(5);
 /// The days of a service are read again after so long…
-const DAYS_FRESH: Duration = Duration::from_secs(300);
+const DAYS_FRESH: Duration = Duration::from_secs(60);
 /// …but for no longer than this at once, where older ones are there.
 const READING: Duration = Duration::from_millis(200);
 /// How far back incidents are told, and how many.
 const RECENT: Duration = Duration::from_secs(14 * 86_400);
-const MOST: usize = 25;
+const MOST: usize = 100;
 /// How far ahead windows are told.
 const AHEAD: Duration = Duration::from_secs(14 * 86_400);
+/// A day in which so many of the checks were slow is told as one of trouble in part.
+const SLOW: f64 = 0.005;
 /// A day of which less was up is told as one of trouble.
 const POOR: f64 = 0.95;
 
@@ -73,6 +75,7 @@ pub struct PublicService {
     pub group: Option<String>,
     /// Its verdict's name.
     pub verdict: &'static str,
+    pub made: Timestamp,
     /// Oldest first, today last; empty where the store did not answer.
     pub days: Vec<Day>,
 }
@@ -82,7 +85,7 @@ pub struct PublicService {
 pub struct Day {
     pub start: Timestamp,
     pub tone: State,
-    /// Microseconds of all regions: up, known, and what there was to be known, maintenance left out.
+    /// Microseconds of all regions: up, known, and what there was to be known since the service came, maintenance left out.
     pub up: i64,
     pub known: i64,
     pub whole: i64,
@@ -90,7 +93,8 @@ pub struct Day {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublicIncident {
-    pub id: IncidentId,
+    /// As the public knows it.
+    pub id: String,
     pub service: String,
     pub severity: Severity,
     /// Why regions found it failing.
@@ -144,6 +148,15 @@ impl PublicWindow {
     }
 }
 
+#[cfg(test)]
+impl Snapshot {
+    /// Of no service at all.
+    pub fn empty(at: Timestamp) -> Snapshot {
+        let (states, services, incidents, windows) = Default::default();
+        Snapshot { made: Duration::ZERO, listed: Arc::default(), at, states, regions: 0, services, incidents, windows }
+    }
+}
+
 impl Snapshots {
     pub async fn get(&self, state: &ApiState) -> Arc<Snapshot> {
         let listed = state.services.list();
@@ -192,6 +205,7 @@ async fn make(state: &ApiState, listed: Arc<Vec<Arc<StoredService>>>, past: &mut
             name: service.name.to_string(),
             group: service.group.clone(),
             verdict: service.verdict.name(),
+            made: state.services.get(service.id).map_or(first, |stored| stored.created_at),
             days: days(state, past, service.id, &own, first, made).await,
         });
     }
@@ -245,6 +259,8 @@ async fn days(
 async fn read(state: &ApiState, service: ServiceId, first: Timestamp) -> Result<Vec<Day>, StoreError> {
     let now = state.clock.now();
     let rule = rule(state, service);
+    let limit = state.board.degraded_after(service);
+    let made = state.services.get(service).map_or(first, |stored| stored.created_at);
     let excluded = state.windows.excluded(service, Span::new(first, now));
     let query = RollupQuery { service, region: None, resolution: Resolution::Day, since: first, until: now, rule };
     let buckets = state.store.results.rollups(&query, now).await?;
@@ -257,10 +273,17 @@ async fn read(state: &ApiState, service: ServiceId, first: Timestamp) -> Result<
         let start = Timestamp(first.0 + number * DAY);
         let span = Span::new(start, Timestamp((start.0 + DAY).min(now.0)));
         let holes = clipped(&excluded, span);
-        let mut times = buckets.iter().find(|bucket| bucket.start == start).map(|bucket| bucket.times).unwrap_or_default();
-        for ledger in ledgers.values() {
-            holes.iter().for_each(|hole| times.take(ledger.times(*hole, now)));
+        let bucket = buckets.iter().find(|bucket| bucket.start == start);
+        let mut times = bucket.map(|bucket| bucket.times).unwrap_or_default();
+        let mut checks = bucket.map_or((0.0, 0.0), |bucket| of_checks(&bucket.rollup, limit, 1.0));
+        for (ledger, hole) in ledgers.values().flat_map(|ledger| holes.iter().map(move |hole| (ledger, hole))) {
+            for piece in ledger.pieces(*hole, now) {
+                times.take(piece.times);
+                let (all, slow) = piece.part.map_or((0.0, 0.0), |part| of_checks(&part.rollup, limit, piece.share));
+                checks = (checks.0 - all, checks.1 - slow);
+            }
         }
+        let there = Span::new(start.max(made).min(span.until), span.until);
         let (known, worked) = (times.up + times.down, total(&holes));
         let tone = match times.ratio() {
             _ if worked * 2 > span.length() => State::Maintenance,
@@ -268,11 +291,18 @@ async fn read(state: &ApiState, service: ServiceId, first: Timestamp) -> Result<
             None => State::Unknown,
             Some(ratio) if ratio < POOR => State::Down,
             Some(ratio) if ratio < 1.0 => State::Partly,
+            Some(_) if checks.1 > 0.0 && checks.1 >= checks.0 * SLOW => State::Partly,
             Some(_) => State::Up,
         };
-        Day { start, tone, up: times.up, known, whole: (span.length() - worked).max(0) * regions }
+        let worked = total(&clipped(&excluded, there));
+        Day { start, tone, up: times.up, known, whole: (there.length() - worked).max(0) * regions }
     };
     Ok((0..DAYS).map(day).collect())
+}
+
+/// So large a share of them: the checks, and of these the slow ones.
+fn of_checks(rollup: &Rollup, limit: Option<Duration>, share: f64) -> (f64, f64) {
+    (rollup.checks as f64 * share, rollup.slow(limit) as f64 * share)
 }
 
 async fn incidents(state: &ApiState, names: &BTreeMap<ServiceId, String>, now: Timestamp) -> Vec<PublicIncident> {
@@ -282,13 +312,13 @@ async fn incidents(state: &ApiState, names: &BTreeMap<ServiceId, String>, now: T
     let ids: Vec<IncidentId> = wanted.into_iter().take(MOST).map(|incident| incident.id).collect();
     // A store that is away takes the list from the page, not the page.
     let found = state.incidents.named(&ids).await.unwrap_or_default();
-    found.iter().filter_map(|stored| public(stored, names)).collect()
+    found.iter().filter_map(|stored| public(state, stored, names)).collect()
 }
 
-fn public(stored: &StoredIncident, names: &BTreeMap<ServiceId, String>) -> Option<PublicIncident> {
+fn public(state: &ApiState, stored: &StoredIncident, names: &BTreeMap<ServiceId, String>) -> Option<PublicIncident> {
     let incident = &stored.incident;
     Some(PublicIncident {
-        id: incident.id.clone(),
+        id: state.subscriptions.subscribers.public_name(&incident.id),
         service: names.get(&incident.service)?.clone(),
         severity: incident.severity,
         reasons: reasons_of(incident),

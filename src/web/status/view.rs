@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::time::Duration;
 
 use askama::Template;
 
+use crate::aggregate::rollup::DAY;
 use crate::api::markdown::render;
 use crate::api::state::ApiState;
 use crate::model::incident::Severity;
+use crate::model::time::Timestamp;
 use crate::web::frame::Frame;
 use crate::web::look::Look;
-use crate::web::moment::{Moment, percent, span};
+use crate::web::moment::{Moment, day_name, measured, percent, span};
 use crate::web::sentence::Sentence;
 use crate::web::status::snapshot::{Day, PublicIncident, PublicService, PublicWindow, Snapshot};
 use crate::web::status::{date, title, told, tone, what};
@@ -31,7 +34,7 @@ pub struct StatusPage {
     groups: Vec<Group>,
     /// What stands open, and what is over.
     open: Vec<IncidentLine>,
-    past: Vec<IncidentLine>,
+    past: Vec<PastDay>,
     running: Vec<WindowLine>,
     /// Of each window the next time alone.
     planned: Vec<WindowLine>,
@@ -65,6 +68,15 @@ struct IncidentLine {
     open: bool,
     /// What was told of it, the newest first.
     news: Vec<(Moment, &'static str)>,
+}
+
+/// What befell a service in a day of UTC, and is over.
+struct PastDay {
+    name: String,
+    /// All of it in one line, where it was more than one incident.
+    text: String,
+    /// The newest first.
+    incidents: Vec<IncidentLine>,
 }
 
 struct WindowLine {
@@ -102,7 +114,7 @@ impl StatusPage {
             has_accent: state.status.accent.is_some(),
             groups: groups(t, snapshot),
             open: open.into_iter().map(line).collect(),
-            past: past.into_iter().map(line).collect(),
+            past: past_days(t, &past, snapshot),
             running,
             planned,
             can_subscribe: state.subscriptions.is_open(),
@@ -114,6 +126,35 @@ impl StatusPage {
             at: Moment::full(snapshot.at),
         }
     }
+}
+
+/// Incidents that are over by service and day, in the order of the newest of each.
+fn past_days(t: Text, past: &[&PublicIncident], snapshot: &Snapshot) -> Vec<PastDay> {
+    let mut days: Vec<((&str, i64), Vec<&PublicIncident>)> = Vec::new();
+    for incident in past {
+        let key = (incident.service.as_str(), incident.opened_at.0.div_euclid(DAY));
+        match days.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, incidents)) => incidents.push(incident),
+            None => days.push((key, vec![incident])),
+        }
+    }
+    let told = |((name, day), incidents): ((&str, i64), Vec<&PublicIncident>)| {
+        let lasted = incidents.iter().map(|incident| incident.closed_at.unwrap_or(snapshot.at).since(incident.opened_at));
+        let all: Duration = lasted.clone().sum();
+        let words = [
+            ("count", incidents.len().to_string()),
+            ("day", day_name(t, Timestamp(day * DAY))),
+            ("all", span(t, all)),
+            ("longest", span(t, lasted.max().unwrap_or_default())),
+        ];
+        let words: Vec<(&str, &str)> = words.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        PastDay {
+            name: name.to_owned(),
+            text: if incidents.len() > 1 { t.with("status.past_day", &words) } else { String::new() },
+            incidents: incidents.iter().map(|incident| IncidentLine::new(t, incident, snapshot)).collect(),
+        }
+    };
+    days.into_iter().map(told).collect()
 }
 
 fn groups(t: Text, snapshot: &Snapshot) -> Vec<Group> {
@@ -145,7 +186,10 @@ impl Line {
             word: t.word("verdict", service.verdict),
             strip: (!service.days.is_empty()).then_some(drawn),
             uptime: whole.uptime().map_or_else(|| "–".to_owned(), percent),
-            coverage: t.one("overview.coverage", percent(whole.coverage())),
+            coverage: measured(
+                t,
+                (whole.coverage(), service.days.first().and_then(|day| (service.made > day.start).then_some(service.made))),
+            ),
         }
     }
 }
@@ -187,7 +231,7 @@ impl IncidentLine {
             (Some(incident.opened_at), "status.opened"),
         ];
         IncidentLine {
-            id: incident.id.to_string(),
+            id: incident.id.clone(),
             name: incident.service.clone(),
             tone: if incident.closed_at.is_some() { "up" } else { tone },
             what: what(t, incident.severity, &incident.reasons),
@@ -195,5 +239,43 @@ impl IncidentLine {
             lasted: span(t, incident.closed_at.unwrap_or(snapshot.at).since(incident.opened_at)),
             news: news.into_iter().filter_map(|(at, key)| Some((Moment::full(at?), t.s(key)))).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::check::Reason;
+    use crate::web::text::Lang;
+
+    fn incident(number: u32, service: &str, opened: &str, seconds: u64) -> PublicIncident {
+        let opened_at = Timestamp::parse(opened).unwrap();
+        PublicIncident {
+            id: number.to_string(),
+            service: service.to_owned(),
+            severity: Severity::Critical,
+            reasons: vec![Reason::Connect],
+            opened_at,
+            acknowledged_at: None,
+            closed_at: Some(opened_at.plus(Duration::from_secs(seconds))),
+        }
+    }
+
+    #[test]
+    fn what_flapped_in_a_day_is_told_in_one_line_with_the_single_ones_inside() {
+        let all = [
+            incident(4, "Flapping", "2026-11-22T12:10:00Z", 20),
+            incident(3, "Other", "2026-11-22T12:05:00Z", 60),
+            incident(2, "Flapping", "2026-11-22T12:00:00Z", 40),
+            incident(1, "Flapping", "2026-11-21T23:59:00Z", 20),
+        ];
+        let at = Timestamp::parse("2026-11-22T13:00:00Z").unwrap();
+        let days = past_days(Text(Lang::English), &all.iter().collect::<Vec<_>>(), &Snapshot::empty(at));
+        let told: Vec<(&str, &str, usize)> = days.iter().map(|day| (day.name.as_str(), day.text.as_str(), day.incidents.len())).collect();
+        assert_eq!(
+            told,
+            [("Flapping", "2 incidents on 22 Nov: 1 min in all, the longest 40 s", 2), ("Other", "", 1), ("Flapping", "", 1),]
+        );
+        assert_eq!(days[0].incidents[0].id, "4");
     }
 }

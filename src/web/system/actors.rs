@@ -157,7 +157,12 @@ impl Line {
             restarts: actor.restarts,
             backoff: actor.backoff_ms.map(|ms| t.one("system.starts_in", latency(ms * 1e3))),
             error: actor.last_error.clone(),
-            figures: actor.figures.iter().filter(|(_, value)| !value.is_null()).map(figure).collect(),
+            figures: actor
+                .figures
+                .iter()
+                .filter(|(_, value)| !matches!(value, Value::Null | Value::Array(_) | Value::Object(_)))
+                .map(figure)
+                .collect(),
             more: None,
         }
     }
@@ -165,7 +170,10 @@ impl Line {
 
 fn figure((name, value): (&String, &Value)) -> (String, String) {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => match Timestamp::parse(text) {
+            Some(at) => at.datetime().format("%H:%M:%S UTC").to_string(),
+            None => text.clone(),
+        },
         Value::Number(number) => match number.as_f64() {
             Some(value) if value.fract() != 0.0 => format!("{value:.2}"),
             _ => number.to_string(),

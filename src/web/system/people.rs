@@ -12,6 +12,7 @@ use crate::api::state::ApiState;
 use crate::api::users;
 use crate::store::audit::Change;
 use crate::store::users::{Role, User};
+use crate::web::agent;
 use crate::web::alerts::channels::ConfirmPage;
 use crate::web::alerts::{Answer, Tab, again};
 use crate::web::frame::{Frame, Section};
@@ -62,6 +63,8 @@ struct UserPage {
 struct Session {
     name: String,
     agent: String,
+    /// What it says of itself.
+    said: String,
     address: String,
     since: Moment,
 }
@@ -196,7 +199,8 @@ fn user_page(visit: &Visit, state: &ApiState, user: &User, errors: &[FieldError]
     let t = Text(visit.look.lang);
     let session = |session: crate::store::web_sessions::WebSession| Session {
         name: session.name,
-        agent: session.agent,
+        agent: agent::name(&session.agent),
+        said: session.agent,
         address: session.address.unwrap_or_default(),
         since: Moment::full(session.created_at),
     };
@@ -215,8 +219,7 @@ fn user_page(visit: &Visit, state: &ApiState, user: &User, errors: &[FieldError]
 
 /// Those of a user that still let them in.
 fn live_sessions(state: &ApiState, user: &User) -> impl Iterator<Item = crate::store::web_sessions::WebSession> + use<> {
-    let epoch = user.epoch;
-    state.web_sessions.list(&user.username).into_iter().filter(move |session| session.epoch == epoch)
+    state.web_sessions.live(user).into_iter()
 }
 
 fn confirm(visit: &Visit, state: &ApiState, user: &User) -> ConfirmPage {

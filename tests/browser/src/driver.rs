@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -170,7 +171,10 @@ impl Page {
         let (from, to) = (self.place(selector, from), self.place(selector, to));
         let middle = ((from.0 + to.0) / 2.0, from.1);
         let down = json!({"type": "pointerDown", "button": 0});
-        self.pointers(&[("mouse", vec![moved(from, 0), down, moved(middle, 50), moved(to, 50), json!({"type": "pointerUp", "button": 0})])]);
+        self.pointers(&[(
+            "mouse",
+            vec![moved(from, 0), down, moved(middle, 50), moved(to, 50), json!({"type": "pointerUp", "button": 0})],
+        )]);
     }
 
     /// Touches an element with a finger or two, each moved from so much of its width to so much, and lets go.
@@ -299,7 +303,10 @@ fn send(port: u16, method: &str, path: &str, body: Option<Value>) -> Value {
     value["value"].clone()
 }
 
-/// A port nobody listens on now.
+/// A port nobody listens on now, below those the system gives out by chance; a process gets each once.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it has one").port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 200) as u16 * 100;
+    let mut ports = std::iter::from_fn(|| Some(10_000 + (start + GIVEN.fetch_add(1, Ordering::Relaxed)) % 20_000));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one of so many")
 }

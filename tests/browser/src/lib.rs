@@ -1,8 +1,8 @@
 //! What drives the pages as a person would: a browser, a hub of the real binary, and a target that can be broken.
 
 pub mod driver;
-pub mod hub;
 pub mod http;
+pub mod hub;
 pub mod judge;
 pub mod target;
 

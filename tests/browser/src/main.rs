@@ -10,7 +10,7 @@ mod speed;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use probemesh_browser::driver::{Driver, Window};
+use probemesh_browser::driver::{Driver, Window, free_port};
 use probemesh_browser::hub::{Hub, PASSWORD};
 use probemesh_browser::target::Target;
 use probemesh_browser::until;
@@ -33,7 +33,9 @@ fn pictures(folder: PathBuf) {
     std::fs::create_dir_all(&folder).expect("the folder is made");
     let (driver, well, slow, ill) = (Driver::start(), Target::start(), Target::start(), Target::start());
     slow.set_delay_ms(180);
-    let hub = Hub::start(&services(&well, &slow, &ill));
+    let listen = format!("127.0.0.1:{}", free_port());
+    let hub = Hub::start_with(&services(&well, &slow, &ill), &[("PROBEMESH_MESH__LISTEN", &listen)]);
+    let _nodes = ["eu-west", "us-east"].map(|region| hub.join(region));
     std::thread::sleep(WATCHED);
     ill.set_broken(true);
     let incident = until("an incident", || {

@@ -51,6 +51,7 @@ fn serve(mut stream: std::net::TcpStream, broken: &AtomicBool, delay_ms: &Atomic
         true => ("503 Service Unavailable", "{\"status\": \"the database does not answer\"}"),
         false => ("200 OK", "{\"status\": \"ok\"}"),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
 }

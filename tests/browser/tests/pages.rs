@@ -140,7 +140,17 @@ fn every_page_is_usable_by_all_in_light_dark_phone_and_right_to_left() {
     let digest = hub.call("POST", "/api/monitor/digests/run/", Some(json!({"period_hours": 1})));
     let digest = format!("/digests/{}", digest["id"].as_str().expect("it has an id"));
     let pages = [
-        "/admin/", "/digests", &digest, "/findings", "/performance", "/performance?hours=1", "/performance?region=nowhere", "/slos", "/slos/new", "/slos/1", "/slos/1/delete",
+        "/admin/",
+        "/digests",
+        &digest,
+        "/findings",
+        "/performance",
+        "/performance?hours=1",
+        "/performance?region=nowhere",
+        "/slos",
+        "/slos/new",
+        "/slos/1",
+        "/slos/1/delete",
         "/status",
         "/status/subscribe",
         "/status/confirm/nobody",

@@ -1,29 +1,15 @@
 //! What a team does all day: an issue goes its way, a machine joins, a digest is written, results are taken home, and the
 //! public looks on.
 
-use std::process::{Command, Stdio};
-
 use probemesh_browser::driver::{Driver, Page, Window, free_port};
-use probemesh_browser::hub::{Hub, PASSWORD};
+use probemesh_browser::hub::{Hub, Node, PASSWORD};
 use probemesh_browser::judge::is_usable_by_all;
 use probemesh_browser::target::Target;
-use probemesh_browser::{named, until};
+use probemesh_browser::until;
 use serde_json::{Value, json};
 
-/// A process that ends with this value.
-struct Node(std::process::Child);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn hub(target: &Target, settings: &[(&str, &str)]) -> Hub {
-    let service = |name: &str, public: bool| {
-        json!({"name": name, "base_url": target.address(), "health_path": "/health", "interval_s": 2, "public": public})
-    };
+    let service = |name: &str, public: bool| json!({"name": name, "base_url": target.address(), "health_path": "/health", "interval_s": 2, "public": public});
     Hub::start_with(&json!([service("Shop", true), service("Ledger", false)]), settings)
 }
 
@@ -84,22 +70,16 @@ fn a_machine_joins_and_is_seen_to_turn_green() {
     page.click("form.quick button");
     page.sees("eu-west");
     let commands = page.run("return [...document.querySelectorAll('pre.command')].map((one) => one.textContent)");
-    let commands: Vec<String> = commands.as_array().map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default();
+    let commands: Vec<String> =
+        commands.as_array().map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default();
     assert_eq!(commands.len(), 2, "{commands:?}");
     page.run("window.still = true");
 
     // What the page says is typed on the other machine, as it stands there.
-    let folder = tempfile::tempdir().expect("a folder");
-    let words = |command: &str| command.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
-    assert!(commands.iter().all(|command| command.starts_with("probemesh ")), "{commands:?}");
-    let mut join = Command::new(named("TEST_PROBEMESH"));
-    let joined = join.args(words(&commands[0])).current_dir(folder.path()).stdin(Stdio::null()).output().expect("it runs");
-    assert!(joined.status.success(), "{}{}", String::from_utf8_lossy(&joined.stdout), String::from_utf8_lossy(&joined.stderr));
-    let mut run = Command::new(named("TEST_PROBEMESH"));
-    let quiet = run.args(words(&commands[1])).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    let _node = Node(quiet.spawn().expect("the node starts"));
+    let _node = Node::start([&commands[0], &commands[1]]);
     let green = "return [...document.querySelectorAll('[data-live] section')].some((one) => one.textContent.includes('eu-west') && one.querySelector('h2 .up') !== null)";
     until("the region is green", || (page.run(green) == json!(true)).then_some(()));
+    page.sees("of eu-west is here");
     assert_eq!(page.run("return window.still"), json!(true), "the page was not loaded again");
     page.go(&hub.address());
     page.sees("All 2 services up in 2 regions");
@@ -118,7 +98,35 @@ fn a_machine_joins_and_is_seen_to_turn_green() {
     assert!(tried.contains("eu-west") && tried.contains("status 200-299") && tried.contains("$.status"), "{tried}");
     assert_eq!(page.run("return document.querySelector('#try-from').value"), json!("eu-west"));
     is_usable_by_all(&page);
+
+    // It is sent away: who does so is asked, and told what that means.
+    page.go(&format!("{}/regions", hub.address()));
+    page.click("a.quiet-link");
+    page.sees("Nobody watches from eu-west any more");
+    is_usable_by_all(&page);
+    page.click("button.danger");
+    let away = "return [...document.querySelectorAll('[data-live] section')].every((one) => !one.textContent.includes('eu-west') || one.querySelector('h2 .up') === null)";
+    until("the region is not green", || (page.run(away) == json!(true)).then_some(()));
     assert_eq!(page.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn whoever_looks_on_while_the_hub_is_away_is_told_so() {
+    let (driver, target) = (Driver::start(), Target::start());
+    let mut hub = hub(&target, &[]);
+    let page = logged_in(&driver, &hub);
+    page.run("window.still = true");
+    hub.kill();
+    page.sees("No connection to the hub since");
+    is_usable_by_all(&page);
+    hub.start_again();
+    until("the notice has gone", || (!page.text().contains("No connection to the hub")).then_some(()));
+    // What happens after that is seen again, on the same page.
+    page.sees("All 2 services up");
+    target.set_broken(true);
+    let is_down = "return document.querySelector('.sentence').classList.contains('down')";
+    until("the sentence says so", || (page.run(is_down) == json!(true)).then_some(()));
+    assert_eq!(page.run("return window.still"), json!(true), "the page was not loaded again");
 }
 
 #[test]
@@ -142,7 +150,8 @@ fn a_digest_is_written_results_are_taken_home_and_the_public_looks_on() {
     stranger.go(&format!("{}/status", hub.address()));
     stranger.sees("Shop is up");
     assert!(!stranger.text().contains("Ledger"), "{}", stranger.text());
-    let badge = stranger.run_async("const done = arguments[arguments.length - 1]; fetch('/badge/Shop.svg').then((answer) => answer.text()).then(done)");
+    let badge = stranger
+        .run_async("const done = arguments[arguments.length - 1]; fetch('/badge/Shop.svg').then((answer) => answer.text()).then(done)");
     assert!(badge.as_str().is_some_and(|svg| svg.starts_with("<svg") && svg.contains(">up<")), "{badge}");
     target.set_broken(true);
     until("the public is told", || {
@@ -153,4 +162,29 @@ fn a_digest_is_written_results_are_taken_home_and_the_public_looks_on() {
     assert_eq!(stranger.complaints(), Vec::<String>::new());
     stranger.go(&hub.address());
     stranger.sees("Log in");
+}
+
+#[test]
+fn services_that_come_and_go_are_seen_to_while_one_looks_on() {
+    let (driver, target) = (Driver::start(), Target::start());
+    let hub = hub(&target, &[]);
+    let page = logged_in(&driver, &hub);
+    page.sees("All 2 services up");
+    page.run("window.still = true");
+    let made = hub.call("POST", "/api/monitor/services/", Some(json!({"name": "Newcomer", "base_url": target.address(), "interval_s": 1})));
+    let rows = "return [...document.querySelectorAll('#services .row a')].map((one) => one.textContent).join(' ')";
+    let names = || page.run(rows).as_str().unwrap_or_default().to_owned();
+    until("it is in the list", || names().contains("Newcomer").then_some(()));
+    page.sees("All 3 services up");
+    let path = format!("/api/monitor/services/{}/", made["id"]);
+    let other = Driver::start();
+    let beside = other.open(Window::DESK);
+    beside.log_in(&hub.address(), PASSWORD);
+    beside.go(&format!("{}/services/{}", hub.address(), made["id"]));
+    hub.call("DELETE", &path, None);
+    until("it has left the list", || (!names().contains("Newcomer")).then_some(()));
+    assert_eq!(page.run("return window.still"), json!(true), "the page was not loaded again");
+    beside.sees("This service was deleted");
+    is_usable_by_all(&beside);
+    assert_eq!(page.complaints(), Vec::<String>::new());
 }

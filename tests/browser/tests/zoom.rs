@@ -103,9 +103,10 @@ fn a_mouse_reads_every_value_and_drags_a_span_that_is_drawn_finer() {
     page.run("history.forward()");
     address_has(&page, "from=");
     until("the span again", || (scale(&page) == (span, step)).then_some(()));
-    page.click(".ways a[href*='range=24h']");
-    address_has(&page, "range=24h");
-    until("the day", || (scale(&page) == (86_400.0, 900.0)).then_some(()));
+    // A new service is shown by its first hours.
+    page.click(".ways a[href*='range=1h']");
+    address_has(&page, "range=1h");
+    until("what is usual", || (scale(&page) == (3600.0, 60.0)).then_some(()));
     nothing_is_wrong_with(&page);
 }
 
@@ -159,7 +160,8 @@ fn fingers_read_and_pinch_on_a_phone_also_where_one_reads_from_right_to_left() {
     page.touch(CHART, &[(0.6, 0.99)]);
     let read = until("the readout", || Some(shown(&page, ".tip")).filter(|text| text.contains("p50")));
     assert!(read.contains("ms"), "{read}");
-    let inside = page.run("const box = document.querySelector('.tip').getBoundingClientRect(); return box.left >= 0 && box.right <= innerWidth");
+    let inside =
+        page.run("const box = document.querySelector('.tip').getBoundingClientRect(); return box.left >= 0 && box.right <= innerWidth");
     assert_eq!(inside, json!(true), "the readout is on the screen");
     let wide = page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert_eq!(wide, json!(0));
@@ -184,8 +186,8 @@ fn without_a_script_a_span_is_chosen_by_the_form_and_left_by_links() {
     page.click(".choose form button");
     until("the span of the form", || page.address().contains("from=").then_some(()));
     assert!(page.source().contains("class=\"window-now\""), "{}", page.address());
-    page.click(".ways a[href*='range=24h']");
-    until("the day", || page.address().contains("range=24h").then_some(()));
+    page.click(".ways a[href*='range=1h']");
+    until("what is usual", || page.address().contains("range=1h").then_some(()));
     page.go(&format!("{}/services/1?from=2026-01-02T00:00&to=2026-01-01T00:00", hub.address()));
     assert!(page.source().contains("is not after the beginning"));
 }

@@ -265,8 +265,10 @@ pub const ROLES: &[(Method, &str, Option<&str>)] = &[
     (Method::Get, "/api/v1/logs", Some("admin")),
     (Method::Get, "/api/v1/settings", Some("admin")),
     (Method::Get, "/api/v1/backup", Some("admin")),
+    (Method::Post, "/api/v1/backup", Some("admin")),
     // No one who logs in: only commands that sign with the data folder's key.
     (Method::Get, "/api/v1/local/documents", Some("local")),
+    (Method::Get, "/api/v1/local/backup", Some("local")),
     (Method::Post, "/api/v1/local/seed", Some("local")),
     (Method::Get, "/api/v1/local/nodes", Some("local")),
     (Method::Post, "/api/v1/regions/<region>/tokens", Some("admin")),

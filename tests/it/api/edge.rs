@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use probemesh::api::events::Event;
 use probemesh::config::service::ServiceDocument;
+use probemesh::model::check::CheckResult;
 use rocket::http::{Header, Method};
 use serde_json::json;
 
@@ -207,25 +208,54 @@ async fn the_cluster_is_told_as_a_tree() {
     assert_eq!(tree["nodes"][0]["actors"][0]["state"], "running");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn events_come_as_they_happen_until_the_token_ends() {
+/// What a listener with this query is told of some results, until its token ends.
+async fn heard(query: &str, results: &[CheckResult]) -> String {
     let world = World::new().await;
     let viewer = world.token("viewer").await;
-    let request = world.client.get("/api/v1/events?service=2").header(Header::new("Authorization", format!("Bearer {viewer}")));
+    let request = world.client.get(format!("/api/v1/events{query}")).header(Header::new("Authorization", format!("Bearer {viewer}")));
     let response = request.dispatch().await;
     assert_eq!(response.content_type().map(|kind| kind.to_string()), Some("text/event-stream".to_owned()));
-    for result in [good(1, 1, 1), bad(2, 2, 2)] {
-        world.events.send(Arc::new(Event::from(&result))).expect("someone listens");
+    for result in results {
+        world.events.send(Arc::new(Event::from(result))).expect("someone listens");
     }
     let mut read = std::pin::pin!(response.into_string());
     // The stream arms its end when it is first read, so time is moved until it has ended.
-    let text = loop {
+    loop {
         tokio::select! {
             biased;
             text = &mut read => break text.expect("it is text"),
             () = tokio::task::yield_now() => world.clock.advance(Duration::from_secs(60)).await,
         }
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_come_as_they_happen_until_the_token_ends() {
+    let text = heard("?service=2", &[good(1, 1, 1), bad(2, 2, 2)]).await;
     assert!(text.contains("event:result") && text.contains("\"service_id\":2"), "{text}");
     assert!(!text.contains("\"service_id\":1"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_shows_many_services_is_told_of_their_results_together() {
+    let results = [good(1, 1, 1), bad(2, 2, 2), good(1, 1, 3), good(3, 1, 4)];
+    let text = heard("?kinds=checked,verdict", &results).await;
+    let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+    let services: BTreeSet<u32> = told
+        .iter()
+        .flat_map(|data| {
+            serde_json::from_str::<serde_json::Value>(data).expect("it is JSON")["services"].as_array().expect("a list").clone()
+        })
+        .map(|id| id.as_u64().expect("a number") as u32)
+        .collect();
+    assert_eq!(services, BTreeSet::from([1, 2, 3]), "{text}");
+    assert!(text.contains("event:checked") && !text.contains("event:result"), "{text}");
+    let text = heard("?kinds=checked&service=2", &results).await;
+    assert!(text.contains(r#"{"services":[2]}"#), "{text}");
+
+    let world = World::new().await;
+    let viewer = world.token("viewer").await;
+    let refused = world.get("/api/v1/events?kinds=results", Some(&viewer)).await;
+    assert_eq!(refused.problem(400), ["kinds"]);
+    assert!(refused.text.contains("checked"), "{}", refused.text);
 }

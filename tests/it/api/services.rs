@@ -261,6 +261,33 @@ async fn seeding_creates_what_is_new_and_updates_only_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_are_seeded_in_a_few_ways_to_the_store_or_not_at_all() {
+    let world = World::new().await;
+    let document = |value: Value| ServiceDocument::read(&value).expect("it is a service");
+    let many = |count: usize| (0..count).map(|number| document(service(&format!("s{number:03}"))));
+    let mut broken = service("broken");
+    broken["depends_on"] = json!(["nobody"]);
+    let refused = world.services.seed(many(500).chain([document(broken)]).collect(), false).await;
+    assert!(refused.is_err() && world.services.list().is_empty(), "a mistake stores nothing");
+    let rows = world.audit.count().await.expect("it is counted");
+    let before = world.store.database.asked();
+    // The last one is named twice: the second is one that is known by then.
+    let seeded = world.services.seed(many(500).chain(many(1)).collect(), false).await.expect("it seeds");
+    let asked = world.store.database.asked() - before;
+    assert!(asked <= 8, "{asked} ways to the store for 500 services");
+    assert_eq!((seeded.created.len(), seeded.unchanged.as_slice()), (500, ["s000".to_owned()].as_slice()));
+    let kept: Vec<(u32, String)> = world.services.list().iter().map(|service| (service.id.0, service.name().to_owned())).collect();
+    let wanted: Vec<(u32, String)> = (0..500).map(|number| (number + 1, format!("s{number:03}"))).collect();
+    assert_eq!(kept, wanted, "numbers in the order of the file");
+    assert!(!world.services.refresh().await.expect("it is read"), "what is stored is what is known");
+    assert_eq!(world.audit.count().await.expect("it is counted") - rows, 500);
+    let last = world.audit.page(0, 1).await.expect("it is read").1.remove(0);
+    assert_eq!((last.action.as_str(), last.subject.as_str(), last.who.as_str()), ("service.create", "service:500", "seed"));
+    let token = world.token("operator").await;
+    assert_eq!(world.service(&token, service("next")).await, 501);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_now_tells_what_the_region_saw() {
     let mut world = World::new().await;
     let operator = world.token("operator").await;

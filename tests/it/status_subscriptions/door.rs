@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use probemesh::model::held::DeliveryState;
+use probemesh::model::subscriber::{Choice, SubscriberKind};
 use probemesh::store::alerts::deliveries::DeliveryFilter;
-use probemesh::store::subscribers::Subscribers;
+use probemesh::store::subscribers::{Request, Subscribers, SubscribersError, Taken};
 use rocket::http::{ContentType, Method};
 use serde_json::{Value, json};
 
@@ -110,6 +111,9 @@ async fn what_is_wrong_is_named_and_a_name_within_the_walls_says_no_more_than_on
         (json!({"email": "Ada <ada@example.com>"}), "email"),
         (json!({"email": "ada@example.com\r\nBcc: bob@example.com"}), "email"),
         (json!({"email": 5}), "email"),
+        (json!({"email": "\"ada lovelace\"@example.com"}), "email"),
+        (json!({"email": "ada@localhost"}), "email"),
+        (json!({"email": "ada@[127.0.0.1]"}), "email"),
         (json!({"email": "ada@example.com", "url": "https://example.com"}), "url"),
         (json!({"email": "ada@example.com", "colour": "red"}), "colour"),
         (json!({"email": "ada@example.com", "services": [2]}), "services"),
@@ -328,4 +332,72 @@ async fn what_nobody_confirmed_is_forgotten_and_room_is_bounded() {
     assert_eq!(kept[0].choice.services, None, "what was not confirmed changes nothing");
     let open = DeliveryFilter { subscribers: true, state: Some(DeliveryState::Pending), ..DeliveryFilter::default() };
     assert_eq!(world.alerts.deliveries.count(&open), 3, "they are told when they are sent that they are over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_is_not_asked_again_for_a_day_whoever_wishes_it() {
+    let world = world().await;
+    let subscribers = &world.subscriptions.subscribers;
+    // Once from a subscription, once from a request that was never confirmed.
+    for (count, confirms) in [(1, true), (2, false)] {
+        ask(&world, json!({"email": "Ada@example.com"})).await.expect(202);
+        assert_eq!(messages(&world), count);
+        if confirms {
+            assert!(world.subscriptions.confirm(&confirm_token(&world)).await.expect("it is stored"));
+        }
+        assert!(world.subscriptions.leave(&subscribers.leave_token(&subscribers.list()[0])).await.expect("it is stored"));
+        world.clock.advance(Duration::from_secs(86_399)).await;
+        let told = ask(&world, json!({"email": "ada@example.com"})).await.expect(202);
+        assert_eq!(told, json!({"state": "pending", "kind": "email"}));
+        assert_eq!((messages(&world), subscribers.list().len()), (count, 0), "nothing is sent");
+        // A restart knows it, too.
+        let (database, secrets) = (world.store.database.clone(), world.secrets.clone());
+        let again = Subscribers::open(database, secrets, world.audit.clone(), world.clock.clone()).await.expect("it opens");
+        let choice = Choice { services: None, lang: "en".to_owned() };
+        let request = Request { kind: SubscriberKind::Mail, reach: "ada@example.com".to_owned(), secret: None, choice };
+        assert_eq!(again.ask(request, 10, |_| Duration::from_secs(1)).await.expect("it is stored"), Taken::Silent);
+        world.clock.advance(Duration::from_secs(1)).await;
+        subscribers.forget(world.clock.now()).await.expect("it is stored");
+        let mut answer = world.store.database.query("SELECT * FROM status_left", Vec::new()).await.expect("it answers");
+        let rows: surrealdb::types::Value = answer.take(0).expect("rows");
+        assert!(!format!("{rows:?}").contains("status_left"), "nothing is left of them: {rows:?}");
+    }
+    ask(&world, json!({"email": "ada@example.com"})).await.expect(202);
+    assert_eq!(subscribers.list().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_room_those_who_never_confirmed_make_way_and_who_is_known_is_served() {
+    let world = world().await;
+    let subscribers = &world.subscriptions.subscribers;
+    let mail = async |name: &str| {
+        world.clock.advance(Duration::from_secs(1)).await;
+        let choice = Choice { services: None, lang: "en".to_owned() };
+        let request = Request { kind: SubscriberKind::Mail, reach: format!("{name}@example.com"), secret: None, choice };
+        subscribers.ask(request, 3, |_| Duration::ZERO).await
+    };
+    let names = || {
+        let list = subscribers.list();
+        let mut names: Vec<String> = list.iter().map(|one| one.reach.split('@').next().expect("a name").to_owned()).collect();
+        names.sort();
+        names
+    };
+    mail("ada").await.expect("there is room");
+    assert!(world.subscriptions.confirm(&confirm_token(&world)).await.expect("it is stored"));
+    for name in ["bob", "carl"] {
+        mail(name).await.expect("there is room");
+    }
+    // Known ones may change their choice, and do not make others go.
+    for name in ["ada", "bob"] {
+        assert!(matches!(mail(name).await, Ok(Taken::Ask(_))), "{name}");
+    }
+    assert_eq!(names(), ["ada", "bob", "carl"]);
+    assert!(matches!(mail("dora").await, Ok(Taken::Ask(_))));
+    assert_eq!(names(), ["ada", "bob", "dora"], "carl was asked longest ago");
+    for one in subscribers.list().iter() {
+        let token = subscribers.confirm_token(one).expect("each waits for something");
+        assert!(world.subscriptions.confirm(&token).await.expect("it is stored"));
+    }
+    assert!(matches!(mail("emil").await, Err(SubscribersError::Full { most: 3 })), "who has confirmed stays");
+    assert_eq!(names(), ["ada", "bob", "dora"]);
 }

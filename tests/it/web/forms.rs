@@ -1,11 +1,15 @@
 //! Services by a form: made, tried, changed, paused, filled from curl, imported, deleted.
 
+use std::time::Duration;
+
 use probemesh::config::service::ServiceDocument;
+use probemesh::model::check::{Phase, Phases};
+use probemesh::probe::progress::Step;
 use serde_json::json;
 
 use super::browser::Browser;
 use crate::api::trying::{failing, join};
-use crate::api_world::World;
+use crate::api_world::{World, bad};
 
 fn document(world: &World, id: u32) -> ServiceDocument {
     let list = world.services.list();
@@ -67,6 +71,12 @@ async fn a_service_is_made_by_the_form_and_changed_by_it() {
     let late = browser.send_form("/services/1/edit", &fields).await;
     assert_eq!(late.status, 409);
     assert!(late.text.contains("Someone changed this service meanwhile") && late.text.contains("value=\"Shop 2\""), "{}", late.text);
+    // Who has read that can store it over the change.
+    let revision = late.text.split("name=\"revision\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it is in the form");
+    assert_eq!(revision, "2");
+    let again: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| if *name == "revision" { ("revision", revision) } else { (*name, *value) }).collect();
+    assert_eq!(browser.send_form("/services/1/edit", &again).await.status, 303);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +167,7 @@ async fn a_curl_command_fills_the_form() {
         "value=\"ada\"",
         "value=\"s3cret\"",
         "Not taken over: --cacert",
-        "<option selected>POST</option>",
+        "<option value=\"POST\" selected>POST</option>",
     ] {
         assert!(filled.text.contains(part), "{part} in {}", filled.text);
     }
@@ -172,6 +182,7 @@ async fn a_service_is_paused_resumed_and_deleted_with_a_word_of_warning() {
     let mut browser = Browser::of(&world, "operator").await;
     let operator = world.token("operator").await;
     world.service(&operator, json!({"name": "Shop", "base_url": "https://shop.example"})).await;
+    world.service(&operator, json!({"name": "Cart", "base_url": "https://cart.example", "depends_on": ["Shop"]})).await;
     world.show_services();
     assert_eq!(browser.send_form("/services/1/enabled", &[("enabled", "false")]).await.status, 303);
     world.show_services();
@@ -181,9 +192,29 @@ async fn a_service_is_paused_resumed_and_deleted_with_a_word_of_warning() {
     assert!(world.services.list()[0].enabled());
     let asked = browser.page("/services/1/delete").await;
     assert!(asked.contains("Delete Shop?") && asked.contains("0 incidents") && asked.contains("cannot be undone"), "{asked}");
-    assert_eq!(browser.send_form("/services/1/delete", &[]).await.header("Location"), Some("/"));
-    assert!(world.services.list().is_empty());
+    // What depends on it is told, and has to be let go of.
+    assert!(asked.contains("others depend on it") && asked.contains("<a href=\"/services/2\" dir=\"auto\">Cart</a>"), "{asked}");
+    let refused = browser.send_form("/services/1/delete", &[]).await;
+    assert!(refused.status == 409 && refused.text.contains("must be ticked"), "{}", refused.text);
+    assert_eq!(world.services.list().len(), 2);
+    assert_eq!(browser.send_form("/services/1/delete", &[("force", "true")]).await.header("Location"), Some("/"));
+    let left = world.services.list();
+    assert_eq!((left.len(), left[0].name(), left[0].document.depends_on.len()), (1, "Cart", 0));
     assert_eq!(browser.get("/services/1").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_would_be_lost_or_made_up_are_told_by_their_lines() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let headers = "Accept: a\naccept: b\nX-NoColon";
+    let fields = [("do", "save"), ("name", "Shop"), ("base_url", "https://shop.example"), ("headers", headers)];
+    let refused = browser.send_form("/services/new", &fields).await;
+    assert_eq!(refused.status, 422);
+    for told in ["line 2: accept is there twice", "line 3: must be a name, a colon and a value, not X-NoColon"] {
+        assert!(refused.text.contains(told), "{told} in {}", refused.text);
+    }
+    assert!(refused.text.contains("accept: b") && world.services.list().is_empty(), "{}", refused.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,4 +235,77 @@ async fn an_import_is_looked_at_first() {
     assert_eq!(browser.send_form("/services/import", &[("do", "import"), ("text", &text), ("update", "true")]).await.status, 303);
     assert_eq!(world.services.list().len(), 2);
     assert_eq!(document(&world, 1).base_url.as_deref(), Some("https://other.example"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_mistakes_are_told_at_once_by_their_lines_and_without_names_of_the_program() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let fields = [
+        ("name", "Shop"),
+        ("base_url", "https://shop.example"),
+        ("rhythm", "usual"),
+        ("latency_ms", "abc"),
+        ("expect_status", "200, 2xx"),
+        ("json", "$.a = 1\r\n\r\nno path = 1"),
+        ("expect_headers", "not a name: x"),
+        ("depends_on", "nobody"),
+        ("client_cert", "-----BEGIN CERTIFICATE-----"),
+    ];
+    let refused = browser.send_form("/services/new", &fields).await;
+    assert_eq!(refused.status, 422);
+    for (name, told) in [
+        ("latency_ms", "must be a number"),
+        ("expect_status", "2xx: must be a code"),
+        ("json", "line 3: "),
+        ("expect_headers", "line 1: "),
+        ("depends_on", "there is no service"),
+        ("client_cert", "client_cert and client_key belong together"),
+    ] {
+        let field = refused.text.split(&format!("name=\"{name}\"")).nth(1).and_then(|rest| rest.split("</label>").next());
+        let field = field.unwrap_or_else(|| panic!("{name} is in the form"));
+        assert!(field.contains(told), "{name}: {field}");
+        let place = field.split("aria-describedby=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it says where it is told");
+        assert!(field.contains(&format!("id=\"{place}\"")), "{name}: {field}");
+    }
+    for path in ["expect.", "depends_on[", "tls:"] {
+        assert!(!refused.text.contains(&format!(">{path}")), "{path} in {}", refused.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_now_is_watched_step_by_step_and_one_of_a_paused_service_is_refused_with_a_reason() {
+    let mut world = World::new().await;
+    let operator = world.token("operator").await;
+    world.service(&operator, json!({"name": "shop", "base_url": "https://shop.example"})).await;
+    let mut requests = world.requests.take().expect("nobody took it");
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            let Some(watcher) = request.watcher else {
+                let _ = request.answer.send(bad(1, 2, 0));
+                continue;
+            };
+            let phases = Phases { dns: Some(Duration::from_micros(1_500)), ..Phases::default() };
+            watcher.send_replace(Some(Step { attempt: 2, phase: Some(Phase::Tls), phases }));
+            // A step that nobody has seen yet may give way to the result.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let _ = request.answer.send(bad(1, 1, 0));
+        }
+    });
+    let mut browser = Browser::of(&world, "operator").await;
+    let told = browser.send_form("/services/1/check/live", &[]).await;
+    assert_eq!((told.status, told.kind.as_str()), (200, "text/event-stream"), "{}", told.text);
+    let places: Vec<Option<usize>> =
+        ["event:asked", "event:step", "event:result", "event:done"].iter().map(|name| told.text.find(name)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}", told.text);
+    for part in ["[\"local\"]", "\"phase\":\"tls\"", "attempt 2: TLS", "[\"dns\",1.5]", "expected 200-299, got 503"] {
+        assert!(told.text.contains(part), "{part} in {}", told.text);
+    }
+    let plain = browser.send_form("/services/1/check", &[]).await;
+    assert_eq!((plain.status, plain.header("Location")), (303, Some("/services/1#checks")), "without a script");
+    assert!(browser.page("/services/1").await.contains("data-away="));
+    browser.send_form("/services/1/enabled", &[("enabled", "false")]).await;
+    let refused = browser.send_form("/services/1/check/live", &[]).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.text.contains("is paused"), "{}", refused.text);
 }

@@ -10,13 +10,14 @@ use super::browser::{Browser, token_of};
 use crate::api_world::{PASSWORD, World, author};
 
 /// Pages everyone sees who is logged in, with a service and no incident there.
-const PAGES: [&str; 33] = [
+const PAGES: [&str; 34] = [
     "/digests",
     "/digests/4711",
     "/findings",
     "/performance",
     "/slos",
     "/regions/now",
+    "/regions/joined",
     "/system",
     "/system/actors",
     "/system/actors/tree",
@@ -57,7 +58,9 @@ const OPERATORS: [&str; 8] = [
     "/alerts/windows/new",
 ];
 /// Forms that take role admin.
-const ADMINS: [&str; 15] = [
+const ADMINS: [&str; 17] = [
+    "/regions/nodes/nobody/revoke",
+    "/system/backup",
     "/regions",
     "/alerts/channels/new",
     "/alerts/channels/4711",
@@ -75,18 +78,20 @@ const ADMINS: [&str; 15] = [
     "/alerts/subscribers/4711/resume",
 ];
 /// Forms of one's own things.
-const OWN: [&str; 6] = [
+const OWN: [&str; 8] = [
     "/account/keys/new",
     "/account/keys/4711/revoke",
     "/account/oidc",
     "/account/oidc/unlink",
+    "/account/password",
+    "/account/sessions/end",
     "/account/second-factor",
     "/account/second-factor/off",
 ];
 /// For whoever has no log-in: each has a token of its own, or is the token of a link, or takes JSON alone.
 const PUBLIC: [&str; 4] = ["/status/subscribe", "/status/subscriptions", "/status/confirm/<token>", "/status/unsubscribe/<token>"];
 /// Forms that change something; each takes role operator.
-const FORMS: [&str; 29] = [
+const FORMS: [&str; 30] = [
     "/digests/run",
     "/slos/new",
     "/slos/4711",
@@ -96,6 +101,7 @@ const FORMS: [&str; 29] = [
     "/services/1/edit",
     "/services/1/delete",
     "/services/1/check",
+    "/services/1/check/live",
     "/services/1/enabled",
     "/services/import",
     "/incidents/4711/acknowledge",
@@ -156,13 +162,19 @@ async fn the_cookie_of_a_session_is_out_of_reach_of_scripts_and_other_sites() {
     assert_eq!(answer.status, 303);
     let set = browser.set.iter().find(|line| line.starts_with(SESSION_COOKIE)).expect("a session begins").clone();
     assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax") && set.contains("Path=/") && set.contains("Expires="), "{set}");
-    assert!(!set.contains("Secure"), "plain HTTP on loopback could not keep it: {set}");
+    assert!(set.contains("Secure"), "people reach this hub by https, whatever a proxy says of that: {set}");
 
-    let proxied = World::with(|settings| settings.proxy_header = Some("X-Real-IP".to_owned())).await;
+    let plain = World::with(|settings| settings.public_url = None).await;
+    let mut browser = Browser::new(&plain);
+    browser.get("/login").await;
+    browser.send_form("/login", &[("username", "viewer"), ("password", PASSWORD)]).await;
+    let set = browser.set.iter().find(|line| line.starts_with(SESSION_COOKIE)).expect("a session begins");
+    assert!(!set.contains("Secure"), "plain HTTP could not keep it: {set}");
+    let proxied = World::with(|settings| (settings.public_url, settings.proxy_header) = (None, Some("X-Real-IP".to_owned()))).await;
     let request = |path: &'static str| proxied.client.get(path).header(Header::new("Accept", "text/html"));
     let told = request("/login").header(Header::new("X-Forwarded-Proto", "https")).dispatch().await;
     assert!(told.headers().get("Set-Cookie").all(|line| line.contains("Secure")), "a trusted proxy is believed");
-    let direct = world.client.get("/login").header(Header::new("Accept", "text/html")).header(Header::new("X-Forwarded-Proto", "https"));
+    let direct = plain.client.get("/login").header(Header::new("Accept", "text/html")).header(Header::new("X-Forwarded-Proto", "https"));
     let direct = direct.dispatch().await;
     assert!(direct.headers().get("Set-Cookie").all(|line| !line.contains("Secure")), "nobody else is");
 }
@@ -189,6 +201,13 @@ async fn a_session_ends_by_logging_out_by_time_with_the_password_and_never_by_a_
     assert_eq!(second.send_form(&format!("/account/sessions/{name}/end"), &[]).await.status, 303);
     let mut ended = Browser { cookies: third.cookies.clone(), ..Browser::new(&world) };
     assert_eq!(ended.get("/").await.status, 303);
+    let mut others = [Browser::of(&world, "viewer").await, Browser::of(&world, "viewer").await];
+    assert_eq!(second.send_form("/account/sessions/end", &[]).await.status, 303);
+    for other in &mut others {
+        assert_eq!(other.get("/").await.status, 303);
+    }
+    assert!(!second.page("/account").await.contains("/account/sessions/"), "nothing else is left to end");
+    assert_eq!(admin.get("/").await.status, 200, "other people's sessions go on");
 
     // What a restart would read from the store still holds the one and not the other.
     let again =
@@ -236,6 +255,9 @@ async fn a_form_without_the_token_of_its_session_changes_nothing() {
         .map(|route| {
             let id = if route.uri.path().starts_with("/services") { "1" } else { "4711" };
             let path = route.uri.path().replace("<id>", id).replace("<key>", "nobody");
+            if path.starts_with("/regions/") {
+                return path.replace("<name>", "nobody");
+            }
             if path.starts_with("/system/") { path.replace("<name>", "operator").replace("<session>", "nobody") } else { path }
         })
         .collect();
@@ -313,4 +335,45 @@ async fn the_api_takes_the_cookie_to_read_and_the_token_with_it_to_change() {
     // Whoever sends a token of the API is known by that alone.
     let wrong = world.client.get("/api/monitor/services/1").cookie(cookie()).header(Header::new("Authorization", "Bearer nonsense"));
     assert_eq!(wrong.dispatch().await.status(), Status::Unauthorized);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everyone_changes_their_own_password_and_only_this_browser_stays_logged_in() {
+    let world = with_service().await;
+    let mut browser = Browser::of(&world, "viewer").await;
+    let mut elsewhere = Browser::of(&world, "viewer").await;
+    assert!(browser.page("/account").await.contains("Present password"));
+    let new = "a new one, and longer";
+    for (present, wanted, again, field, told) in [
+        ("not it at all", new, new, "present", "This is not your present password."),
+        ("", new, new, "present", "Your present password is needed."),
+        (PASSWORD, "short", "short", "new", "At least 8 characters."),
+        (PASSWORD, new, "another one", "again", "The two new passwords are not the same."),
+        (PASSWORD, PASSWORD, PASSWORD, "new", "It is the present one."),
+    ] {
+        let refused = browser.send_form("/account/password", &[("present", present), ("new", wanted), ("again", again)]).await;
+        assert_eq!(refused.status, 422, "{field}");
+        let beside =
+            refused.text.split(&format!("name=\"{field}\"")).nth(1).and_then(|rest| rest.split("</label>").next()).expect("it is there");
+        assert!(beside.contains(told) && beside.contains("aria-invalid") && !beside.contains(PASSWORD), "{beside}");
+    }
+    let audited = world.audit.page(0, 1).await.expect("it is read").1.remove(0);
+    assert_eq!((audited.action.as_str(), audited.subject.as_str()), ("login.failed", "password"), "the wrong one counts");
+    let done = browser.send_form("/account/password", &[("present", PASSWORD), ("new", new), ("again", new)]).await;
+    assert_eq!((done.status, done.header("Location")), (303, Some("/account?password=set")), "{}", done.text);
+    assert!(browser.page("/account?password=set").await.contains("Your password is changed."));
+    assert_eq!(elsewhere.get("/account").await.status, 303, "the other session has ended");
+    assert!(!browser.page("/account").await.contains("/account/sessions/"), "and is listed no more");
+    let audited = world.audit.page(0, 1).await.expect("it is read").1.remove(0);
+    assert_eq!((audited.action.as_str(), audited.who.as_str(), audited.fields), ("user.update", "viewer", vec!["password".to_owned()]));
+    let mut stranger = Browser::new(&world);
+    stranger.get("/login").await;
+    assert_eq!(stranger.send_form("/login", &[("username", "viewer"), ("password", PASSWORD)]).await.status, 401);
+    assert_eq!(stranger.send_form("/login", &[("username", "viewer"), ("password", new)]).await.status, 303);
+    // Whoever tries the present password at an open browser is held up like at the log-in.
+    for _ in 0..6 {
+        browser.send_form("/account/password", &[("present", "guess"), ("new", new), ("again", new)]).await;
+    }
+    let held = browser.send_form("/account/password", &[("present", new), ("new", PASSWORD), ("again", PASSWORD)]).await;
+    assert_eq!(held.status, 429, "{}", held.text);
 }

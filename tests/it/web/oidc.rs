@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use probemesh::api::auth::SESSION_COOKIE;
+use probemesh::api::auth::{SESSION_COOKIE, access_token};
+use probemesh::api::state::ApiState;
 use probemesh::config::oidc::{ClientSecret, OidcSettings};
+use probemesh::store::api_keys::{NewKey, Scope};
 use probemesh::store::audit::AuditEntry;
 use probemesh::store::users::identities::Identity;
 use probemesh::store::users::{Role, Users};
@@ -159,9 +161,62 @@ async fn the_role_follows_the_groups_at_each_log_in_and_the_audit_log_tells_it()
     for groups in [json!(["others"]), json!([]), json!(null)] {
         provider.set(|inner| inner.claims = json!({"groups": groups}));
         stays_out(&world, &provider, 403, "you have no role here").await;
-        assert_eq!(role(), Some(Role::Operator));
+        assert_eq!(role(), Some(Role::Viewer));
     }
+    assert_eq!(before.get("/").await.status, 303, "and what was begun ends");
     assert_eq!(count(&world, "ada", "login.failed").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_provider_gives_nothing_any_more_loses_role_sessions_and_keys() {
+    for (claims, words) in [
+        (json!({"groups": ["others"], "email": "ada@example.com", "email_verified": true}), "you have no role here"),
+        (json!({"groups": ["root"], "email": "ada@elsewhere.example", "email_verified": true}), "Your mail address"),
+    ] {
+        let (world, provider) = start(|settings| settings.email_domains = vec!["example.com".to_owned()]).await;
+        let good = json!({"groups": ["root"], "email": "ada@example.com", "email_verified": true});
+        provider.set(|inner| inner.claims = good);
+        let mut browser = Browser::new(&world);
+        assert_eq!(log_in(&mut browser, &provider).await.status, 303);
+        let ada = world.users.get("ada").expect("she is in");
+        let new = NewKey { name: "robot".to_owned(), role: Role::Admin, scopes: vec![Scope::Read, Scope::Admin], lifetime: None };
+        let (key, _) = world.api_keys.create(&ada, new, &author()).await.expect("it is made");
+        let token = access_token(world.client.rocket().state::<ApiState>().expect("managed"), &ada);
+        world.get("/api/v1/users", Some(&token)).await.expect(200);
+        world.get("/api/monitor/services/", Some(&key)).await.expect(200);
+
+        provider.set(|inner| inner.claims = claims.clone());
+        stays_out(&world, &provider, 403, words).await;
+        assert_eq!(world.users.get("ada").map(|user| user.role), Some(Role::Viewer), "{claims}");
+        assert_eq!(browser.get("/").await.status, 303, "sessions end: {claims}");
+        world.get("/api/v1/users", Some(&token)).await.problem(401);
+        world.get("/api/monitor/services/", Some(&key)).await.problem(401);
+        assert_eq!(count(&world, "identity provider", "user.update").await, 1);
+        assert_eq!(count(&world, "identity provider", "key.revoke").await, 1);
+    }
+    // The last admin stays one, and what they began ends.
+    let (world, provider) = start(|_| ()).await;
+    let identity = Identity { issuer: provider.issuer(), subject: "person-1".to_owned() };
+    world.users.link("admin", &identity, &author()).await.expect("it is linked");
+    let mut browser = Browser::of(&world, "admin").await;
+    provider.set(|inner| inner.claims = json!({"groups": []}));
+    stays_out(&world, &provider, 403, "you have no role here").await;
+    assert_eq!(world.users.get("admin").map(|user| user.role), Some(Role::Admin));
+    assert_eq!(browser.get("/").await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_made_a_user_under_a_name_that_is_taken_for_another() {
+    let (world, provider) = start(|_| ()).await;
+    for name in [".", "..", "...", "visitor", "Seed", "subscribers", "hub", "COMMAND", "local", "probemesh"] {
+        provider.set(|inner| inner.claims = json!({"preferred_username": name}));
+        stays_out(&world, &provider, 403, "no user here can have that name").await;
+    }
+    provider.set(|inner| inner.claims = json!({"preferred_username": "Viewer"}));
+    stays_out(&world, &provider, 403, "There is a user viewer here already").await;
+    assert_eq!(world.users.list().len(), 3);
+    provider.set(|inner| inner.claims = json!({"preferred_username": "..ada"}));
+    assert_eq!(log_in(&mut Browser::new(&world), &provider).await.status, 303);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -613,9 +668,13 @@ async fn the_way_back_is_the_public_address_or_the_one_that_was_asked() {
         (Some("hub.internal:8000"), Some("https"), false, "http://hub.internal:8000/login/oidc/callback", false),
         (Some("hub.example"), Some("https"), true, "https://hub.example/login/oidc/callback", true),
         (None, None, false, "", false),
+        // Behind a proxy that says nothing of how the client came.
+        (Some("public:hub.internal:8000"), None, false, "https://status.example.com/login/oidc/callback", true),
     ] {
+        let is_public = host.is_some_and(|host| host.starts_with("public:"));
+        let host = host.map(|host| host.trim_start_matches("public:"));
         let alter = move |settings: &mut probemesh::config::sections::ApiSettings| {
-            settings.public_url = None;
+            settings.public_url = is_public.then(|| "https://status.example.com/".to_owned());
             settings.proxy_header = proxied.then(|| "X-Real-IP".to_owned());
         };
         let world = World::made(alter, Some(settings(provider.issuer()))).await;

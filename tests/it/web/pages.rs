@@ -26,7 +26,7 @@ async fn evil() -> World {
         failure.message = EVIL.to_owned();
     }
     world.append(&results).await;
-    world.strips.add(&results);
+    world.strips.add(&results, &world.board);
     world.clock.advance(Duration::from_secs(130)).await;
     world.board.fold(&results, world.clock.now());
     let incident = Incident {
@@ -203,15 +203,18 @@ async fn the_overview_tells_how_everything_stands() {
     let waiting = browser.page("/").await;
     assert!(waiting.contains("Nothing is known of 3 services yet") && waiting.contains("No result yet"), "{waiting}");
     let results = [good(1, 1, 0), good(2, 2, 0), good(3, 3, 0)];
-    world.strips.add(&results);
+    world.strips.add(&results, &world.board);
     world.board.fold(&results, world.clock.now());
     let up = browser.page("/").await;
     assert!(up.contains("All 3 services up in 1 region"), "{up}");
     assert!(up.contains("2 of 2 up") && up.contains("Without a group"), "{up}");
     assert!(up.contains("12 ms") && up.contains("class=\"u\""), "{up}");
+    // Of what has just come the last hour is shown, and one check is seen in it.
+    assert!(up.contains("data-step=\"60000\" data-note=\"Last hour\"") && up.contains("<span class=\"strip\">Last hour</span>"), "{up}");
+    assert!(up.contains("class=\"spark\" viewBox=\"0 0 240 20\"") && !up.contains("of 48 half hours"), "{up}");
     let results = [bad(1, 4, 60)];
     world.clock.advance(Duration::from_secs(60)).await;
-    world.strips.add(&results);
+    world.strips.add(&results, &world.board);
     world.board.fold(&results, world.clock.now());
     let down = browser.page("/").await;
     assert!(down.contains("Shop down: status code, since <time datetime=\"2026-11-22T08:01:00.000Z\""), "{down}");
@@ -222,13 +225,13 @@ async fn the_overview_tells_how_everything_stands() {
             page.split("<li class=\"row\" data-id=\"").skip(1).filter(|row| !row.split('>').next().expect("it ends").ends_with(" hidden"));
         rows.map(|row| row.split('"').next().expect("it ends").parse().expect("a number")).collect()
     };
-    assert_eq!(shown(&down), [3, 1, 2]);
+    assert_eq!(shown(&down), [1, 3, 2], "what is down comes first in its group");
     for (query, rows) in [
         ("q=sEa", vec![3]),
         ("verdict=down", vec![1]),
         ("tag=core", vec![3, 2]),
-        ("group=web", vec![3, 1]),
-        ("region=local", vec![3, 1, 2]),
+        ("group=web", vec![1, 3]),
+        ("region=local", vec![1, 3, 2]),
         ("region=mars", vec![]),
     ] {
         assert_eq!(shown(&browser.page(&format!("/?{query}")).await), rows, "{query}");
@@ -253,7 +256,7 @@ async fn a_service_page_shows_its_past_its_checks_and_what_is_odd() {
     let fresh = world.service(&operator, json!({"name": "fresh", "base_url": "https://a.example"})).await;
     world.show_services();
     let page = browser.page(&format!("/services/{fresh}")).await;
-    assert!(page.contains("Nothing was measured in this range yet") && page.contains("No check yet"), "{page}");
+    assert!(page.contains("No check is in this range so far") && page.contains("No check yet"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,7 +277,7 @@ async fn an_incident_is_taken_on_noted_and_told() {
     assert!(list.contains("operator is on it") && list.contains("/incidents/evil-1"), "{list}");
     assert!(browser.page("/incidents?open=false").await.contains("No incident"));
     let text = browser.get("/incidents/evil-1/markdown").await.text;
-    assert!(text.starts_with("## ") && text.contains("| local (down) |") && text.contains("it was the cable"), "{text}");
+    assert!(text.starts_with("## ") && text.contains("| local (down) |") && text.contains("  > it was  \n  > the cable  \n"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,6 +304,13 @@ async fn the_record_is_filtered_and_downloaded() {
     let page = browser.page("/results?service=1&ok=false&region=&reason=").await;
     assert_eq!(page.matches("<details class=\"check\"").count(), 1, "{page}");
     assert!(browser.page("/results?since=yesterday").await.contains("must be a time such as"));
+    for (filter, count) in [("status_code=503", 1), ("status_code=201", 0), ("min_latency_ms=12", 3), ("min_latency_ms=5000", 0)] {
+        let page = browser.page(&format!("/results?service=1&{filter}&ordering=checked_at")).await;
+        assert_eq!(page.matches("<details class=\"check\"").count(), count, "{filter}");
+        let (name, value) = filter.split_once('=').expect("it is a pair");
+        let field = page.split(&format!("name=\"{name}\"")).nth(1).expect("it is in the form");
+        assert!(field.starts_with(&format!(" value=\"{value}\"")) && page.contains("<option value=\"checked_at\" selected>"), "{filter}");
+    }
     let csv = browser.get("/results.csv?service=1").await;
     assert_eq!((csv.status, csv.kind.as_str()), (200, "text/csv"));
     let lines: Vec<&str> = csv.text.lines().collect();
@@ -333,11 +343,38 @@ async fn the_status_page_shows_public_services_to_anyone_and_no_other() {
     }
     world.show_services();
     let results = [bad(1, 1, 0), bad(2, 2, 0)];
-    world.strips.add(&results);
+    world.strips.add(&results, &world.board);
     world.board.fold(&results, world.clock.now());
     let page = stranger.page("/status").await;
     assert!(page.contains("Shop down: status code") && page.contains("class=\"d\""), "{page}");
     for private in ["Vault", "hidden.example", "expected 200-299", "/services/"] {
         assert!(!page.contains(private), "{private} in {page}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_slow_is_not_shown_as_well_and_a_day_old_one_has_its_day() {
+    let world = World::new().await;
+    let operator = world.token("operator").await;
+    let mut browser = Browser::of(&world, "viewer").await;
+    world.service(&operator, json!({"name": "slow", "base_url": "https://a.example", "degraded_after_ms": 10, "public": true})).await;
+    world.show_services();
+    let results: Vec<_> = (1..=20).map(|number| good(1, number, number * 10)).collect();
+    world.clock.advance(Duration::from_secs(201)).await;
+    world.strips.add(&results, &world.board);
+    world.board.fold(&results, world.clock.now());
+    world.append(&results).await;
+    let page = browser.page("/").await;
+    assert!(page.contains("<path class=\"p\"") && !page.contains("class=\"u\" d=\"M3"), "{page}");
+    assert!(page.contains("some failed or slow"), "{page}");
+    let day = browser.page("/status").await;
+    assert!(day.contains("degraded") && day.contains("class=\"p\" d=\"M535 10h4\""), "{day}");
+    let json = browser.get("/status.json").await.text;
+    assert!(json.contains("\"state\":\"degraded\""), "{json}");
+    let page = browser.page("/services/1").await;
+    assert!(page.contains("aria-current=\"true\">1 h</a>"), "of what is new the last hour is shown: {page}");
+    world.clock.advance(Duration::from_secs(4 * 3600)).await;
+    let page = browser.page("/").await;
+    assert!(page.contains("Last 24 hours: failed or slow checks in 1 of 48 half hours") && !page.contains("data-note"), "{page}");
+    assert!(browser.page("/services/1").await.contains("aria-current=\"true\">24 h</a>"));
 }

@@ -124,7 +124,8 @@ async fn the_same_is_there_for_programs() {
         (days.len(), &days[89]["date"], &days[89]["state"], &days[0]["state"]),
         (90, &json!("2026-11-22"), &json!("up"), &json!("unknown"))
     );
-    assert!(shop["coverage"].as_f64().is_some_and(|covered| covered > 0.0 && covered < 0.01), "{shop}");
+    // It came half a minute ago, and all of that is known.
+    assert!(shop["coverage"].as_f64().is_some_and(|covered| covered > 0.9), "{shop}");
     let incidents = told["incidents"].as_array().expect("incidents");
     assert_eq!((incidents.len(), &incidents[0]["reasons"]), (1, &json!(["status"])));
     assert_eq!((told["maintenance"].as_array().map(Vec::len), &told["maintenance"][0]["services"]), (Some(1), &json!(["Shop"])));

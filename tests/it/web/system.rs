@@ -361,7 +361,7 @@ async fn a_backup_holds_no_secret_and_its_services_come_back() {
     let backup = answer.json();
     assert_eq!(
         (&backup["format"], &backup["services"][0]["name"], &backup["users"][0]["username"]),
-        (&json!(1), &json!("shop"), &json!("admin"))
+        (&json!(2), &json!("shop"), &json!("admin"))
     );
     for secret in ["hunter2", "argon2", PASSWORD] {
         assert!(!answer.text.contains(secret), "{secret} in {}", answer.text);

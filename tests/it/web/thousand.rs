@@ -49,7 +49,10 @@ async fn watched() -> World {
             .map(|place| {
                 let failures = if chance.below(60) == 0 { 1 + chance.below(90) as u32 } else { 0 };
                 let mean = usual + chance.below(usual / 3);
-                (Timestamp(first.0 + place * CELL), Cell { checks: 90, failures, latency_us: mean * u64::from(90 - failures.min(89)) })
+                (
+                    Timestamp(first.0 + place * CELL),
+                    Cell { checks: 90, failures, slow: 0, latency_us: mean * u64::from(90 - failures.min(89)) },
+                )
             })
             .collect();
         // One in fifty came a while ago: what was before is not known.

@@ -48,8 +48,8 @@ async fn a_span_is_chosen_by_its_ends_and_drawn_by_buckets_as_fine_as_the_checks
     for part in [
         "from=2026-11-22T08:00:00.000Z",
         "to=2026-11-22T08:15:00.000Z",
-        "Back to 24 h",
-        "?range=24h#charts",
+        "Back to 1 h",
+        "?range=1h#charts",
         "type=\"datetime-local\"",
         "value=\"2026-11-22T08:05:00\"",
     ] {
@@ -60,7 +60,7 @@ async fn a_span_is_chosen_by_its_ends_and_drawn_by_buckets_as_fine_as_the_checks
     let part = browser.page("/services/1/charts?from=2026-11-22T08:05:00Z&to=2026-11-22T08:10:00Z").await;
     assert_eq!(of_chart(&part, "data-tips"), of_chart(&minutes, "data-tips"), "what a script asks for is the same");
     let before = browser.page("/services/1?from=2026-11-20T08:00&to=2026-11-20T09:00").await;
-    assert!(before.contains("Nothing was measured in this range") && before.contains("Back to 24 h"), "{before}");
+    assert!(before.contains("Nothing was measured in this range") && before.contains("Back to 1 h"), "{before}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,28 @@ async fn ends_that_make_no_span_are_told_beside_their_field_and_take_nothing_els
         let told = page.text.split("class=\"wrong\"").nth(1).and_then(|rest| rest.split("</span>").next()).unwrap_or_default();
         assert!(told.contains(says), "{query}: {told}");
         assert!(page.text.contains("aria-invalid=\"true\"") && page.text.contains("Last checks") && !page.text.contains("<script>alert"));
-        assert_eq!(of_chart(&page.text, "data-step"), "900000", "the last day is shown instead");
+        assert_eq!(of_chart(&page.text, "data-step"), "60000", "the last hour is shown instead, of a service that is new");
         assert_eq!(browser.get(&format!("/services/1/charts?{query}")).await.status, 400);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_is_marked_and_takes_nothing_from_uptime_and_coverage() {
+    let world = measured().await;
+    let operator = world.token("operator").await;
+    let mut browser = Browser::of(&world, "viewer").await;
+    let address = "/services/1?from=2026-11-22T08:00:00Z&to=2026-11-22T08:10:00Z";
+    let before = browser.page(address).await;
+    assert!(before.contains("Uptime <b>98."), "one failure counts: {before}");
+    // The sixth minute and the seventh, in which one failed, were worked on.
+    let window = json!({"title": "New disk", "kind": "once", "from": "2026-11-22T08:06:00Z", "until": "2026-11-22T08:08:00Z", "services": [1], "reason": "told late"});
+    assert_eq!(world.post("/api/v1/maintenance-windows", Some(&operator), window).await.status, 201);
+    let after = browser.page(address).await;
+    assert!(after.contains("Uptime <b>100 %</b>"), "{after}");
+    assert!(after.contains("<rect class=\"maintenance\"") && of_chart(&after, "data-marks").contains("Maintenance"), "{after}");
+    let coverage =
+        |page: &str| page.split("measured <b>").nth(1).and_then(|rest| rest.split(" %").next()).and_then(|share| share.parse::<f64>().ok());
+    assert!(coverage(&after) > Some(95.0), "{:?}", coverage(&after));
+    let strip = after.split("class=\"strip\"").nth(1).and_then(|rest| rest.split("</svg>").next()).expect("a strip");
+    assert!(strip.contains("class=\"m\""), "{strip}");
 }

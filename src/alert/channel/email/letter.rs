@@ -26,7 +26,7 @@ pub struct Letter {
 /// Why a letter was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsent {
-    /// The server would not take it for this address; one failure of these is for good or for now.
+    /// The server would not take it for this address, or no mail can be written to it; one failure of these is for good or for now.
     Refused(DeliveryFailure),
     /// The server, or the way to it: no word about the address.
     Failed(DeliveryFailure),
@@ -35,7 +35,7 @@ pub enum Unsent {
 impl Email {
     pub async fn post(&self, sender: &Sender, letter: Letter) -> Result<String, Unsent> {
         let own = Email { to: vec![Mailbox::new(None, letter.to.clone())], ..self.clone() };
-        let mail = own.written(sender, &letter).map_err(|reason| Unsent::Failed(never(reason)))?.formatted();
+        let mail = own.written(sender, &letter).map_err(|reason| Unsent::Refused(never(reason)))?.formatted();
         let limit = sender.timeout * PATIENCE;
         let sending = async {
             // A log-in that is refused is for people to mend: letters wait for it.

@@ -58,6 +58,17 @@ fn timeouts_retries_and_own_endpoints_cost_their_waits() {
 }
 
 #[test]
+fn where_no_check_passes_nothing_is_said_to_be_possible() {
+    let sample = Sample::new(24);
+    let analysis = sample.analyse(|at| match at.service {
+        1 => Check { failure: Some(Reason::Timeout), attempts: 2, ..healthy(at) },
+        _ => healthy(at),
+    });
+    let found = bottlenecks(&analysis, &sample.settings);
+    assert_eq!((&found[0].place, found[0].floor_of), (&Place::Timeouts { service: ServiceId(1) }, NONE_PASSED));
+}
+
+#[test]
 fn where_there_is_nothing_nothing_costs() {
     let sample = Sample { regions: Vec::new(), ..Sample::new(24) };
     let analysis = sample.analyse(healthy);

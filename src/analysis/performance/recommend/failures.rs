@@ -3,7 +3,7 @@
 use super::{Case, Matter, Recommendation, fact, list, percent, span, sure};
 use crate::analysis::performance::Setting;
 use crate::analysis::performance::bottleneck::{LEAST_COUNT, hidden_tries};
-use crate::analysis::performance::figures::ServiceFigures;
+use crate::analysis::performance::figures::{Figures, ServiceFigures};
 use crate::analysis::trend::Direction;
 use crate::model::check::Reason;
 use crate::model::id::RegionName;
@@ -13,6 +13,8 @@ const ERRORS: f64 = 0.01;
 const LEAST_FAILURES: u64 = 5;
 /// A mix is of one kind when so much of it is.
 const ONE_KIND: f64 = 0.6;
+/// A share of failures from which on it does not happen at times.
+const ALWAYS: f64 = 0.99;
 /// The share of checks that needed a second try.
 const HIDDEN: f64 = 0.05;
 const LEAST_HIDDEN: u64 = 10;
@@ -93,27 +95,34 @@ pub(super) fn error_mix(case: &Case<'_>) -> Vec<Recommendation> {
 
 fn mix(case: &Case<'_>, service: &ServiceFigures, setting: &Setting) -> Option<Recommendation> {
     let open = |matter: Matter| service.regions.keys().any(|region| case.open(service.service, region, matter));
-    let mut reasons: Vec<(Reason, u64)> = service.figures.failures.iter().map(|(reason, count)| (*reason, *count)).collect();
-    // What another rule has explained is no news.
-    reasons.retain(|(reason, _)| *reason != Reason::Timeout || open(Matter::Timeouts));
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let failed: u64 = reasons.iter().map(|(_, count)| count).sum();
-    let rate = failed as f64 / service.figures.checks.max(1) as f64;
-    if failed < LEAST_FAILURES || rate < ERRORS || !open(Matter::Failures) {
+    let reasons_of = |figures: &Figures| {
+        let mut reasons: Vec<(Reason, u64)> = figures.failures.iter().map(|(reason, count)| (*reason, *count)).collect();
+        // What another rule has explained is no news.
+        reasons.retain(|(reason, _)| *reason != Reason::Timeout || open(Matter::Timeouts));
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        reasons
+    };
+    let all: u64 = reasons_of(&service.figures).iter().map(|(_, count)| count).sum();
+    if all < LEAST_FAILURES || (all as f64) < ERRORS * service.figures.checks.max(1) as f64 || !open(Matter::Failures) {
         return None;
     }
+    // What is said of one region is said in its own figures.
+    let place = place(service, all);
+    let figures = place.map_or(&service.figures, |region| &service.regions[region]);
+    let reasons = reasons_of(figures);
+    let failed: u64 = reasons.iter().map(|(_, count)| count).sum();
+    let rate = failed as f64 / figures.checks.max(1) as f64;
     let (reason, most) = *reasons.first()?;
     let one_kind = most as f64 >= ONE_KIND * failed as f64;
-    let place = place(service, failed);
-    let (sure, because) = sure(service.figures.checks, rate / ERRORS);
+    let (sure, because) = sure(figures.checks, rate / ERRORS);
     let named: Vec<String> = reasons.iter().map(|(reason, count)| format!("{} {count}", reason.name())).collect();
     let mut why = vec![
         fact("failed checks", failed as f64, "checks"),
-        fact("checks", service.figures.checks as f64, "checks"),
+        fact("checks", figures.checks as f64, "checks"),
         fact("failed", rate * 100.0, "%"),
     ];
     why.extend(reasons.iter().map(|(reason, count)| fact(format!("failed by {}", reason.name()), *count as f64, "checks")));
-    let errors = &service.figures.errors;
+    let errors = &figures.errors;
     if let (Direction::Worse, Some(before)) = (errors.direction, errors.before) {
         why.push(fact("failed in the period before", before * 100.0, "%"));
     }
@@ -133,7 +142,7 @@ fn mix(case: &Case<'_>, service: &ServiceFigures, setting: &Setting) -> Option<R
         why,
         sure,
         because,
-        advice: format!("{local}{}", if one_kind { look(reason) } else { MIXED }),
+        advice: format!("{local}{}", if one_kind { look(reason, rate >= ALWAYS) } else { MIXED }),
         cost: None,
         explains: service.regions.keys().map(|region| (service.service, region.clone(), Matter::Failures)).collect(),
     })
@@ -148,8 +157,13 @@ fn place(service: &ServiceFigures, failed: u64) -> Option<&RegionName> {
 const MIXED: &str = "Several kinds together are what an overloaded or restarting service shows: look at its restarts, memory and load at the times of the \
                      failures before looking at any one kind.";
 
-fn look(reason: Reason) -> &'static str {
+/// `always`: there is no check that passes.
+fn look(reason: Reason, always: bool) -> &'static str {
     match reason {
+        Reason::Dns if always => {
+            "The name is never found: look at whether it is written right, whether the record and the domain are still there, and at the nodes' \
+             resolver."
+        }
         Reason::Timeout => {
             "It takes connections and does not answer in time: look for threads or database connections that are used up, locks, and a dependency \
              that hangs without a timeout of its own."

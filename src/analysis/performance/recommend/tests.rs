@@ -199,6 +199,16 @@ fn the_mix_of_failures_says_where_to_look() {
     assert!(found[0].advice.contains("overloaded"), "{found:#?}");
     let in_us = |at: At| if at.region == "us" { failing(Reason::Connect)(at) } else { healthy(at) };
     check(&Sample::new(24), in_us, &[("errors", "of its checks in us")]);
+    // What fails in one region alone is told in that region's figures, not in those of all.
+    let all_in_us = |at: At| match (at.service, at.region) {
+        (1, "us") => Check { failure: Some(Reason::Dns), attempts: 2, ..healthy(at) },
+        _ => healthy(at),
+    };
+    let found = check(&Sample::new(24), all_in_us, &[("errors", "fails 100 % of its checks in us, mostly dns")]);
+    let figure = |what: &str| found[0].why.iter().find(|fact| fact.what == what).map(|fact| fact.value);
+    assert_eq!((figure("failed checks"), figure("checks"), figure("failed")), (Some(288.0), Some(288.0), Some(100.0)), "{found:#?}");
+    assert!(found[0].advice.contains("never found") && !found[0].advice.contains("at times"), "{found:#?}");
+    assert!(found[0].because.contains("288 checks, far past"), "{found:#?}");
     silent(&Sample::new(24), |at| {
         if at.service == 1 && at.index % 200 == 0 { failing(Reason::Status)(At { index: 12, ..at }) } else { healthy(at) }
     });

@@ -47,6 +47,8 @@ pub const TEXTS: &[Entry] = &[
     ("digest.tokens", "{} tokens", "{} توکن"),
     ("digest.facts", "Facts", "واقعیت‌ها"),
     ("digest.raw", "All facts it was written from", "همهٔ واقعیت‌هایی که از آن‌ها نوشته شد"),
+    ("digest.degraded", "Degraded services", "سرویس‌های کُند"),
+    ("digest.slow", "Slow checks", "بررسی‌های کُند"),
     ("digest.measured", "Measured", "سنجیده"),
     ("digest.failed", "Failed checks", "بررسی‌های ناموفق"),
     ("digest.half_within", "Half answered within", "نیمی پاسخ‌ها در کمتر از"),

@@ -51,7 +51,7 @@ pub const TEXTS: &[Entry] = &[
     (
         "finding.word_text",
         "What is called none is not told again for 30 days, unless it comes larger.",
-        "آنچه رد شود تا ۳۰ روز دوباره گفته نمی‌شود، مگر بزرگ‌تر بیاید.",
+        "آنچه رد شود تا 30 روز دوباره گفته نمی‌شود، مگر بزرگ‌تر بیاید.",
     ),
     ("finding.incidents", "Incidents at about that time", "رخدادهای همان حوالی"),
     ("overview.odd_one", "{} anomaly goes on", "{} ناهنجاری در جریان است"),

@@ -67,7 +67,7 @@ pub const TEXTS: &[Entry] = &[
     ("issue.tile_age", "Age of the open (median)", "عمر بازها (میانه)"),
     ("issue.tile_oldest", "oldest {}", "کهن‌ترین {}"),
     ("issue.tile_new", "New", "تازه"),
-    ("issue.tile_period", "last 30 days", "۳۰ روز گذشته"),
+    ("issue.tile_period", "last 30 days", "30 روز گذشته"),
     ("issue.tile_triage", "Time to triage", "زمان تا بررسی"),
     ("issue.tile_resolve", "Time to resolve", "زمان تا حل"),
     ("issue.tile_p95", "median; p95 {}", "میانه؛ p95 {}"),

@@ -37,6 +37,11 @@ pub const TEXTS: &[Entry] = &[
         "There is a user {user} here already. If that is you, log in with your password and link it with {name} on the account page.",
         "کاربر {user} اینجا هست. اگر خود شمایید، با گذرواژه وارد شوید و در صفحهٔ حساب آن را به {name} پیوند دهید.",
     ),
+    (
+        "oidc.bad_name",
+        "{name} calls you {user}, and no user here can have that name. Ask an admin.",
+        "{name} شما را {user} می‌نامد و هیچ کاربری اینجا نمی‌تواند این نام را داشته باشد. از مدیر بپرسید.",
+    ),
     ("oidc.disabled", "Your user is disabled. Ask an admin.", "کاربر شما غیرفعال است. از مدیر بپرسید."),
     (
         "oidc.last_admin",
