@@ -69,7 +69,7 @@ enum Command {
     /// Takes the services of a file into the store
     #[cfg(feature = "hub")]
     Seed {
-        /// Default: the services file of the configuration
+        /// A services.json, the configuration of Gatus or a backup of Uptime Kuma; default: the services file of the configuration
         #[arg(long)]
         file: Option<PathBuf>,
         /// Changes services that are there already

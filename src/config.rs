@@ -14,6 +14,8 @@ pub mod dependencies;
 pub mod digest;
 pub mod effective;
 pub mod file;
+#[cfg(feature = "hub")]
+pub mod foreign;
 pub mod load;
 pub mod locate;
 pub mod mesh;

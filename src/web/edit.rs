@@ -25,7 +25,7 @@ use crate::store::incidents::IncidentFilter;
 use crate::store::services::{ServicesError, StoredService};
 use crate::store::users::Role;
 use crate::web::curl;
-use crate::web::edit::fields::{different, document_of, fields_of, filled_by, mistaken_headers};
+use crate::web::edit::fields::{different, document_of, fields_of, filled_by, is_switch, mistaken_headers, typed_wrong};
 use crate::web::edit::places::{Within, told_in};
 use crate::web::edit::tried::TriedPart;
 use crate::web::edit::view::{DeletePage, EditPage, Wrong};
@@ -141,10 +141,15 @@ async fn take(visit: Visit, fields: Fields, state: &ApiState, kept: Option<&Stor
         }
         Err(ServicesError::Changed { id, found }) => {
             let stored = state.services.get(id).map(|now| fields_of(&Value::Object(plain(&masked(&now.document)))));
-            let differ = stored.map(|stored| different(&fields, &stored)).unwrap_or_default();
             let mut wrong = Wrong::one("", t.s("edit.changed"));
-            if !differ.is_empty() {
-                wrong.add("", t.one("edit.differs", differ.join(", ")));
+            for (field, kept) in stored.iter().flat_map(|stored| different(&fields, stored)) {
+                let kept = match (is_switch(field), kept.as_str()) {
+                    (true, "true") => t.s("fact.yes"),
+                    (true, _) => t.s("fact.no"),
+                    (false, "") => t.s("edit.nothing"),
+                    (false, kept) => kept,
+                };
+                wrong.add(field, t.one("edit.stored", kept));
             }
             let mut fields = fields;
             fields.set("revision", &found.to_string());
@@ -229,6 +234,10 @@ fn wrong(t: Text, fields: &Fields, errors: &[FieldError]) -> Wrong {
     let mut wrong = Wrong::default();
     for error in errors {
         match told_in(fields, &error.field) {
+            // What the document would say of a text is not for those who typed a number.
+            Some((field, _)) if typed_wrong(fields, field) => {
+                wrong.add(field, t.one("edit.no_number", fields.get(field).unwrap_or_default().trim()));
+            }
             Some((field, within)) => wrong.add(
                 field,
                 match within {

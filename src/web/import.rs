@@ -1,5 +1,5 @@
-//! Many services at once, from a services.json or a backup: first what would happen, then it happens. A mask in a backup stands
-//! for the secret that is kept here.
+//! Many services at once, from a services.json, a backup or what another monitor keeps: first what would happen, then it happens.
+//! A mask in a backup stands for the secret that is kept here.
 
 use askama::Template;
 use rocket::http::Status;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::api::error::ApiError;
 use crate::api::mask::unmask;
 use crate::api::state::ApiState;
+use crate::config::foreign::{self, Left};
 use crate::config::mistake::Mistake;
 use crate::config::service::ServiceDocument;
 use crate::config::services_file::parse_services;
@@ -30,6 +31,10 @@ struct ImportPage {
     text: String,
     update: bool,
     mistakes: Vec<String>,
+    /// The monitor whose file it is, if it is not our own.
+    from: Option<&'static str>,
+    /// What of that file is not taken over.
+    left: Vec<Left>,
     /// What would happen; `None` before anything was given.
     plan: Option<Vec<Line>>,
 }
@@ -44,7 +49,7 @@ struct Line {
 pub fn page(visit: Visit) -> Result<Html, ApiError> {
     visit.need(Role::Operator)?;
     let frame = Frame::new(&visit, Section::Overview, Text(visit.look.lang).s("import.title"));
-    Html::of(&ImportPage { frame, text: String::new(), update: false, mistakes: Vec::new(), plan: None })
+    Html::of(&ImportPage { frame, text: String::new(), update: false, mistakes: Vec::new(), from: None, left: Vec::new(), plan: None })
 }
 
 #[post("/services/import", data = "<form>")]
@@ -54,13 +59,23 @@ pub async fn take(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Resul
     let text = form.0.get("text").unwrap_or_default().to_owned();
     let update = form.0.get("update") == Some("true");
     let frame = Frame::new(&visit, Section::Overview, t.s("import.title"));
-    let list = services_of_backup(&text);
-    let read = parse_services(std::path::Path::new(NAME), list.as_deref().unwrap_or(&text), &state.default_schedule, false);
-    let read = read.and_then(|documents| unmasked(state, documents));
+    let (mut from, mut left) = (None, Vec::new());
+    let read = match foreign::read(&text, &state.default_schedule) {
+        Some(Ok(foreign)) => {
+            (from, left) = (Some(foreign.from), foreign.left);
+            Ok(foreign.documents)
+        }
+        Some(Err(words)) => Err(vec![Mistake::new("", words)]),
+        None => {
+            let list = services_of_backup(&text);
+            let read = parse_services(std::path::Path::new(NAME), list.as_deref().unwrap_or(&text), &state.default_schedule, false);
+            read.and_then(|documents| unmasked(state, documents))
+        }
+    };
     let (status, page) = match read {
         Err(mistakes) => {
             let mistakes = mistakes.iter().map(Mistake::to_string).collect();
-            (Status::UnprocessableEntity, ImportPage { frame, text, update, mistakes, plan: None })
+            (Status::UnprocessableEntity, ImportPage { frame, text, update, mistakes, from, left, plan: None })
         }
         Ok(documents) if form.0.get("do") == Some("import") => {
             state.services.seed(documents, update).await?;
@@ -69,7 +84,7 @@ pub async fn take(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Resul
         }
         Ok(documents) => {
             let plan = documents.iter().map(|document| line(t, state, document, update)).collect();
-            (Status::Ok, ImportPage { frame, text, update, mistakes: Vec::new(), plan: Some(plan) })
+            (Status::Ok, ImportPage { frame, text, update, mistakes: Vec::new(), from, left, plan: Some(plan) })
         }
     };
     Ok(Either::Left(Refusal(status, Html::of(&page)?)))

@@ -224,6 +224,13 @@ async fn commands_work_beside_the_running_hub_and_without_it() {
         assert!(code == Some(1) && said.contains("1 of 2 up"), "{said}");
         let (code, said) = command(&["seed"]);
         assert!(code == Some(0) && said.contains("unchanged  good, bad"), "{said}");
+        std::fs::write(
+            folder.path().join("gatus.yaml"),
+            format!("endpoints: [{{name: good, url: \"{url}\"}}, {{name: r, url: icmp://x}}]"),
+        )
+        .unwrap();
+        let (code, said) = command(&["seed", "--file", "gatus.yaml"]);
+        assert!(code == Some(0) && said.contains("r: is left out") && said.contains("skipped  good"), "{said}");
         let (code, said) = command(&["inspect"]);
         assert_eq!(code, Some(if running { 0 } else { 1 }), "{said}");
         assert!(!running || said.contains("prober 1 good"), "{said}");

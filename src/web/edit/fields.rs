@@ -50,6 +50,8 @@ pub const LINES: [(&str, &str); 3] =
     [("contains", "expect.body_contains"), ("contains_not", "expect.body_not_contains"), ("matches", "expect.body_regex")];
 /// Certificates and keys, in lines of their own.
 pub const PEMS: [(&str, &str); 3] = [("ca", "tls.ca"), ("client_cert", "tls.client_cert"), ("client_key", "tls.client_key")];
+/// Letters of a value that stands beside a field.
+const LINE: usize = 120;
 pub const AUTH: [&str; 7] = ["username", "password", "token", "token_url", "client_id", "client_secret", "scope"];
 
 impl Fields {
@@ -221,24 +223,29 @@ pub fn mistaken_headers(text: &str) -> Vec<(usize, &'static str, String)> {
     mistaken
 }
 
-/// Names of fields that say one thing here and another there.
-pub fn different(one: &Fields, other: &Fields) -> Vec<&'static str> {
+/// Whether a field that is to be a number holds something that is none.
+pub fn typed_wrong(fields: &Fields, name: &str) -> bool {
+    NUMBERS.iter().any(|(field, _)| *field == name) && fields.text(name).is_some_and(|text| !number(text).is_number())
+}
+
+pub fn is_switch(name: &str) -> bool {
+    name == "enabled" || SWITCHES.iter().any(|(field, _)| *field == name)
+}
+
+/// Fields that say one thing here and another there, with what they say there, shortened to a line. How often it is checked is
+/// told by the fields for it.
+pub fn different(one: &Fields, other: &Fields) -> Vec<(&'static str, String)> {
     let singles = NUMBERS.iter().chain(&TEXTS).chain(&SWITCHES).chain(&LINES).chain(&PEMS).map(|(field, _)| *field);
-    let rest = [
-        "expect_status",
-        "tags",
-        "depends_on",
-        "headers",
-        "body",
-        "json",
-        "expect_headers",
-        "quorum",
-        "regions",
-        "rhythm",
-        "enabled",
-        "auth",
-    ];
-    singles.chain(rest).chain(AUTH).filter(|name| !alike(name, one, other)).collect()
+    let rest = ["expect_status", "tags", "depends_on", "headers", "body", "json", "expect_headers", "quorum", "regions", "enabled", "auth"];
+    let there = |name: &str| {
+        let lines: Vec<&str> = other.all(name).flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty()).collect();
+        let line = lines.join(", ");
+        match line.char_indices().nth(LINE) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
+    };
+    singles.chain(rest).chain(AUTH).filter(|name| !alike(name, one, other)).map(|name| (name, there(name))).collect()
 }
 
 /// Whether a field still says what it said when it was shown.
@@ -247,9 +254,7 @@ fn alike(name: &str, sent: &Fields, shown: &Fields) -> bool {
         let mut values: Vec<String> = fields.all(name).map(|value| value.replace("\r\n", "\n").trim().to_owned()).collect();
         // What a form sends where nothing was chosen.
         let nothing = |value: &String| {
-            value.is_empty()
-                || (SWITCHES.iter().any(|(switch, _)| *switch == name) && value == "false")
-                || (name == "method" && value == "GET" && shown.text(name).is_none())
+            value.is_empty() || (is_switch(name) && value == "false") || (name == "method" && value == "GET" && shown.text(name).is_none())
         };
         values.retain(|value| !nothing(value));
         values.sort();

@@ -225,17 +225,27 @@ impl IncidentLine {
             Severity::Critical => "down",
             Severity::Warning => "degraded",
         };
-        let news = [
+        let open = incident.closed_at.is_none();
+        let concerns = |window: &&PublicWindow| window.running(snapshot.at) && window.services.contains(&incident.service);
+        let worked = snapshot.windows.iter().filter(concerns).map(|window| window.span.from.max(incident.opened_at)).min();
+        let worked = worked.filter(|_| open);
+        let mut news = vec![
             (incident.closed_at, "status.resolved"),
+            (worked, "status.maintained"),
             (incident.acknowledged_at, "status.worked_on"),
             (Some(incident.opened_at), "status.opened"),
         ];
+        news.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         IncidentLine {
             id: incident.id.clone(),
             name: incident.service.clone(),
-            tone: if incident.closed_at.is_some() { "up" } else { tone },
+            tone: match (open, worked) {
+                (false, _) => "up",
+                (true, Some(_)) => "maintenance",
+                (true, None) => tone,
+            },
             what: what(t, incident.severity, &incident.reasons),
-            open: incident.closed_at.is_none(),
+            open,
             lasted: span(t, incident.closed_at.unwrap_or(snapshot.at).since(incident.opened_at)),
             news: news.into_iter().filter_map(|(at, key)| Some((Moment::full(at?), t.s(key)))).collect(),
         }
@@ -246,6 +256,8 @@ impl IncidentLine {
 mod tests {
     use super::*;
     use crate::model::check::Reason;
+    use crate::model::span::Span;
+    use crate::model::window::WindowId;
     use crate::web::text::Lang;
 
     fn incident(number: u32, service: &str, opened: &str, seconds: u64) -> PublicIncident {
@@ -277,5 +289,30 @@ mod tests {
             [("Flapping", "2 incidents on 22 Nov: 1 min in all, the longest 40 s", 2), ("Other", "", 1), ("Flapping", "", 1),]
         );
         assert_eq!(days[0].incidents[0].id, "4");
+    }
+
+    #[test]
+    fn what_stands_open_while_its_service_is_maintained_is_told_so() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let mut open = incident(1, "Shop", "2026-11-22T12:00:00Z", 0);
+        open.closed_at = None;
+        let window = |from: &str, until: &str, service: &str| PublicWindow {
+            id: WindowId(1),
+            title: "Move".to_owned(),
+            span: Span::new(at(from), at(until)),
+            services: vec![service.to_owned()],
+        };
+        let told = |window: PublicWindow, incident: &PublicIncident| {
+            let mut snapshot = Snapshot::empty(at("2026-11-22T13:00:00Z"));
+            snapshot.windows = vec![window];
+            let line = IncidentLine::new(Text(Lang::English), incident, &snapshot);
+            (line.tone, line.news.iter().map(|(_, word)| *word).collect::<Vec<_>>())
+        };
+        let now = ("2026-11-22T12:30:00Z", "2026-11-22T14:00:00Z");
+        assert_eq!(told(window(now.0, now.1, "Shop"), &open), ("maintenance", vec!["Planned maintenance began", "Opened"]));
+        assert_eq!(told(window(now.0, now.1, "Cart"), &open), ("down", vec!["Opened"]));
+        assert_eq!(told(window("2026-11-22T13:30:00Z", now.1, "Shop"), &open), ("down", vec!["Opened"]));
+        let over = incident(1, "Shop", "2026-11-22T12:40:00Z", 60);
+        assert_eq!(told(window(now.0, now.1, "Shop"), &over), ("up", vec!["Resolved", "Opened"]));
     }
 }

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::http::ask;
-use crate::until;
+use crate::{patiently, until};
 
 /// What the window is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,15 +134,30 @@ impl Page {
     }
 
     pub fn click(&self, selector: &str) {
-        let element = self.find(selector);
-        self.ask("POST", &format!("/element/{element}/click"), Some(json!({})));
+        self.do_to(selector, &[("click", json!({}))]);
     }
 
     /// Types into a field that is emptied first.
     pub fn fill(&self, selector: &str, text: &str) {
-        let element = self.find(selector);
-        self.ask("POST", &format!("/element/{element}/clear"), Some(json!({})));
-        self.ask("POST", &format!("/element/{element}/value"), Some(json!({"text": text})));
+        self.do_to(selector, &[("clear", json!({})), ("value", json!({"text": text}))]);
+    }
+
+    /// Does this to an element; once more where the page put another in its place meanwhile, or something moved before it.
+    fn do_to(&self, selector: &str, steps: &[(&str, Value)]) {
+        const PASSING: [&str; 3] = ["stale element reference", "element click intercepted", "element not interactable"];
+        let mut why = String::new();
+        let done = patiently(|| {
+            let element = self.find(selector);
+            let refused = steps.iter().find_map(|(step, body)| {
+                let answer = tell(self.port, "POST", &format!("{}/element/{element}/{step}", self.path), Some(body.clone()));
+                answer.err().map(|error| (*step, error))
+            });
+            let Some((step, error)) = refused else { return Some(()) };
+            why = format!("{step} of {selector}: {}", error["message"]);
+            assert!(PASSING.iter().any(|passing| error["error"] == *passing), "{why}");
+            None
+        });
+        assert!(done.is_some(), "{why}");
     }
 
     /// Presses keys where the focus is.
@@ -202,15 +217,20 @@ impl Page {
         self.ask("POST", "/actions", Some(json!({"actions": sources})));
     }
 
-    /// Where in the window so much of an element's width is, half way down.
+    /// Where in the window so much of an element's width is, half way down, once it stays there and nothing lies over it.
     fn place(&self, selector: &str, across: f64) -> (f64, f64) {
         let script = format!(
-            "const one = document.querySelector({}); one.scrollIntoView({{block: 'center', behavior: 'instant'}});\
-             const box = one.getBoundingClientRect(); return [box.left, box.top, box.width, box.height];",
+            "const one = document.querySelector({0}); if (!one) return null; one.scrollIntoView({{block: 'center', behavior: 'instant'}});\
+             const box = one.getBoundingClientRect(); const at = [Math.round(box.left + box.width * {across}), Math.round(box.top + box.height / 2)];\
+             const top = document.elementFromPoint(...at); return top && top.closest({0}) === one ? at : null;",
             json!(selector)
         );
-        let at: Vec<f64> = self.run(&script).as_array().expect("a box").iter().filter_map(Value::as_f64).collect();
-        ((at[0] + at[2] * across).round(), (at[1] + at[3] / 2.0).round())
+        let mut last = None;
+        until(&format!("a place to point at on {selector}"), || {
+            let at = self.run(&script);
+            let at = Some((at[0].as_f64()?, at[1].as_f64()?));
+            std::mem::replace(&mut last, at).filter(|last| Some(*last) == at)
+        })
     }
 
     /// A picture of what the window shows, as WebP: a quarter of what PNG takes.
@@ -262,6 +282,23 @@ impl Page {
         })
     }
 
+    /// Prints what the page showed when a test failed.
+    fn last_seen(&self) {
+        let script = "return [document.location.href, document.visibilityState, scrollY, document.body.innerText]";
+        let path = format!("{}/execute/sync", self.path);
+        let seen = ask(
+            self.port,
+            "POST",
+            &path,
+            &[("Content-Type", "application/json")],
+            json!({"script": script, "args": []}).to_string().as_bytes(),
+        );
+        match seen {
+            Ok(seen) => eprintln!("the page was last seen as: {}", String::from_utf8_lossy(&seen.body)),
+            Err(error) => eprintln!("the page cannot be seen any more: {error}"),
+        }
+    }
+
     fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         send(self.port, method, &format!("{}{path}", self.path), body)
     }
@@ -269,6 +306,9 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.last_seen();
+        }
         let _ = ask(self.port, "DELETE", &self.path, &[], b"");
     }
 }
@@ -296,11 +336,15 @@ fn processes() -> Vec<Process> {
 }
 
 fn send(port: u16, method: &str, path: &str, body: Option<Value>) -> Value {
+    tell(port, method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {}", error["message"]))
+}
+
+/// What the driver answers, or its error: `error` is one of the protocol's codes, `message` says more.
+fn tell(port: u16, method: &str, path: &str, body: Option<Value>) -> Result<Value, Value> {
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let answer = ask(port, method, path, &[("Content-Type", "application/json")], body.as_bytes()).expect("the driver answers");
-    let value = answer.json();
-    assert_eq!(answer.status, 200, "{method} {path}: {}", value["value"]["message"]);
-    value["value"].clone()
+    let value = answer.json()["value"].clone();
+    if answer.status == 200 { Ok(value) } else { Err(value) }
 }
 
 /// A port nobody listens on now, below those the system gives out by chance; a process gets each once.

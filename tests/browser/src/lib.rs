@@ -9,19 +9,26 @@ pub mod target;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// A file or folder named by the environment; tests/run sets them all.
 pub fn named(variable: &str) -> PathBuf {
     std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| panic!("{variable} must name a file; tests/run sets it"))
 }
 
 /// Looks again until there is something, for as long as a person would be patient.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    patiently(look).unwrap_or_else(|| panic!("never came: {what}"))
+}
+
+/// The same; nothing where it never came.
+pub fn patiently<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
-    loop {
+    while began.elapsed() < PATIENCE {
         if let Some(found) = look() {
-            return found;
+            return Some(found);
         }
-        assert!(began.elapsed() < Duration::from_secs(90), "never came: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
+    None
 }

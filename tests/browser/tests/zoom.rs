@@ -42,6 +42,15 @@ fn shown(page: &Page, selector: &str) -> String {
     page.run(&script).as_str().unwrap_or_default().to_owned()
 }
 
+/// What the readout says when the mouse is there, once it says this. The page is alive: what is pointed at may move away under
+/// the mouse, and a person would follow it.
+fn read_at(page: &Page, selector: &str, across: f64, part: &str) -> String {
+    until(&format!("{part} at {across} of {selector}"), || {
+        page.point_at(selector, across);
+        Some(shown(page, ".tip")).filter(|text| text.contains(part))
+    })
+}
+
 /// What is said to those who hear the page.
 fn said(page: &Page) -> String {
     let found = page.run("return [...document.querySelectorAll('body > [role=status]')].map((one) => one.textContent).join(' ')");
@@ -60,6 +69,16 @@ fn address_has(page: &Page, part: &str) {
     until(&format!("{part} in {}", page.address()), || page.address().contains(part).then_some(()));
 }
 
+/// Chooses a span by hand; once more where the chart moved away under it. What is being loaded is waited for.
+fn chooses(page: &Page, by_hand: impl Fn()) {
+    until("a span that is chosen", || {
+        by_hand();
+        (page.has("[aria-busy]") || page.address().contains("from=")).then_some(())
+    });
+    address_has(page, "from=");
+    has_loaded(page);
+}
+
 fn has_loaded(page: &Page) {
     until("the new span", || (!page.has("[aria-busy]")).then_some(()));
 }
@@ -70,23 +89,18 @@ fn a_mouse_reads_every_value_and_drags_a_span_that_is_drawn_finer() {
     let hub = measured(&target);
     let page = opened(&driver, &hub, Window::DESK, "?range=1h");
     page.run("window.still = true");
-    page.point_at(CHART, 0.998);
-    let read = until("the readout", || Some(shown(&page, ".tip")).filter(|text| text.contains("p50")));
+    let read = read_at(&page, CHART, 0.998, "p50");
     for part in ["p95", "p99", "ms", "check"] {
         assert!(read.contains(part), "{part} in {read}");
     }
     let lines = page.run("return [...document.querySelectorAll('#charts .cross')].map((line) => line.getAttribute('visibility'))");
     assert_eq!(lines, json!(["visible", "visible"]), "all charts of a span are read at once");
-    page.point_at("#charts .region-charts svg.chart", 0.998);
-    until("its phases", || shown(&page, ".tip").contains("First byte").then_some(()));
-    page.point_at(CHART, 0.1);
-    until("an empty minute", || shown(&page, ".tip").contains("nobody measured").then_some(()));
+    read_at(&page, "#charts .region-charts svg.chart", 0.998, "First byte");
+    read_at(&page, CHART, 0.1, "nobody measured");
     is_usable_by_all(&page);
 
     assert_eq!(scale(&page), (3600.0, 60.0));
-    page.drag(CHART, 0.5, 0.999);
-    address_has(&page, "from=");
-    has_loaded(&page);
+    chooses(&page, || page.drag(CHART, 0.5, 0.999));
     let (span, step) = scale(&page);
     assert!((1700.0..=1900.0).contains(&span) && step <= 10.0, "half an hour by seconds: {span} s by {step} s");
     assert!(page.address().contains("to=") && !shown(&page, ".window-now").is_empty(), "{}", page.address());
@@ -157,8 +171,10 @@ fn fingers_read_and_pinch_on_a_phone_also_where_one_reads_from_right_to_left() {
     page.run("document.querySelector('.menu').open = true");
     page.click("button[value=fa]");
     until("right to left", || (page.run("return document.dir || getComputedStyle(document.body).direction") == json!("rtl")).then_some(()));
-    page.touch(CHART, &[(0.6, 0.99)]);
-    let read = until("the readout", || Some(shown(&page, ".tip")).filter(|text| text.contains("p50")));
+    let read = until("the readout", || {
+        page.touch(CHART, &[(0.6, 0.99)]);
+        Some(shown(&page, ".tip")).filter(|text| text.contains("p50"))
+    });
     assert!(read.contains("ms"), "{read}");
     let inside =
         page.run("const box = document.querySelector('.tip').getBoundingClientRect(); return box.left >= 0 && box.right <= innerWidth");
@@ -166,9 +182,7 @@ fn fingers_read_and_pinch_on_a_phone_also_where_one_reads_from_right_to_left() {
     let wide = page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert_eq!(wide, json!(0));
     // Towards the newest, which is all there is.
-    page.touch(CHART, &[(0.9, 0.4), (0.995, 0.97)]);
-    address_has(&page, "from=");
-    has_loaded(&page);
+    chooses(&page, || page.touch(CHART, &[(0.9, 0.4), (0.995, 0.97)]));
     let (span, _) = scale(&page);
     assert!(span < 1500.0, "the hour is spread over more than the screen: {span} s");
     is_usable_by_all(&page);

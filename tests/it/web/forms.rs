@@ -71,6 +71,18 @@ async fn a_service_is_made_by_the_form_and_changed_by_it() {
     let late = browser.send_form("/services/1/edit", &fields).await;
     assert_eq!(late.status, 409);
     assert!(late.text.contains("Someone changed this service meanwhile") && late.text.contains("value=\"Shop 2\""), "{}", late.text);
+    for said in ["Stored now: Shop 2", "Stored now: nothing"] {
+        assert!(!late.text.contains(said), "what is the same is not marked: {said}");
+    }
+    let mut later = fields;
+    later[2] = ("name", "Shop 3");
+    later[5] = ("cron", "");
+    later[6] = ("public", "true");
+    let late = browser.send_form("/services/1/edit", &later).await;
+    for (field, said) in [("name", "Shop 2"), ("cron", "*/5 * * * *"), ("enabled", "yes"), ("public", "no")] {
+        let beside = late.text.split(&format!("name=\"{field}\"")).nth(1).and_then(|rest| rest.split("</label>").next());
+        assert!(beside.expect("it is there").contains(&format!("Stored now: {said}<")), "{field}: {}", late.text);
+    }
     // Who has read that can store it over the change.
     let revision = late.text.split("name=\"revision\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it is in the form");
     assert_eq!(revision, "2");
@@ -235,6 +247,32 @@ async fn an_import_is_looked_at_first() {
     assert_eq!(browser.send_form("/services/import", &[("do", "import"), ("text", &text), ("update", "true")]).await.status, 303);
     assert_eq!(world.services.list().len(), 2);
     assert_eq!(document(&world, 1).base_url.as_deref(), Some("https://other.example"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_monitor_keeps_is_imported_and_what_has_no_like_is_told_first() {
+    let world = World::new().await;
+    let mut browser = Browser::of(&world, "operator").await;
+    let text = "\
+endpoints:
+  - {name: Shop, group: core, url: \"https://shop.example/health\", interval: 30s, conditions: [\"[STATUS] < 300\", \"[BODY].status == UP\"]}
+  - {name: <b>Router</b>, url: \"icmp://10.0.0.1\", conditions: [\"[CONNECTED] == true\"]}
+";
+    let plan = browser.send_form("/services/import", &[("do", "look"), ("text", text)]).await;
+    assert_eq!(plan.status, 200);
+    for part in ["A file of Gatus", "is added", "Router&#60;/b&#62;</b>: is left out: icmp://10.0.0.1 is none of http, https and tcp"] {
+        assert!(plan.text.contains(part), "{part}: {}", plan.text);
+    }
+    assert!(world.services.list().is_empty());
+    assert_eq!(browser.send_form("/services/import", &[("do", "import"), ("text", text)]).await.status, 303);
+    let kept = document(&world, 1);
+    assert_eq!((world.services.list().len(), kept.group.as_deref(), kept.interval_s), (1, Some("core"), Some(30.0)));
+    let expect = serde_json::to_value(kept.expect).expect("it encodes");
+    assert_eq!(expect, json!({"status": ["100-299"], "json": [{"path": "$.status", "matches": "^UP$"}]}));
+
+    let broken = browser.send_form("/services/import", &[("do", "import"), ("text", "endpoints:\n  - name: a\n   url: x\n")]).await;
+    assert_eq!(broken.status, 422);
+    assert!(broken.text.contains("line 3"), "{}", broken.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,6 +148,7 @@ pub const TEXTS: &[Entry] = &[
     ),
     ("fact.public", "On the status page", "در صفحهٔ وضعیت"),
     ("fact.yes", "yes", "بله"),
+    ("fact.no", "no", "نه"),
     ("fact.present", "is there", "هست"),
     ("fact.absent", "is not there", "نیست"),
 ];
