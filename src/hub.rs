@@ -159,7 +159,7 @@ impl Hub {
             turn: Mutex::default(),
         });
         assigner.assign();
-        restore::board(&records.store, &board, &clock).await?;
+        restore::board(&records, &board, &clock).await?;
 
         let strips = Arc::new(Strips::default());
         let gatherer = config.analysis.enabled.then(|| Arc::new(Gatherer::new(board.clone(), clock.clone(), config.analysis.span)));

@@ -234,6 +234,15 @@ impl Board {
         entry.verdict = entry.verdict_at(silent, now);
     }
 
+    /// Says since when a region has been as its last results say, where the record goes back further than they.
+    pub fn began(&self, id: ServiceId, region: &RegionName, since: Timestamp) {
+        let mut known = self.0.write().expect("no holder panics");
+        let place = known.services.get_mut(&id).and_then(|entry| entry.regions.get_mut(region));
+        if let Some(place) = place {
+            place.streak.since = place.streak.since.min(since);
+        }
+    }
+
     /// How many results in a row can decide a service's state; 0 for one that is not on the board.
     pub fn memory(&self, id: ServiceId) -> u32 {
         let known = self.0.read().expect("no holder panics");

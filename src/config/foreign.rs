@@ -45,7 +45,7 @@ pub fn read(text: &str, default_schedule: &Schedule) -> Option<Result<Foreign, S
     let text = text.trim_start_matches('\u{feff}');
     let whole: Value = match serde_json::from_str(text) {
         Ok(whole) => whole,
-        Err(_) => match serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false }) {
+        Err(_) => match serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false, strict_booleans: true }) {
             Ok(whole) => whole,
             Err(error) => return gatus::looks_like(text).then(|| Err(error.to_string())),
         },

@@ -213,15 +213,17 @@ fn headline(name: &str, rate: &Rate, left: Option<f64>) -> String {
     let times = |rate: Option<f64>| rate.map_or_else(|| "?".to_owned(), |rate| format!("{rate:.1}"));
     let pair = &rate.pair;
     let mut text = format!(
-        "{name}: error budget burns {} times too fast over {} and {} times over {} (limit {})",
+        "{name}: error budget burns {} times as fast as would last over {} and {} times over {} (limit {})",
         times(rate.long),
         span(pair.long),
         times(rate.short),
         span(pair.short),
         pair.factor,
     );
-    if let Some(left) = left {
-        text.push_str(&format!("; {left:.0} % of it is left"));
+    match left {
+        Some(left) if left <= 0.0 => text.push_str("; none of it is left"),
+        Some(left) => text.push_str(&format!("; {left:.0} % of it is left")),
+        None => {}
     }
     text
 }

@@ -281,6 +281,12 @@ impl WindowDocument {
         if begins.is_none() {
             checker.fields.wrong("cron", format!("{expression:?} names a time that never comes"));
         }
+        let first = plan.begins(since, true);
+        if let (None, Some(first), Some(until)) = (checker.kept, first, until)
+            && first >= until
+        {
+            checker.fields.wrong("until", format!("is before the first time of {expression:?}, {}: it would never begin", first.rfc3339()));
+        }
         for _ in 0..LOOKED_AT {
             let Some(at) = begins else { break };
             begins = plan.begins(at, false);

@@ -60,7 +60,7 @@ pub struct WindowView {
     from: Option<String>,
     until: Option<String>,
     pub cron: Option<String>,
-    timezone: Option<String>,
+    pub timezone: Option<String>,
     duration_s: Option<f64>,
     longest_s: Option<f64>,
     /// The span it is active in.
@@ -106,7 +106,10 @@ impl WindowView {
         // A manual one that was never begun is still to come; so is what lies too far ahead or behind to be looked at.
         let to_come = match &window.rule.plan {
             Plan::Once(span) => span.from > now,
-            Plan::Recurring { .. } => next.is_some(),
+            Plan::Recurring { since, until, .. } => {
+                let first = window.rule.plan.begins(now.max(*since), true);
+                next.is_some() || first.is_some_and(|first| until.is_none_or(|until| first < until))
+            }
             Plan::Manual { sessions, .. } => sessions.is_empty(),
         };
         let stage = match (&window.deleted, current) {

@@ -29,6 +29,8 @@ use crate::web::visit::{Fields, OwnForm, Visit};
 
 /// Windows shown that are over.
 const PAST: usize = 50;
+/// Fields of the form between which a window recurs, and what they are in its document.
+const BOUNDS: [(&str, &str); 2] = [("begins", "from"), ("ends", "until")];
 const KINDS: [&str; 3] = ["once", "recurring", "manual"];
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -54,6 +56,8 @@ struct Row {
     until: Option<Moment>,
     lasts: String,
     cron: Option<String>,
+    /// Of the cron expression.
+    zone: Option<String>,
     services: String,
     by: String,
 }
@@ -178,6 +182,7 @@ impl Row {
             until: shown.map(|span| Moment::full(span.until)),
             lasts: shown.map(|shown| span(t, shown.until.since(shown.from))).unwrap_or_default(),
             cron: view.cron.clone(),
+            zone: view.timezone.clone(),
             services: if view.all { t.s("alert.everything").to_owned() } else { names.join(t.s("sentence.comma")) },
             by: view.updated_by.clone(),
         }
@@ -186,7 +191,15 @@ impl Row {
 
 fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, errors: &[FieldError]) -> FormPage {
     let t = Text(visit.look.lang);
-    let sheet = Sheet::new(t, fields, errors);
+    let recurs = fields.get("kind") == Some("recurring");
+    let errors: Vec<FieldError> = errors
+        .iter()
+        .map(|error| {
+            let bound = BOUNDS.iter().find(|(_, path)| recurs && error.field == *path);
+            FieldError { field: bound.map_or(error.field.as_str(), |(name, _)| name).to_owned(), message: error.message.clone() }
+        })
+        .collect();
+    let sheet = Sheet::new(t, fields, &errors);
     let kinds = KINDS.iter().filter(|kind| id.is_none() || fields.get("kind") == Some(**kind));
     let kinds = kinds.map(|kind| ((*kind).to_owned(), t.word("window_kind", kind).to_owned())).collect();
     let what = vec![
@@ -195,11 +208,13 @@ fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, erro
         sheet.line("reason", "issue.reason").width("whole").help(t.s("window.reason_help")),
     ];
     let mut when = vec![
-        sheet.instant("from", "window.from").placeholder("2026-01-31 08:00").help(t.s("window.time_help")),
-        sheet.instant("until", "window.until").placeholder("2026-01-31 09:00"),
+        sheet.instant("from", "window.from").placeholder("2026-01-31 08:00").help(t.s("window.time_help")).when("kind=once"),
+        sheet.instant("until", "window.until").placeholder("2026-01-31 09:00").when("kind=once"),
         sheet.code("cron", "edit.cron_text").placeholder("0 3 * * sun").when("kind=recurring"),
         sheet.code("timezone", "edit.timezone").placeholder("UTC").when("kind=recurring"),
         sheet.code("duration_s", "window.duration").placeholder("1 h").when("kind=recurring"),
+        sheet.instant("begins", "window.begins").help(t.s("window.begins_help")).when("kind=recurring"),
+        sheet.instant("ends", "window.ends").help(t.s("window.ends_help")).when("kind=recurring"),
         sheet.code("longest_s", "window.longest").placeholder("1 d").help(t.s("window.longest_help")).when("kind=manual"),
     ];
     if id.is_none() {
@@ -242,10 +257,10 @@ fn document(fields: &Fields, patch: bool) -> Value {
     }
     let gone = patch.then_some(Value::Null);
     let mut put = |name: &str, value: Option<Value>| made.extend(value.or(gone.clone()).map(|value| (name.to_owned(), value)));
-    if kind != "manual" {
-        for name in ["from", "until"] {
-            put(name, fields.text(name).map(instant));
-        }
+    match kind {
+        "manual" => {}
+        "recurring" => BOUNDS.iter().for_each(|(name, path)| put(path, fields.text(name).map(instant))),
+        _ => ["from", "until"].iter().for_each(|name| put(name, fields.text(name).map(instant))),
     }
     if kind == "recurring" {
         put("cron", fields.text("cron").map(Value::from));
@@ -282,10 +297,12 @@ fn fields_of(view: &Value) -> Fields {
     for name in ["title", "reason", "kind", "all", "cron", "timezone", "revision"] {
         fields.push((name.to_owned(), typed(&view[name])));
     }
-    for name in ["from", "until"] {
+    let recurs = view["kind"] == "recurring";
+    for (bound, name) in BOUNDS {
         let at = view[name].as_str().and_then(Timestamp::parse);
         let whole = at.filter(|at| at.0.rem_euclid(60_000_000) == 0).map(local);
-        fields.push((name.to_owned(), whole.unwrap_or_else(|| typed(&view[name]))));
+        let field = if recurs { bound } else { name };
+        fields.push((field.to_owned(), whole.unwrap_or_else(|| typed(&view[name]))));
     }
     for name in ["duration_s", "longest_s"] {
         fields.push((name.to_owned(), view[name].as_f64().map(typed_seconds).unwrap_or_default()));

@@ -11,6 +11,7 @@ use crate::aggregate::strip::{CELL, Cell, MINUTES, first_minute, first_start};
 use crate::aggregate::verdict::Verdict;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
+use crate::model::id::ServiceId;
 use crate::model::time::Timestamp;
 use crate::store::findings::FindingQuery;
 use crate::store::incidents::IncidentSpan;
@@ -215,7 +216,11 @@ impl HeadPart {
             chip(Verdict::Maintenance, counts.maintenance),
             chip(Verdict::Disabled, counts.disabled),
         ];
-        let open = state.incidents.open_now();
+        // What is being worked on as planned is no cause to come running.
+        let maintained: BTreeSet<ServiceId> =
+            services.iter().filter(|service| service.verdict == Verdict::Maintenance).map(|service| service.id).collect();
+        let mut open = state.incidents.open_now();
+        open.retain(|stored| !maintained.contains(&stored.incident.service));
         let count = open.len();
         let incidents: Vec<OpenIncident> = open
             .into_iter()

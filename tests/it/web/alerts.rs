@@ -214,12 +214,24 @@ async fn maintenance_is_planned_begun_ended_and_taken_back_by_forms() {
         ("timezone", "Asia/Tehran"),
         ("duration_s", "30 min"),
         ("all", "true"),
+        // What the form has for the other kind.
+        ("from", "2026-11-22 09:00"),
+        ("until", "2026-11-22 10:00"),
     ];
+    let mut never = cron.to_vec();
+    never.push(("ends", "2026-11-22 09:30"));
+    let refused = browser.send_form("/alerts/windows/new", &never).await;
+    assert_eq!(refused.status, 422);
+    let beside = refused.text.split("name=\"ends\"").nth(1).and_then(|rest| rest.split("</label>").next()).expect("it is in the form");
+    assert!(beside.contains("it would never begin"), "{beside}");
     assert_eq!(browser.send_form("/alerts/windows/new", &cron).await.status, 303);
     let manual = [("title", "By hand"), ("kind", "manual"), ("longest_s", "2 h"), ("services", "1")];
     assert_eq!(browser.send_form("/alerts/windows/new", &manual).await.status, 303);
     let list = browser.page("/alerts/windows").await;
-    for part in ["To come", "Move", "Night", "0 3 * * *", "By hand", "/alerts/windows/3/start", "everything"] {
+    assert!(!list.contains("<h2>Past</h2>"), "{list}");
+    for part in
+        ["To come", "Move", "Night", "0 3 * * * Asia/Tehran", "2026-11-22T23:30:00", "By hand", "/alerts/windows/3/start", "everything"]
+    {
         assert!(list.contains(part), "{part} in {list}");
     }
     assert!(!list.contains("Running") && !list.contains("/alerts/windows/1/end"), "{list}");

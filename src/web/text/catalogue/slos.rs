@@ -32,7 +32,11 @@ pub const TEXTS: &[Entry] = &[
     ("slo.budget_left", "Budget left", "بودجهٔ مانده"),
     ("slo.none_left", "none", "هیچ"),
     ("slo.left_of", "{left} of {total}", "{left} از {total}"),
-    ("slo.overspent", "{over} more than the {total} there were", "{over} بیش از {total} که بود"),
+    (
+        "slo.overspent",
+        "{over} over the {total} that the time measured so far allows",
+        "{over} بیش از {total} که زمان سنجیده‌شده تا کنون روا می‌دارد",
+    ),
     ("slo.burns_since", "Burns too fast since", "زود می‌سوزد، از"),
     ("slo.rates", "Burn rate", "آهنگ سوختن"),
     ("slo.pair", "{long} and {short}", "{long} و {short}"),
@@ -59,7 +63,7 @@ pub const TEXTS: &[Entry] = &[
     ("slo.burn", "Burn rates, one pair a line", "آهنگ‌های سوختن، هر خط یک جفت"),
     (
         "slo.burn_help",
-        "Factor, long stretch, short stretch, severity. Told when the budget burns that many times too fast over both. Empty: never.",
+        "Factor, long stretch, short stretch, severity. Told when the budget burns that many times as fast as would last, over both. Empty: never.",
         "ضریب، بازهٔ بلند، بازهٔ کوتاه، شدت. وقتی بودجه در هر دو این‌قدر برابر زود بسوزد خبر داده می‌شود. خالی: هرگز.",
     ),
     ("slo.delete_text", "The objective ends now.", "هدف هم‌اکنون پایان می‌یابد."),
