@@ -50,7 +50,7 @@ pub fn step(open: Option<&Incident>, change: &VerdictChange, known: impl Fn(&Inc
         (None, Verdict::Degraded) if change.incident_on_degraded => opened(change, Severity::Warning, known),
         (None, _) => None,
         (Some(open), Verdict::Up) => Some(closed(open, change.at, "up again")),
-        (Some(open), Verdict::Disabled) => Some(closed(open, change.at, "the service was disabled")),
+        (Some(open), Verdict::Disabled) => Some(unwatched(open, change.at, "the service was disabled")),
         // Changes tell what results say, which maintenance never is.
         (Some(_), Verdict::Maintenance) => None,
         // Told before: it is what opened it.
@@ -96,6 +96,12 @@ pub fn closed(open: &Incident, at: Timestamp, why: &str) -> Step {
     Step { kind: StepKind::Closed, incident, entries: vec![entry], maintenance: None }
 }
 
+/// Ends an incident of a service nobody looks at any more.
+pub fn unwatched(open: &Incident, at: Timestamp, why: &str) -> Step {
+    let step = closed(open, at, why);
+    Step { incident: Incident { unwatched: true, ..step.incident }, ..step }
+}
+
 fn opened(change: &VerdictChange, severity: Severity, known: impl Fn(&IncidentId) -> bool) -> Option<Step> {
     let cause = change.cause.as_ref()?;
     let id = IncidentId(ResultId::of(cause).to_string().into());
@@ -109,6 +115,7 @@ fn opened(change: &VerdictChange, severity: Severity, known: impl Fn(&IncidentId
         severity,
         opened_at: change.at,
         closed_at: None,
+        unwatched: false,
         first_line: format!("{} is {}", change.name, change.to.name()),
         regions: Vec::new(),
     };

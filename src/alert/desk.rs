@@ -158,6 +158,12 @@ impl Desk {
                 debug!(cause = key, "cause is over");
                 self.dirty.insert(key);
             }
+            CauseMove::Unwatched { key, at } => {
+                if let Some(held) = self.held.get_mut(&key).filter(|held| held.holds()) {
+                    held.unwatched = true;
+                }
+                self.take(CauseMove::Cleared { key, at }, now);
+            }
             CauseMove::Word(word) => self.words.push(word),
         }
     }

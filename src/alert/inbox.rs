@@ -31,7 +31,10 @@ impl Inbox {
         let key = cause.key.clone();
         self.say(CauseMove::Raised(cause));
         if let (StepKind::Closed, Some(at)) = (step.kind, step.incident.closed_at) {
-            self.say(CauseMove::Cleared { key, at });
+            self.say(match step.incident.unwatched {
+                true => CauseMove::Unwatched { key, at },
+                false => CauseMove::Cleared { key, at },
+            });
         }
     }
 

@@ -64,7 +64,8 @@ pub enum Mood {
 impl Mood {
     fn of(message: &Message) -> Mood {
         match (message.telling, message.severity) {
-            (Telling::Recovered, _) => Mood::Good,
+            (Telling::Recovered, _) if message.recovered_at.is_some() => Mood::Good,
+            (Telling::Recovered, _) => Mood::Neutral,
             (Telling::Acknowledged | Telling::Word | Telling::Test, _) => Mood::Neutral,
             (_, Severity::Critical) => Mood::Bad,
             (_, Severity::Warning) => Mood::Warning,
@@ -95,7 +96,8 @@ impl Parts {
             None if message.telling == Telling::Word => fact("When", ago(message.since, now)),
             None => fact("Since", ago(message.since, now)),
         }
-        if !message.regions.is_empty() {
+        // What regions saw while it lasted is not how they see it now.
+        if !message.regions.is_empty() && message.telling != Telling::Recovered {
             let lines = message.regions.iter().take(REGIONS).map(clean_region).collect();
             parts.push(Part::Regions { lines, more: message.regions.len().saturating_sub(REGIONS) });
         }
@@ -136,7 +138,7 @@ fn first_line(message: &Message) -> String {
         (Telling::Escalated, _) => format!("Escalated: {headline}"),
         (Telling::Acknowledged, _) => format!("Acknowledged: {headline}"),
         (Telling::Recovered, Some(at)) => format!("Recovered: {headline} (lasted {})", span(at.since(message.since))),
-        (Telling::Recovered, None) => format!("Recovered: {headline}"),
+        (Telling::Recovered, None) => format!("No longer watched: {headline}"),
         (Telling::Test, _) => format!("Test: {headline}"),
     };
     if message.drill { format!("[DRILL] {line}") } else { line }

@@ -41,6 +41,8 @@ pub struct IncidentView {
     open: bool,
     opened_at: String,
     closed_at: Option<String>,
+    /// It closed since its service was paused or deleted, not since that was well again.
+    unwatched: bool,
     /// Until it closed, or until now.
     duration_s: f64,
     /// Where it broke.
@@ -255,6 +257,7 @@ impl IncidentView {
             open: incident.closed_at.is_none(),
             opened_at: incident.opened_at.rfc3339(),
             closed_at: incident.closed_at.map(|at| at.rfc3339()),
+            unwatched: incident.unwatched,
             duration_s: incident.closed_at.unwrap_or(now).since(incident.opened_at).as_secs_f64(),
             first_line: incident.first_line.clone(),
             acknowledged_by: acknowledged.as_ref().map(|by| by.by.clone()),

@@ -117,6 +117,7 @@ impl Day {
             severity: Severity::Critical,
             opened_at: at(opened),
             closed_at: closed.map(at),
+            unwatched: false,
             first_line: line.to_owned(),
             regions: REGIONS.iter().map(seen).collect(),
         });

@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, info, warn};
 
 use crate::aggregate::change::{FirstFailure, Folded, RegionChange, VerdictChange};
-use crate::aggregate::incident::{Step, StepKind, closed, region_step, step, updated};
+use crate::aggregate::incident::{Step, StepKind, region_step, step, unwatched, updated};
 use crate::aggregate::verdict::Verdict;
 use crate::alert::inbox::Inbox;
 use crate::api::events::Event;
@@ -292,8 +292,8 @@ impl AggregatorState {
     /// An incident ends with what it is about.
     fn without_service(&self, incident: &Incident, now: Timestamp) -> Option<Step> {
         match self.args.verdicts.board.service(incident.service, now) {
-            None => Some(closed(incident, now, "the service was deleted")),
-            Some(state) if state.beneath == Verdict::Disabled => Some(closed(incident, now, "the service was disabled")),
+            None => Some(unwatched(incident, now, "the service was deleted")),
+            Some(state) if state.beneath == Verdict::Disabled => Some(unwatched(incident, now, "the service was disabled")),
             Some(_) => None,
         }
     }

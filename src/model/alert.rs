@@ -91,6 +91,11 @@ pub enum CauseMove {
         key: String,
         at: Timestamp,
     },
+    /// Nobody looks any more whether it holds: its service was paused or deleted.
+    Unwatched {
+        key: String,
+        at: Timestamp,
+    },
     Word(Word),
 }
 
@@ -171,6 +176,7 @@ pub struct Message {
     /// What broke and where, in one line, without the words `DRILL` and `recovered`, which the forms add.
     pub headline: String,
     pub since: Timestamp,
+    /// `None` though it is told to be over: nobody looks any more.
     pub recovered_at: Option<Timestamp>,
     pub regions: Vec<RegionLine>,
     /// When it was last seen to be good.

@@ -20,6 +20,8 @@ pub struct Held {
     pub size: Option<f64>,
     pub acknowledged: Option<Acknowledged>,
     pub cleared_at: Option<Timestamp>,
+    /// It was cleared since nobody looks any more, not since it is well.
+    pub unwatched: bool,
     /// The cause it follows from; what follows is not told alone.
     pub consequence_of: Option<String>,
     /// When what it followed from was over and it was not.
@@ -38,6 +40,7 @@ impl Held {
             size: None,
             acknowledged: None,
             cleared_at: None,
+            unwatched: false,
             consequence_of: None,
             released_at: None,
             consequences: BTreeSet::new(),

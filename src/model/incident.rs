@@ -49,6 +49,8 @@ pub struct Incident {
     pub severity: Severity,
     pub opened_at: Timestamp,
     pub closed_at: Option<Timestamp>,
+    /// It closed since its service was paused or deleted, not since that was well again.
+    pub unwatched: bool,
     /// Where it broke, in one line.
     pub first_line: String,
     /// What each region saw when the verdict last changed for the worse.

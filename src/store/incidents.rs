@@ -94,6 +94,7 @@ struct Row {
     severity: String,
     opened_at: i64,
     closed_at: Option<i64>,
+    unwatched: Option<bool>,
     first_line: String,
     regions: String,
     acknowledged_by: Option<String>,
@@ -117,6 +118,7 @@ struct Fields {
     severity: String,
     opened_at: i64,
     closed_at: Option<i64>,
+    unwatched: Option<bool>,
     first_line: String,
     regions: String,
 }
@@ -180,6 +182,7 @@ impl Incidents {
             severity: incident.severity.name().to_owned(),
             opened_at: incident.opened_at.0,
             closed_at: incident.closed_at.map(|at| at.0),
+            unwatched: Some(incident.unwatched),
             first_line: incident.first_line.clone(),
             regions: serde_json::to_string(&incident.regions.iter().map(SightingRow::from).collect::<Vec<_>>())
                 .map_err(|error| corrupt("incident", error))?,
@@ -358,6 +361,7 @@ impl TryFrom<Row> for StoredIncident {
             severity: severity(&row.severity)?,
             opened_at: Timestamp(row.opened_at),
             closed_at: row.closed_at.map(Timestamp),
+            unwatched: row.unwatched.unwrap_or(false),
             first_line: row.first_line,
             regions: regions.into_iter().map(Sighting::from).collect(),
         };

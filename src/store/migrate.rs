@@ -40,6 +40,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 19, name: "0019_identities.surql", text: include_str!("schema/0019_identities.surql") },
     Migration { number: 20, name: "0020_subscribers.surql", text: include_str!("schema/0020_subscribers.surql") },
     Migration { number: 21, name: "0021_left.surql", text: include_str!("schema/0021_left.surql") },
+    Migration { number: 22, name: "0022_unwatched.surql", text: include_str!("schema/0022_unwatched.surql") },
 ];
 
 /// Applies what the store lacks. It refuses a store made by a newer program, and one made with other files than these.

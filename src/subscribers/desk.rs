@@ -118,6 +118,15 @@ impl Desk {
         public.map(|service| (service.id, service.name().to_owned())).collect()
     }
 
+    /// Those of them that are checked: what was failing when its service was paused is not told to be resolved.
+    pub fn watched(&self) -> BTreeMap<ServiceId, String> {
+        let mut public = self.public();
+        self.services.list().iter().filter(|service| service.document.enabled == Some(false)).for_each(|service| {
+            public.remove(&service.id);
+        });
+        public
+    }
+
     /// News without what is not public, or no longer; `None`: nothing is left to tell.
     pub fn still_public(&self, news: &News) -> Option<News> {
         let list = self.services.list();

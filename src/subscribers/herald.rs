@@ -161,7 +161,7 @@ impl Rounds {
 
     fn look(&mut self, now: Timestamp) -> Vec<News> {
         let told = self.args.news.latest();
-        let public = self.args.desk.public();
+        let public = self.args.desk.watched();
         let open: Vec<OpenIncident> = self
             .args
             .incidents

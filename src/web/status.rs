@@ -70,7 +70,7 @@ pub async fn as_json(_anyone: Anyone, state: &State<ApiState>, snapshots: &State
             "id": incident.id, "service": incident.service, "severity": incident.severity.name(),
             "reasons": incident.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>(),
             "opened_at": incident.opened_at.rfc3339(), "acknowledged_at": incident.acknowledged_at.map(|at| at.rfc3339()),
-            "closed_at": incident.closed_at.map(|at| at.rfc3339()),
+            "closed_at": incident.closed_at.map(|at| at.rfc3339()), "unwatched": incident.unwatched,
         })
     });
     let windows = snapshot.windows.iter().map(|window| {

@@ -44,6 +44,24 @@ async fn an_incident_is_told_with_all_that_is_known_and_so_is_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_looks_at_any_more_is_over_and_has_not_recovered() {
+    let mut world = World::new(&["mail"]).await;
+    let shop = world.service(json!({"name": "shop"})).await;
+    world.rule(json!({"name": "on call", "channels": ["mail"]})).await;
+    world.deliver();
+    let raised = world.raised("incident-a", shop);
+    world.round(vec![raised]).await;
+    world.told("mail", 1).await;
+    let over = CauseMove::Unwatched { key: "incident-a".to_owned(), at: world.clock.now() };
+    world.round(vec![over]).await;
+    assert_eq!(world.told("mail", 2).await, ["raised incident-a broke", "recovered incident-a broke"]);
+    let told = &world.recorder.taken("mail")[1];
+    assert_eq!(told.recovered_at, None);
+    let parts = probemesh::alert::message::Parts::of(told, world.clock.now());
+    assert_eq!(parts.first_line, "No longer watched: shop: incident-a broke");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_is_about_the_services_and_kinds_it_names() {
     let mut world = World::new(&["all", "web", "group", "one", "critical"]).await;
     let shop = world.service(json!({"name": "shop", "tags": ["web"], "group": "sales"})).await;

@@ -369,6 +369,7 @@ impl World {
             severity: Severity::Critical,
             opened_at: self.clock.now(),
             closed_at: None,
+            unwatched: false,
             first_line: format!("{id} broke"),
             regions: Vec::new(),
         }

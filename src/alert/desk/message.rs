@@ -28,7 +28,7 @@ pub fn message(words: &Words, held: &Held, telling: Telling, key: &str, mut cons
         service: cause.service.map(|service| (words.name)(service).unwrap_or_else(|| format!("service {service}"))),
         headline: cause.headline.clone(),
         since: cause.since,
-        recovered_at: held.cleared_at.filter(|_| telling == Telling::Recovered),
+        recovered_at: held.cleared_at.filter(|_| telling == Telling::Recovered && !held.unwatched),
         regions: cause.regions.clone(),
         last_good: cause.last_good,
         consequences,

@@ -52,7 +52,8 @@ impl Desk {
                 self.take(CauseMove::Acknowledged { key: key.clone(), by: by.by.clone(), note: String::new(), at: by.at }, now);
             }
             if let Some(at) = incident.closed_at {
-                self.take(CauseMove::Cleared { key, at }, now);
+                let over = if incident.unwatched { CauseMove::Unwatched { key, at } } else { CauseMove::Cleared { key, at } };
+                self.take(over, now);
             }
         }
         Ok(())

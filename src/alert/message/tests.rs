@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::alert::message::{Parts, card, html, plain};
+use crate::alert::message::{Mood, Parts, card, html, plain};
 use crate::model::alert::{Message, RegionLine, Telling};
 use crate::model::incident::Severity;
 use crate::model::time::Timestamp;
@@ -90,6 +90,8 @@ fn the_first_line_says_what_kind_of_telling_it_is() {
     let over =
         Message { telling: Telling::Recovered, recovered_at: Some(full().since.plus(Duration::from_secs(754))), drill: true, ..full() };
     assert_eq!(first(over), format!("[DRILL] Recovered: {headline} (lasted 13 minutes)"));
+    let paused = Message { telling: Telling::Recovered, ..full() };
+    assert_eq!((first(paused.clone()), parts(&paused).mood), (format!("No longer watched: {headline}"), Mood::Neutral));
 }
 
 #[test]

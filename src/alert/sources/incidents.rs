@@ -75,6 +75,7 @@ mod tests {
             severity: Severity::Critical,
             opened_at: Timestamp(5),
             closed_at: None,
+            unwatched: false,
             first_line: "connect refused in 2 of 3 regions".to_owned(),
             regions: vec![
                 seen("ap", Some((Reason::Connect, Phase::Connect, "connection refused"))),

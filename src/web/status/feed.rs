@@ -41,14 +41,16 @@ pub fn drawn(snapshot: &Snapshot, origin: &str, title: &str) -> Result<Served, A
 
 fn of_incident(incident: &PublicIncident) -> Entry {
     let t = Text(Lang::English);
-    let state = if incident.closed_at.is_some() { "resolved" } else { incident.severity.name() };
+    let over = if incident.unwatched { "no longer checked" } else { "resolved" };
+    let state = if incident.closed_at.is_some() { over } else { incident.severity.name() };
     let reasons: Vec<&str> = incident.reasons.iter().map(|reason| t.word("reason", reason.name())).collect();
     let mut lines = vec![format!("{} Opened.", incident.opened_at.rfc3339())];
     if !reasons.is_empty() {
         lines.push(format!("Seen: {}.", reasons.join(", ")));
     }
     lines.extend(incident.acknowledged_at.map(|at| format!("{} Being worked on.", at.rfc3339())));
-    lines.extend(incident.closed_at.map(|at| format!("{} Resolved.", at.rfc3339())));
+    let over = if incident.unwatched { "No longer checked" } else { "Resolved" };
+    lines.extend(incident.closed_at.map(|at| format!("{} {over}.", at.rfc3339())));
     Entry {
         id: format!("urn:probemesh:incident:{}", incident.id),
         title: format!("{}: {state}", clean(&incident.service)),

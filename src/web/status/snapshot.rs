@@ -102,6 +102,8 @@ pub struct PublicIncident {
     pub opened_at: Timestamp,
     pub acknowledged_at: Option<Timestamp>,
     pub closed_at: Option<Timestamp>,
+    /// It closed since its service is no longer looked at.
+    pub unwatched: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,6 +327,7 @@ fn public(state: &ApiState, stored: &StoredIncident, names: &BTreeMap<ServiceId,
         opened_at: incident.opened_at,
         acknowledged_at: stored.acknowledged.as_ref().map(|by| by.at),
         closed_at: incident.closed_at,
+        unwatched: incident.unwatched,
     })
 }
 

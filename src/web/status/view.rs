@@ -230,7 +230,7 @@ impl IncidentLine {
         let worked = snapshot.windows.iter().filter(concerns).map(|window| window.span.from.max(incident.opened_at)).min();
         let worked = worked.filter(|_| open);
         let mut news = vec![
-            (incident.closed_at, "status.resolved"),
+            (incident.closed_at, if incident.unwatched { "status.unwatched" } else { "status.resolved" }),
             (worked, "status.maintained"),
             (incident.acknowledged_at, "status.worked_on"),
             (Some(incident.opened_at), "status.opened"),
@@ -240,6 +240,7 @@ impl IncidentLine {
             id: incident.id.clone(),
             name: incident.service.clone(),
             tone: match (open, worked) {
+                (false, _) if incident.unwatched => "unknown",
                 (false, _) => "up",
                 (true, Some(_)) => "maintenance",
                 (true, None) => tone,
@@ -270,6 +271,7 @@ mod tests {
             opened_at,
             acknowledged_at: None,
             closed_at: Some(opened_at.plus(Duration::from_secs(seconds))),
+            unwatched: false,
         }
     }
 
@@ -314,5 +316,7 @@ mod tests {
         assert_eq!(told(window("2026-11-22T13:30:00Z", now.1, "Shop"), &open), ("down", vec!["Opened"]));
         let over = incident(1, "Shop", "2026-11-22T12:40:00Z", 60);
         assert_eq!(told(window(now.0, now.1, "Shop"), &over), ("up", vec!["Resolved", "Opened"]));
+        let unwatched = PublicIncident { unwatched: true, ..over };
+        assert_eq!(told(window(now.0, now.1, "Cart"), &unwatched), ("unknown", vec!["No longer checked", "Opened"]));
     }
 }

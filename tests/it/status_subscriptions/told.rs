@@ -362,6 +362,28 @@ async fn what_is_no_longer_public_is_not_told_from_what_waits_and_no_name_tells_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_paused_while_it_fails_is_told_to_be_resolved_by_nobody() {
+    let (world, shop) = (World::with(&SETTINGS).await, Shop::open().await);
+    let id = shop.watched_by(&world, "Shop").await;
+    let hook = receiver(Arc::new(AtomicU16::new(200))).await;
+    confirmed(&world, SubscriberKind::Webhook, hook.url("http", "127.0.0.1")).await;
+    shop.breaks();
+    let count = requests(&world, &hook, 1).await.len();
+    let (status, told) = world.ask(Method::Patch, &format!("/api/monitor/services/{id}/"), Some(json!({"enabled": false}))).await;
+    assert_eq!(status, Status::Ok, "{told}");
+    world.until(SECOND, "it is closed", async |world: &World| open_incident(world).await.is_none().then_some(())).await;
+    pass(&world, 60).await;
+    assert_eq!(hook.asked().len(), count, "nothing is told of it any more");
+    let page: Value = serde_json::from_str(&anyone(&world, Method::Get, "/status.json", None).await.1).unwrap();
+    assert_eq!(page["incidents"][0]["unwatched"], true, "{page}");
+    let (feed, page) =
+        (anyone(&world, Method::Get, "/status/feed.atom", None).await.1, anyone(&world, Method::Get, "/status", None).await.1);
+    assert!(feed.contains("No longer checked") && !feed.contains("Resolved"), "{feed}");
+    assert!(page.contains("No longer checked") && !page.contains("<b>Resolved</b>"), "{page}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_answer_the_challenge_gets_nothing_else_until_a_person_uses_the_link() {
     let (world, shop) = (World::with(&SETTINGS).await, Shop::open().await);
     shop.watched_by(&world, "Shop").await;

@@ -36,6 +36,7 @@ async fn evil() -> World {
         severity: Severity::Critical,
         opened_at: results[2].started_at,
         closed_at: None,
+        unwatched: false,
         first_line: EVIL.to_owned(),
         regions: vec![Sighting {
             region: RegionName::from("local"),

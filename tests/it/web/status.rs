@@ -25,6 +25,7 @@ fn incident(name: &str, service: u32, id: &str, world: &World) -> Incident {
         severity: Severity::Critical,
         opened_at: at,
         closed_at: None,
+        unwatched: false,
         first_line: format!("{name} 10.9.8.7 expected 200-299"),
         regions: vec![Sighting {
             region: RegionName::from("local"),

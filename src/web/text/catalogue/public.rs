@@ -23,5 +23,6 @@ pub const TEXTS: &[Entry] = &[
     ("status.opened", "Opened", "باز شد"),
     ("status.worked_on", "Being worked on", "در دست پیگیری"),
     ("status.maintained", "Planned maintenance began", "تعمیرات برنامه‌ریزی‌شده آغاز شد"),
+    ("status.unwatched", "No longer checked", "دیگر بررسی نمی‌شود"),
     ("status.resolved", "Resolved", "برطرف شد"),
 ];
