@@ -289,9 +289,10 @@ async fn what_is_not_offered_is_not_taken_and_the_page_says_so() {
         .send(Method::Patch, "/api/v1/alerts/channels/1", Some(&admin), Some(json!({"enabled": false, "save_anyway": true})))
         .await
         .expect(200);
-    assert!(stranger.page("/status").await.contains("This page sends no e-mails"));
+    let page = stranger.page("/status").await;
+    assert!(page.contains("Be told by webhook or in a feed reader") && !page.contains("e-mail"), "{page}");
     let form = stranger.page("/status/subscribe").await;
-    assert!(!form.contains("name=\"email\"") && form.contains("This page sends no e-mails"), "{form}");
+    assert!(!form.contains("name=\"email\"") && form.contains("A webhook or a feed reader hears of the news"), "{form}");
     assert_eq!(ask(&world, json!({"email": "ada@example.com"})).await.problem(422), ["email"]);
     world.send(Method::Patch, "/api/monitor/services/1", Some(&admin), Some(json!({"public": false}))).await.expect(200);
     assert_eq!(stranger.get("/status/subscribe").await.status, 404);

@@ -5,6 +5,7 @@ use crate::web::text::catalogue::Entry;
 pub const TEXTS: &[Entry] = &[
     ("subscribe.title", "Subscribe", "اشتراک"),
     ("subscribe.do", "Subscribe", "مشترک شوید"),
+    ("subscribe.feed", "News feed (Atom)", "خوراک خبرها (Atom)"),
     (
         "subscribe.offer",
         "Be told by e-mail or webhook when something fails, is well again or is worked on.",
@@ -12,8 +13,8 @@ pub const TEXTS: &[Entry] = &[
     ),
     (
         "subscribe.offer_webhook",
-        "Be told by webhook or in a feed reader when something fails, is well again or is worked on. This page sends no e-mails.",
-        "وقتی چیزی از کار می‌افتد، دوباره برقرار می‌شود یا در دست تعمیر است، با وب‌هوک یا خوراک‌خوان باخبر شوید. این صفحه ایمیل نمی‌فرستد.",
+        "Be told by webhook or in a feed reader when something fails, is well again or is worked on.",
+        "وقتی چیزی از کار می‌افتد، دوباره برقرار می‌شود یا در دست تعمیر است، با وب‌هوک یا خوراک‌خوان باخبر شوید.",
     ),
     (
         "subscribe.offer_feed",
@@ -38,8 +39,8 @@ pub const TEXTS: &[Entry] = &[
     ),
     (
         "subscribe.no_mail",
-        "This page sends no e-mails. A webhook or a feed reader hears of its news.",
-        "این صفحه ایمیل نمی‌فرستد. وب‌هوک یا خوراک‌خوان از خبرهای آن باخبر می‌شود.",
+        "A webhook or a feed reader hears of the news of this page.",
+        "وب‌هوک یا خوراک‌خوان از خبرهای این صفحه باخبر می‌شود.",
     ),
     ("subscribe.services", "Services", "سرویس‌ها"),
     (
