@@ -1,5 +1,6 @@
 //! What is the same on every page: head, navigation, who is logged in, the look.
 
+use crate::store::users::Role;
 use crate::web::assets;
 use crate::web::look::Look;
 use crate::web::text::Text;
@@ -21,6 +22,7 @@ pub struct UserView {
     pub name: String,
     pub role: &'static str,
     pub may_operate: bool,
+    pub is_admin: bool,
 }
 
 /// One entry of the navigation.
@@ -54,7 +56,12 @@ type Way = (Section, &'static str, &'static str, &'static str);
 
 impl Frame {
     pub fn new(visit: &Visit, section: Section, title: impl Into<String>) -> Frame {
-        let user = UserView { name: visit.principal.username.clone(), role: visit.principal.role.name(), may_operate: visit.may_operate() };
+        let user = UserView {
+            name: visit.principal.username.clone(),
+            role: visit.principal.role.name(),
+            may_operate: visit.may_operate(),
+            is_admin: visit.principal.role >= Role::Admin,
+        };
         Frame {
             t: Text(visit.look.lang),
             look: visit.look,
@@ -78,6 +85,10 @@ impl Frame {
 
     pub fn may_operate(&self) -> bool {
         self.user.as_ref().is_some_and(|user| user.may_operate)
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.is_admin)
     }
 
     /// The navigation, in order: how it stands now, how it goes over time, what people do about it, and what it stands on.

@@ -272,9 +272,11 @@ fn form(
 /// A field as the kind describes it.
 fn input(sheet: &Sheet<'_>, field: &Field) -> Input {
     let name = format!("config.{}", field.name);
-    let label = field.name.replace('_', " ");
+    let label = sheet.t.word("channel_field", field.name);
     let kind = match field.form {
-        Form::Secret | Form::SecretAddress => Kind::Secret,
+        Form::Secret => Kind::Kept,
+        // Where it leads is to be seen.
+        Form::SecretAddress => Kind::Secret,
         Form::Text if matches!(field.name, "template" | "ca") => Kind::Area(4),
         Form::Text | Form::Address | Form::Number { .. } => Kind::Line("ltr"),
         Form::Flag => Kind::Flag,
@@ -293,7 +295,7 @@ fn input(sheet: &Sheet<'_>, field: &Field) -> Input {
         Form::SecretTexts => format!("{} ({})", field.about, sheet.t.s("alert.pair_a_line")),
         _ => field.about.to_owned(),
     };
-    Input { required: field.required, ..sheet.input(&name, &label, kind).width(width).help(help) }
+    Input { required: field.required, ..sheet.input(&name, label, kind).width(width).help(help) }
 }
 
 /// The channel a form stands for; `id` lends the secrets of one that is stored to the masks of a test.

@@ -9,6 +9,7 @@ use crate::api::auth::Operator;
 use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::state::ApiState;
+use crate::model::alert::Telling;
 use crate::model::held::{Delivery, DeliveryState};
 use crate::model::id::ChannelId;
 use crate::model::incident::Severity;
@@ -45,6 +46,9 @@ impl DeliveriesPage {
 struct Row {
     id: String,
     tone: &'static str,
+    /// What it is about: the service's name where the headline does not say it, and its page where there is one.
+    service: Option<String>,
+    path: Option<String>,
     headline: String,
     telling: &'static str,
     channel: String,
@@ -78,7 +82,7 @@ pub async fn list(visit: Visit, query: Query, state: &State<ApiState>) -> Result
         states: DeliveryState::ALL.map(|one| (one.name(), t.word("delivery", one.name()), Some(one) == wanted)).to_vec(),
         channels: state.exits.list().into_iter().map(|exit| (exit.id.0, exit.name, Some(exit.id) == channel)).collect(),
         filtered: filter.state.is_some() || filter.channel.is_some() || filter.cause.is_some(),
-        rows: found.iter().map(|delivery| Row::new(t, delivery)).collect(),
+        rows: found.iter().map(|delivery| Row::new(t, state, delivery)).collect(),
         next: next.map(|whole| format!("/alerts/deliveries?{}", whole.split_once('?').map_or("", |(_, query)| query))),
     })
 }
@@ -92,11 +96,18 @@ pub async fn retry(visit: Visit, _form: OwnForm, state: &State<ApiState>, id: &s
 }
 
 impl Row {
-    fn new(t: Text, delivery: &Delivery) -> Row {
+    fn new(t: Text, state: &ApiState, delivery: &Delivery) -> Row {
         let message = &delivery.message;
+        let service = message.service.clone().filter(|name| !message.headline.contains(name.as_str()));
         Row {
             id: delivery.id.to_string(),
-            tone: if message.severity == Severity::Critical { "down" } else { "degraded" },
+            tone: match (message.telling, message.severity) {
+                (Telling::Recovered, _) => "up",
+                (_, Severity::Critical) => "down",
+                (_, Severity::Warning) => "degraded",
+            },
+            service,
+            path: delivery.service.filter(|id| state.services.get(*id).is_some()).map(|id| format!("/services/{id}")),
             headline: message.headline.clone(),
             telling: t.word("telling", message.telling.name()),
             channel: delivery.channel_name.clone(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::catalogue::TEXTS;
 use super::{BY_KEY, Lang, Text};
 use crate::aggregate::verdict::Verdict;
+use crate::alert::channel::KINDS;
 use crate::analysis::trend::Direction;
 use crate::model::check::{Phase, Reason};
 use crate::model::digest::Writer;
@@ -99,6 +100,7 @@ fn every_text_that_is_asked_for_is_there_and_every_one_that_is_there_is_asked_fo
         "scope.",
         "subscriber_state.",
         "subscriber_kind.",
+        "channel_field.",
     ];
     let unused: Vec<_> =
         BY_KEY.keys().filter(|key| !asked.contains_key(**key) && !words.iter().any(|group| key.starts_with(group))).collect();
@@ -129,7 +131,8 @@ fn every_word_of_the_monitor_has_a_text() {
         let key = format!("figure.{}", figure.name());
         assert!(BY_KEY.contains_key(key.as_str()), "{key}");
     }
-    for (group, name) in words {
+    let fields = KINDS.iter().flat_map(|kind| kind.fields).map(|field| ("channel_field", field.name));
+    for (group, name) in words.chain(fields) {
         assert!(BY_KEY.contains_key(format!("{group}.{name}").as_str()), "{group}.{name}");
     }
 }

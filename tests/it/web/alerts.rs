@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use probemesh::alert::channel::fields::Form;
 use probemesh::model::rule::RuleId;
 use serde_json::json;
 
@@ -115,6 +116,8 @@ async fn a_channel_is_drawn_from_its_kind_tried_saved_and_ended() {
         let form = browser.page(&format!("/alerts/channels/new?kind={}", kind.name)).await;
         for field in kind.fields {
             assert!(form.contains(&format!("name=\"config.{}\"", field.name)), "{} of {}", field.name, kind.name);
+            let hidden = form.contains(&format!("name=\"config.{}\" type=\"password\"", field.name));
+            assert_eq!(hidden, field.form == Form::Secret, "{} of {}", field.name, kind.name);
         }
     }
     let url = format!("{}/hook/s3cret-path-1", target.url("http", "127.0.0.1").trim_end_matches('/'));
