@@ -133,13 +133,17 @@
     const at = new Date(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : text.replace(" ", "T") + "Z");
     // What is wrong stays as it was typed.
     if (text && Number.isNaN(at.getTime())) return;
+    // As it is typed there, before the field becomes one of that kind: it takes no other text.
+    if (text) {
+      if (at.getSeconds()) field.step = 1;
+      const local = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, at.getSeconds() ? 19 : 16);
+      field.setAttribute("value", local);
+      field.value = local;
+    }
     field.type = "datetime-local";
     field.title = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const help = field.closest("label") && field.closest("label").querySelector(".help");
     if (help) help.textContent = field.title;
-    if (!text) return;
-    if (at.getSeconds()) field.step = 1;
-    field.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, at.getSeconds() ? 19 : 16);
   });
   document.addEventListener("formdata", (event) => {
     event.target.querySelectorAll('input[data-instant][type="datetime-local"]').forEach((field) => {

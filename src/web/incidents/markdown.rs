@@ -60,15 +60,18 @@ pub fn written(
     let _ = writeln!(text, "\n### {}\n", t.s("incident.timeline"));
     for entry in timeline {
         let who = entry.who.as_ref().map(|who| format!(" ({})", plain(who))).unwrap_or_default();
-        let _ = write!(text, "- {} {}{who}:", entry.at.rfc3339(), t.word("entry", entry.kind.name()));
+        let _ = write!(text, "- {} {}{who}", entry.at.rfc3339(), t.word("entry", entry.kind.name()));
+        // Who acknowledged it is said beside the moment.
+        let is_said = entry.who.as_ref().is_some_and(|who| entry.text == format!("acknowledged by {who}"));
         // A note of several lines stays one.
-        let lines: Vec<&str> = entry.text.lines().collect();
+        let lines: Vec<&str> = if is_said { Vec::new() } else { entry.text.lines().collect() };
         match lines.as_slice() {
+            [] => text.push('\n'),
             [line] => {
-                let _ = writeln!(text, " {}", plain(line));
+                let _ = writeln!(text, ": {}", plain(line));
             }
             lines => {
-                text.push('\n');
+                text.push_str(":\n");
                 for line in lines {
                     let _ = writeln!(text, "  > {}  ", plain(line));
                 }

@@ -63,7 +63,9 @@ pub async fn take(visit: Visit, form: OwnForm, state: &State<ApiState>) -> Resul
     let t = Text(visit.look.lang);
     let text = form.0.get("text").unwrap_or_default().to_owned();
     let manner = Manner { update: form.0.get("update") == Some("true"), dry_run: form.0.get("do") != Some("restore") };
-    let done = match serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
+    let given = text.trim_start_matches('\u{feff}');
+    let done = match serde_json::from_str::<Value>(given) {
+        Err(_) if given.trim().is_empty() => Err(vec![t.s("backup.empty").to_owned()]),
         Err(error) => Err(vec![error.to_string()]),
         Ok(given) => match taken(state, &given, manner, &visit.principal.author()).await {
             Err(error) if error.status().code >= 500 => return Err(error),

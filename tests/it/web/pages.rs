@@ -278,6 +278,7 @@ async fn an_incident_is_taken_on_noted_and_told() {
     assert!(list.contains("operator is on it") && list.contains("/incidents/evil-1"), "{list}");
     assert!(browser.page("/incidents?open=false").await.contains("No incident"));
     let text = browser.get("/incidents/evil-1/markdown").await.text;
+    assert!(!text.contains("acknowledged by"), "it says once who took it on: {text}");
     assert!(text.starts_with("## ") && text.contains("| local (down) |") && text.contains("  > it was  \n  > the cable  \n"), "{text}");
 }
 

@@ -366,6 +366,8 @@ async fn a_backup_holds_no_secret_and_its_services_come_back() {
     for secret in ["hunter2", "argon2", PASSWORD] {
         assert!(!answer.text.contains(secret), "{secret} in {}", answer.text);
     }
+    let empty = admin.send_form("/system/backup", &[("text", " "), ("do", "look")]).await;
+    assert!(empty.status == 422 && empty.text.contains("Choose a file or paste its text first"), "{}", empty.text);
     // Changed meanwhile, and brought back: the mask stands for the secret that is kept.
     let changed = json!({"base_url": "https://shop.example/v2"});
     world.send(rocket::http::Method::Patch, "/api/monitor/services/1/", Some(&operator), Some(changed)).await.expect(200);

@@ -115,7 +115,7 @@ fn mix(case: &Case<'_>, service: &ServiceFigures, setting: &Setting) -> Option<R
     let (reason, most) = *reasons.first()?;
     let one_kind = most as f64 >= ONE_KIND * failed as f64;
     let (sure, because) = sure(figures.checks, rate / ERRORS);
-    let named: Vec<String> = reasons.iter().map(|(reason, count)| format!("{} {count}", reason.name())).collect();
+    let named: Vec<String> = reasons.iter().map(|(reason, count)| format!("{} {count}", in_words(*reason))).collect();
     let mut why = vec![
         fact("failed checks", failed as f64, "checks"),
         fact("checks", figures.checks as f64, "checks"),
@@ -130,7 +130,7 @@ fn mix(case: &Case<'_>, service: &ServiceFigures, setting: &Setting) -> Option<R
         Some(region) => format!(" in {region}"),
         None => String::new(),
     };
-    let kind = if one_kind { format!("mostly {}", reason.name()) } else { list(&named) };
+    let kind = if one_kind { format!("mostly {}", in_words(reason)) } else { list(&named) };
     let local = place.map_or("", |_| "Only one region sees most of it: begin with the way from there. ");
     Some(Recommendation {
         rule: "errors",
@@ -146,6 +146,26 @@ fn mix(case: &Case<'_>, service: &ServiceFigures, setting: &Setting) -> Option<R
         cost: None,
         explains: service.regions.keys().map(|region| (service.service, region.clone(), Matter::Failures)).collect(),
     })
+}
+
+/// A reason as people call it.
+pub(super) fn in_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Dns => "DNS",
+        Reason::Connect => "connection",
+        Reason::Tls => "TLS",
+        Reason::Certificate => "certificate",
+        Reason::Timeout => "timeout",
+        Reason::Status => "status code",
+        Reason::Header => "header",
+        Reason::Body => "body",
+        Reason::Json => "JSON",
+        Reason::TooLarge => "too large",
+        Reason::Redirect => "redirect",
+        Reason::Blocked => "blocked network",
+        Reason::Protocol => "protocol",
+        Reason::Internal => "the probe itself",
+    }
 }
 
 /// The region nearly all failures are from, where others check it too.

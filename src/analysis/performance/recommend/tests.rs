@@ -187,7 +187,7 @@ fn the_mix_of_failures_says_where_to_look() {
         }
     };
     for (reason, word) in [(Reason::Status, "502"), (Reason::Timeout, "threads"), (Reason::Connect, "listens"), (Reason::Tls, "ciphers")] {
-        let found = check(&Sample::new(24), failing(reason), &[("errors", &format!("mostly {}", reason.name()))]);
+        let found = check(&Sample::new(24), failing(reason), &[("errors", &format!("mostly {}", failures::in_words(reason)))]);
         assert!(found[0].advice.contains(word), "{found:#?}");
     }
     let mixed = |at: At| match (at.service, at.index % 24) {
@@ -195,7 +195,7 @@ fn the_mix_of_failures_says_where_to_look() {
         (1, 12) => Check { failure: Some(Reason::Connect), attempts: 2, ..healthy(at) },
         _ => healthy(at),
     };
-    let found = check(&Sample::new(24), mixed, &[("errors", "connect 36 and status 36")]);
+    let found = check(&Sample::new(24), mixed, &[("errors", "connection 36 and status code 36")]);
     assert!(found[0].advice.contains("overloaded"), "{found:#?}");
     let in_us = |at: At| if at.region == "us" { failing(Reason::Connect)(at) } else { healthy(at) };
     check(&Sample::new(24), in_us, &[("errors", "of its checks in us")]);
@@ -204,7 +204,7 @@ fn the_mix_of_failures_says_where_to_look() {
         (1, "us") => Check { failure: Some(Reason::Dns), attempts: 2, ..healthy(at) },
         _ => healthy(at),
     };
-    let found = check(&Sample::new(24), all_in_us, &[("errors", "fails 100 % of its checks in us, mostly dns")]);
+    let found = check(&Sample::new(24), all_in_us, &[("errors", "fails 100 % of its checks in us, mostly DNS")]);
     let figure = |what: &str| found[0].why.iter().find(|fact| fact.what == what).map(|fact| fact.value);
     assert_eq!((figure("failed checks"), figure("checks"), figure("failed")), (Some(288.0), Some(288.0), Some(100.0)), "{found:#?}");
     assert!(found[0].advice.contains("never found") && !found[0].advice.contains("at times"), "{found:#?}");

@@ -3,6 +3,7 @@
 use crate::web::text::catalogue::Entry;
 
 pub const TEXTS: &[Entry] = &[
+    ("issue.incident_of", "incident of {}", "رخداد {}"),
     ("nav.issues", "Issues", "مسئله‌ها"),
     ("issue_status.reported", "Reported", "گزارش‌شده"),
     ("issue_status.triaged", "Triaged", "بررسی‌شده"),

@@ -302,6 +302,7 @@ pub const TEXTS: &[Entry] = &[
     ("backup.update", "Change what is here and differs", "آنچه این‌جا هست و فرق دارد، تغییر کند"),
     ("backup.restore", "Restore", "بازگردانی"),
     ("backup.wrong", "This is no backup that can be read. Nothing was stored.", "این پشتیبانی نیست که بتوان خواند. چیزی ذخیره نشد."),
+    ("backup.empty", "Choose a file or paste its text first.", "نخست پرونده‌ای برگزینید یا متن آن را بچسبانید."),
     ("backup.plan", "What would happen", "آنچه رخ می‌دهد"),
     ("backup.done", "Restored", "بازگردانده شد"),
     ("backup.nothing", "There is nothing in it.", "چیزی در آن نیست."),
