@@ -407,5 +407,8 @@ pub fn groups(t: Text, rows: Vec<Row>, wanted: &Wanted) -> Vec<Group> {
             rows,
         }
     };
-    by_group.into_values().map(group).collect()
+    let mut groups: Vec<Group> = by_group.into_values().map(group).collect();
+    // Those with something down before the others, each part by name.
+    groups.sort_by_key(|group| !group.rows.iter().any(|row| row.verdict == "down"));
+    groups
 }
