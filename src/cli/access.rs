@@ -50,7 +50,14 @@ impl Access {
         if let Some(remote) = Remote::find(config).await? {
             return Ok(Access::Running(remote));
         }
-        Ok(Access::Direct(Box::new(Records::open(config, &Clock::real()).await?)))
+        let records = Records::open(config, &Clock::real()).await;
+        let records = records.with_context(|| match own_url(config) {
+            Ok(url) => {
+                format!("no hub answers on {url}, where the settings here (ROCKET_PORT, Rocket.toml) say it listens, and without one")
+            }
+            Err(_) => "no hub answers".to_owned(),
+        })?;
+        Ok(Access::Direct(Box::new(records)))
     }
 }
 

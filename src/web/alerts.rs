@@ -82,6 +82,8 @@ struct Line {
     services: Vec<String>,
     /// The rules that told of it.
     told: Vec<String>,
+    /// What is said where none was.
+    untold: &'static str,
 }
 
 pub fn tabs(t: Text, current: &str) -> Vec<Tab> {
@@ -179,6 +181,7 @@ impl Line {
             path: cause.path.clone(),
             services: held.consequences.iter().filter_map(|service| name(*service)).collect(),
             told: told.collect(),
+            untold: if held.consequence_of.is_some() { t.s("alert.told_with_root") } else { t.s("alert.untold") },
         }
     }
 

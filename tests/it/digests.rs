@@ -93,7 +93,7 @@ async fn without_a_model_the_local_writer_writes_and_the_api_shows_it_everywhere
         (&digest["writer"], &digest["writer_reason"], &digest["model"]),
         (&json!("local"), &json!("no language model is set"), &Value::Null)
     );
-    assert_eq!(digest["headline"], "shop is down since 12:10 UTC on 22 November; the other service was up.");
+    assert_eq!(digest["headline"], "shop has been down since 12:10 UTC on 22 November; the other service was up.");
     assert_eq!((&digest["period_start"], &digest["tokens"]["total"]), (&json!("2026-11-22T11:00:00.000Z"), &json!(0)));
     let whole = digest.to_string();
     for hidden in [SECRET, "user:pass", "key-of-the-address"] {
@@ -111,7 +111,7 @@ async fn without_a_model_the_local_writer_writes_and_the_api_shows_it_everywhere
     };
     assert_eq!(list["count"], 2, "{list}");
     let shop = world.get("/api/monitor/digests/latest/?service=1").await;
-    assert_eq!((&shop["service_name"], &shop["headline"]), (&json!("shop"), &json!("shop is down since 12:10 UTC on 22 November.")));
+    assert_eq!((&shop["service_name"], &shop["headline"]), (&json!("shop"), &json!("shop has been down since 12:10 UTC on 22 November.")));
     assert_eq!(world.get("/api/monitor/digests/?service=all&writer=local").await["count"], 1);
     assert_eq!(world.get("/api/monitor/digests/?service=2").await["count"], 0);
     assert_eq!(world.get("/api/monitor/digests/?writer=openai").await["count"], 0);
@@ -217,7 +217,7 @@ async fn whatever_is_wrong_with_a_model_the_local_writer_takes_over_and_says_why
         assert!(!said.contains(KEY) && !said.contains("127.0.0.1"), "{said}");
         assert_eq!(server.asked().len() - before, requests, "{mode:?}");
         // It is as good as ever, and what the attacker wanted is not in it.
-        assert!(digest["headline"].as_str().unwrap().starts_with("shop is down since 12:10 UTC"), "{digest}");
+        assert!(digest["headline"].as_str().unwrap().starts_with("shop has been down since 12:10 UTC"), "{digest}");
         assert!(!digest["summary_text"].as_str().unwrap().contains("all is well"), "{digest}");
     }
     server.set(Mode::Learns);

@@ -70,12 +70,16 @@ pub fn headline_of_incidents(facts: &Facts) -> Option<String> {
             (1, [name]) | (1, [name, ..]) => {
                 let name = if first.open == 1 && first.incidents > 1 { &first.longest.service } else { name };
                 match first.longest.closed {
-                    None => format!("{name} is {state} since {}{rest}.", moment(first.longest.opened)),
+                    None => format!("{name} has been {state} since {}{rest}.", moment(first.longest.opened)),
                     Some(_) => format!("{name} is still {state}{rest}."),
                 }
             }
             (open, _) if first.together && first.open == open => {
-                format!("{} services are {state} since {}, most likely for one cause{rest}.", sentence(&number(open)), moment(first.first))
+                format!(
+                    "{} services have been {state} since {}, most likely for one cause{rest}.",
+                    sentence(&number(open)),
+                    moment(first.first)
+                )
             }
             (open, _) => format!("{} incidents are still open{rest}.", sentence(&number(open))),
         });
@@ -141,8 +145,10 @@ pub fn incidents(facts: &Facts) -> Vec<String> {
         let mut names: Vec<String> = rest.iter().flat_map(|cause| cause.services.iter().map(ToString::to_string)).collect();
         names.sort();
         names.dedup();
+        let open: u64 = rest.iter().map(|cause| cause.open).sum();
+        let open = if open > 0 { format!(", {} of them still open", number(open)) } else { String::new() };
         paragraphs.push(format!(
-            "There {} {} besides, of {}, none longer than {}.",
+            "There {} {} besides, of {}, none longer than {}{open}.",
             if count == 1 { "was" } else { "were" },
             counted(count, "incident", "incidents"),
             list(&names, NAMES),

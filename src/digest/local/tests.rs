@@ -47,7 +47,7 @@ fn a_service_that_flaps_and_is_down_now() {
     }
     day.incident(api, "2026-11-22T06:40:00Z", None, "status 503 in all 3 regions", (Reason::Status, Phase::Expect), &REGIONS);
     assert_snapshot!(told(&day), @r#"
-    api is down since 06:40 UTC on 22 November; the other service was up.
+    api has been down since 06:40 UTC on 22 November; the other service was up.
 
     api went down five times since 10:05 UTC on 21 November, each time the same way (status 503 in all 3 regions), and is down as this is written; 44 minutes in all so far.
 

@@ -48,6 +48,7 @@ pub const TEXTS: &[Entry] = &[
     ("alert.over", "Over", "پایان‌یافته"),
     ("alert.drill", "drill", "تمرین"),
     ("alert.consequences", "Because of it also: {}", "در پی آن نیز: {}"),
+    ("alert.told_with_root", "Told with what it follows from.", "همراه با آنچه از آن پیروی می‌کند گفته می‌شود."),
     ("alert.untold", "Nobody was told: no rule asks for this, or not yet.", "به کسی گفته نشد: قاعده‌ای این را نمی‌خواهد، یا هنوز نه."),
     ("alert.told_by", "Told by rule {}.", "گفته‌شده با قاعدهٔ {}."),
     ("alert.dead_one", "{} message was given up", "{} پیام رها شد"),
