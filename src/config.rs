@@ -19,6 +19,7 @@ pub mod foreign;
 pub mod load;
 pub mod locate;
 pub mod mesh;
+pub mod misfit;
 pub mod mistake;
 pub mod nearest;
 pub mod oidc;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::api::auth::managed;
 use crate::api::error::ApiError;
 use crate::api::state::ApiState;
+use crate::config::misfit::{Reading, missing, object, wrong_kind};
 use crate::config::mistake::Mistake;
 
 /// So much of a body that is too large is still read, so that a client which sends before it listens gets the answer.
@@ -26,13 +27,30 @@ const LONG: u64 = 32 << 20;
 impl JsonBody {
     /// Reads the body as one of the API's own requests.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, ApiError> {
-        serde_json::from_value(self.0).map_err(|error| ApiError::invalid(vec![Mistake::new(named(&error), error.to_string())]))
+        <T as serde::Deserialize>::deserialize(&self.0).map_err(|error| ApiError::invalid(mistakes::<T>(&self.0, &error.to_string())))
     }
 }
 
-/// The field serde's message names, if it names one.
-fn named(error: &serde_json::Error) -> String {
-    error.to_string().split('`').nth(1).unwrap_or_default().to_owned()
+/// Every field that does not fit; where none does not, what is lacking or wrong with the whole.
+fn mistakes<T: DeserializeOwned>(body: &Value, words: &str) -> Vec<Mistake> {
+    // A field alone lacks all others.
+    let refusal = |document: Value| {
+        let words = serde_json::from_value::<T>(document).err().map(|error| error.to_string());
+        words.filter(|words| missing(words).is_none())
+    };
+    let plain = |words: &str, _: &str| wrong_kind(words).unwrap_or_else(|| words.to_owned());
+    let reading = Reading { refusal: &refusal, plain: &plain };
+    let mut mistakes = Vec::new();
+    for (name, value) in body.as_object().into_iter().flatten() {
+        reading.narrow(name, value, &|value| object(name, value), &mut mistakes);
+    }
+    if mistakes.is_empty() {
+        mistakes.push(match missing(words) {
+            Some(field) => Mistake::new(field, "is required"),
+            None => Mistake::new("", plain(words, "")),
+        });
+    }
+    mistakes
 }
 
 /// Changes fields of an object by JSON Merge Patch, RFC 7396.

@@ -64,8 +64,8 @@ pub async fn seed(_local: Local, state: &State<ApiState>, body: JsonBody) -> Res
     let request: SeedRequest = body.read()?;
     let (mut documents, mut mistakes) = (Vec::new(), Vec::<Mistake>::new());
     for (index, value) in request.services.iter().enumerate() {
-        let read =
-            ServiceDocument::read(value).and_then(|document| document.check(ServiceId(0), &state.default_schedule).map(|_| document));
+        let read = ServiceDocument::read(value)
+            .and_then(|document| document.check_written(ServiceId(0), &state.default_schedule).map(|_| document));
         match read {
             Ok(document) => documents.push(document),
             Err(wrong) => mistakes.extend(wrong.into_iter().map(|mistake| mistake.inside(&format!("services[{index}]")))),

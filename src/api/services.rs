@@ -235,7 +235,7 @@ pub fn checked(state: &ApiState, mut body: Value, kept: Option<&StoredService>) 
     };
     wrong.extend(unmask(&mut document, kept.map(|kept| &kept.document)));
     let id = kept.map_or(ServiceId(0), |kept| kept.id);
-    if let Err(mistakes) = document.check(id, &state.default_schedule) {
+    if let Err(mistakes) = document.check_written(id, &state.default_schedule) {
         // What is said of a value, or of what holds it, because it could not be read.
         let unread =
             |mistake: &Mistake| !wrong.iter().any(|other| within(&other.path, &mistake.path) || within(&mistake.path, &other.path));

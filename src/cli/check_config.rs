@@ -42,8 +42,7 @@ pub fn check(sources: &Sources) -> Vec<Mistake> {
     let services = config
         .as_ref()
         .map_or_else(|| given.clone().unwrap_or_else(|| sources.resolve("services.json")), |config| config.hub.services_json.clone());
-    let schedule =
-        config.map_or_else(|| parse_cron("*/5 * * * *", None, None).map_err(|mistake| vec![mistake]), |config| Ok(config.hub.schedule));
+    let schedule = config.map_or_else(|| parse_cron("*/5 * * * *", None, None), |config| Ok(config.hub.schedule));
     // A file nobody asked for by name need not exist.
     let wanted = services != sources.resolve("services.json") || given.is_some() || services.exists();
     if wanted && let Err(wrong) = schedule.and_then(|schedule| read_services(&services, &schedule, true)) {

@@ -20,8 +20,10 @@ pub fn digest(reader: &mut Reader, sources: &Sources) -> DigestSettings {
         "" | "off" => None,
         expression => match parse_cron(expression, zone.as_deref(), Some(Duration::ZERO)) {
             Ok(schedule) => Some(schedule),
-            Err(mistake) => {
-                reader.wrong(if mistake.path == "timezone" { "digest.timezone" } else { "digest.cron" }, mistake.message);
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    reader.wrong(if mistake.path == "timezone" { "digest.timezone" } else { "digest.cron" }, mistake.message);
+                }
                 None::<Schedule>
             }
         },

@@ -66,7 +66,7 @@ pub fn read(text: &str, default_schedule: &Schedule) -> Option<Result<Foreign, S
         if !service.is_empty() {
             service.insert("name".to_owned(), unused(&mut names, &name, service.get("group")).into());
             let read = ServiceDocument::read(&Value::Object(service)).and_then(|document| {
-                document.check(ServiceId(0), default_schedule)?;
+                document.check_written(ServiceId(0), default_schedule)?;
                 Ok(document)
             });
             match read {

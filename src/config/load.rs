@@ -157,9 +157,11 @@ fn check_tables(file: &TomlFile, sources: &Sources, tables: &[&str], mistakes: &
 fn hub(reader: &mut Reader, sources: &Sources, data_dir: &Path) -> HubSettings {
     let expression = reader.text("hub.schedule_cron").unwrap_or_else(|| "*/5 * * * *".to_owned());
     let zone = reader.text("hub.schedule_timezone");
-    let schedule = parse_cron(&expression, zone.as_deref(), None).unwrap_or_else(|mistake| {
-        let path = if mistake.path == "timezone" { "hub.schedule_timezone" } else { "hub.schedule_cron" };
-        reader.wrong(path, mistake.message);
+    let schedule = parse_cron(&expression, zone.as_deref(), None).unwrap_or_else(|mistakes| {
+        for mistake in mistakes {
+            let path = if mistake.path == "timezone" { "hub.schedule_timezone" } else { "hub.schedule_cron" };
+            reader.wrong(path, mistake.message);
+        }
         Schedule::Interval(Duration::from_secs(300))
     });
     let admin_password = reader.text("hub.admin_password");

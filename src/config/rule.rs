@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use chrono::Weekday;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::config::misfit::{Reading, object, wrong_kind};
 use crate::config::mistake::Mistake;
 use crate::config::nearest::suggestion;
 use crate::model::alert::CauseKind;
@@ -72,14 +73,12 @@ impl RuleDocument {
     /// Reads one JSON object, naming every field that does not fit.
     pub fn read(value: &Value) -> Result<RuleDocument, Vec<Mistake>> {
         let Value::Object(fields) = value else { return Err(vec![Mistake::new("", "must be an object")]) };
-        let alone = |name: &str, value: &Value| {
-            let field: Map<String, Value> = [(name.to_owned(), value.clone())].into_iter().collect();
-            serde_json::from_value::<RuleDocument>(Value::Object(field)).err()
-        };
-        let mistakes: Vec<Mistake> = fields
-            .iter()
-            .filter_map(|(name, value)| alone(name, value).map(|error| Mistake::new(name.as_str(), plain(name, &error.to_string()))))
-            .collect();
+        let refusal = |document: Value| serde_json::from_value::<RuleDocument>(document).err().map(|error| error.to_string());
+        let reading = Reading { refusal: &refusal, plain: &plain };
+        let mut mistakes = Vec::new();
+        for (name, value) in fields {
+            reading.narrow(name, value, &|value| object(name, value), &mut mistakes);
+        }
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -281,11 +280,14 @@ fn seconds(path: &str, given: f64, least: f64, wrong: &mut Vec<Mistake>) -> Dura
 }
 
 /// The parser's words said plainly.
-fn plain(field: &str, words: &str) -> String {
-    if words.starts_with(&format!("unknown field `{field}`")) {
-        return "is not a field of a rule".to_owned();
+fn plain(words: &str, path: &str) -> String {
+    if words.starts_with("unknown field") {
+        return match path.rsplit_once('.') {
+            None => "is not a field of a rule".to_owned(),
+            Some((outer, _)) => format!("is not a field of {outer}"),
+        };
     }
-    words.to_owned()
+    wrong_kind(words).unwrap_or_else(|| words.to_owned())
 }
 
 #[cfg(test)]
@@ -344,7 +346,12 @@ mod tests {
         );
         let table = [
             (json!({"name": "a", "channels": [1], "colour": "red"}), "colour: is not a field of a rule"),
-            (json!({"name": 5, "for_s": "soon"}), "name: invalid type: integer `5`, expected a string"),
+            (json!({"name": 5, "for_s": "soon"}), "name: must be a string, not a number"),
+            (json!({"name": "a", "channels": [1], "for_s": "soon"}), "for_s: must be a number, not \"soon\""),
+            (
+                json!({"name": "a", "channels": [1], "escalations": [{"after_s": "soon", "channels": [1]}]}),
+                "escalations[0].after_s: must be a number, not \"soon\"",
+            ),
             (json!([]), "must be an object"),
             (
                 json!({"name": "a", "channels": [1], "quiet": {"from": "08:00", "to": "08:00"}}),

@@ -224,16 +224,39 @@ impl ServiceDocument {
     }
 }
 
-/// A cron schedule from its five or six fields and an IANA time zone (default UTC).
-pub fn parse_cron(expression: &str, zone: Option<&str>, spread: Option<Duration>) -> Result<Schedule, Mistake> {
+/// A cron schedule from its five or six fields and an IANA time zone (default UTC); what is wrong with either is told.
+pub fn parse_cron(expression: &str, zone: Option<&str>, spread: Option<Duration>) -> Result<Schedule, Vec<Mistake>> {
     let pattern = croner::parser::CronParser::builder()
         .seconds(croner::parser::Seconds::Optional)
         .build()
         .parse(expression)
-        .map_err(|err| Mistake::new("cron", format!("{expression:?} is not a cron expression: {err}")))?;
+        .map_err(|err| Mistake::new("cron", format!("{expression:?} is not a cron expression: {}", cron_words(&err))));
     let zone = match zone {
-        None => chrono_tz::UTC,
-        Some(zone) => zone.parse().map_err(|_| Mistake::new("timezone", format!("{zone:?} is not a time zone of the IANA database")))?,
+        None => Ok(chrono_tz::UTC),
+        Some(zone) => {
+            zone.parse::<chrono_tz::Tz>().map_err(|_| Mistake::new("timezone", format!("{zone:?} is not a time zone of the IANA database")))
+        }
     };
-    Ok(Schedule::Cron { expression: expression.into(), pattern: Box::new(pattern), zone, spread })
+    match (pattern, zone) {
+        (Ok(pattern), Ok(zone)) => Ok(Schedule::Cron { expression: expression.into(), pattern: Box::new(pattern), zone, spread }),
+        (pattern, zone) => Err(pattern.err().into_iter().chain(zone.err()).collect()),
+    }
+}
+
+/// The parser's words without the names of its types.
+fn cron_words(err: &croner::errors::CronError) -> String {
+    use croner::errors::CronError::{ComponentError, IllegalCharacters, InvalidPattern};
+    let words = match err {
+        ComponentError(words) if words.starts_with("Number out of bounds") => {
+            return "a number is not one of its field: minutes 0-59, hours 0-23, days 1-31, months 1-12, weekdays 0-7".to_owned();
+        }
+        InvalidPattern(words) if words.contains("fields") => {
+            return "it has five fields (minute, hour, day, month, weekday), or six with the seconds in front".to_owned();
+        }
+        ComponentError(words) | IllegalCharacters(words) | InvalidPattern(words) => words.clone(),
+        other => other.to_string(),
+    };
+    let words = words.trim_end_matches('.');
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -40,7 +40,7 @@ pub fn parse_services(path: &Path, text: &str, default_schedule: &Schedule, alon
         let outer = format!("[{index}]");
         let checked = ServiceDocument::read(entry).and_then(|document| {
             // The number is given later, by the store; the check only carries it.
-            document.check(ServiceId(0), default_schedule)?;
+            document.check_written(ServiceId(0), default_schedule)?;
             Ok(document)
         });
         if let Some(name) = entry.get("name").and_then(Value::as_str) {

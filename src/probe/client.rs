@@ -93,7 +93,8 @@ impl ClientBook {
             HttpChoice::Http1 => &[b"http/1.1"],
             HttpChoice::Http2 => &[b"h2"],
         };
-        let tls = self.ground.config(&key.tls, protocols).map_err(|message| failed(Reason::Tls, message))?;
+        // What the check itself was given cannot be used: that says nothing of the service.
+        let tls = self.ground.config(&key.tls, protocols).map_err(|message| failed(Reason::Internal, message))?;
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .retry(reqwest::retry::never())

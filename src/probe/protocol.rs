@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::model::check::Reason;
 use crate::model::service::{IpFamily, TlsOptions};
 use crate::probe::classify::{certificate_message, span, tls_message};
 use crate::probe::network::BlockedNetworks;
@@ -215,7 +216,11 @@ impl Dialer {
     pub async fn secure(&self, pipe: Box<dyn Pipe>, host: &str, options: &TlsOptions, steps: &Steps) -> Result<Box<dyn Pipe>, Trouble> {
         steps.reach(Step::Tls);
         let failed = |message: String| Trouble::new(Step::Tls, message);
-        let config = self.ground.config(options, &[]).map_err(failed)?;
+        let config = self.ground.config(options, &[]).map_err(|message| {
+            // What the check itself was given cannot be used: that says nothing of the server.
+            mark(|hop, _| hop.refusal = Some((Reason::Internal, message.clone())));
+            failed(message)
+        })?;
         let name = options.server_name.as_deref().unwrap_or(host).trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(name).map_err(|_| failed("the host is no name a certificate can be for".to_owned()))?;
         match TlsConnector::from(Arc::new(config)).connect(name.clone(), pipe).await {

@@ -290,7 +290,10 @@ impl TryFrom<RuleRow> for Rule {
         let plan = match row.plan {
             PlanRow::Once { from, until } => Plan::Once(span((from, until))),
             PlanRow::Recurring { cron, timezone, duration_us, since, until } => {
-                let parsed = parse_cron(&cron, Some(&timezone), None).map_err(|mistake| corrupt("maintenance window", mistake))?;
+                let parsed = parse_cron(&cron, Some(&timezone), None).map_err(|mistakes| {
+                    let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+                    corrupt("maintenance window", told.join("; "))
+                })?;
                 let Schedule::Cron { expression, pattern, zone, .. } = parsed else {
                     return Err(corrupt("maintenance window", format!("{cron:?} is not a cron expression")));
                 };

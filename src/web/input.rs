@@ -139,6 +139,21 @@ impl<'a> Sheet<'a> {
         self.input(name, self.t.s(label), Kind::Line("ltr"))
     }
 
+    /// A span as [`seconds`] reads it. Whoever checks it counts seconds; what is wrong is told in the words it is typed in.
+    pub fn span(&self, name: &str, label: &'static str) -> Input {
+        let input = self.code(name, label);
+        let typed = self.fields.text(name).unwrap_or_default();
+        let plain = |message: &String| match seconds(typed).is_number() {
+            _ if typed.is_empty() => message.clone(),
+            true => in_spans(message).map_or_else(
+                || message.clone(),
+                |(least, most)| self.t.with("edit.span_range", &[("least", &least), ("most", &most), ("typed", typed)]),
+            ),
+            false => self.t.one("edit.no_span", typed),
+        };
+        Input { wrong: input.wrong.iter().map(plain).collect(), ..input }
+    }
+
     pub fn instant(&self, name: &str, label: &'static str) -> Input {
         self.input(name, self.t.s(label), Kind::Instant)
     }
@@ -191,12 +206,23 @@ impl<'a> Sheet<'a> {
             let Some(rest) = error.field.strip_prefix(name) else { continue };
             match rest.chars().next() {
                 None => told.push(error.message.clone()),
-                Some('.' | '[') => told.push(format!("{}: {}", rest.trim_start_matches('.'), error.message)),
+                Some('[') => told.push(self.of_piece(name, rest, &error.message)),
+                Some('.') => told.push(format!("{}: {}", rest.trim_start_matches('.'), error.message)),
                 _ => continue,
             }
             placed.insert(place);
         }
         told
+    }
+
+    /// A mistake of one of several values, which people know by what they typed and not by its place.
+    fn of_piece(&self, name: &str, place: &str, message: &str) -> String {
+        let index = place.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|index| index.parse::<usize>().ok());
+        match index.and_then(|index| self.fields.all(name).flat_map(parts).nth(index)) {
+            Some(piece) if message.contains(piece) => message.to_owned(),
+            Some(piece) => format!("{piece}: {message}"),
+            None => format!("{place}: {message}"),
+        }
     }
 
     /// The mistakes no field was made for, to be asked for when all fields are.
@@ -267,10 +293,25 @@ pub fn parts(text: &str) -> impl Iterator<Item = &str> {
 }
 
 pub fn number(text: &str) -> Value {
-    if let Ok(whole) = text.trim().parse::<u64>() {
+    let plain = plain_digits(text.trim());
+    if let Ok(whole) = plain.parse::<u64>() {
         return Value::from(whole);
     }
-    text.trim().parse::<f64>().ok().and_then(Number::from_f64).map_or_else(|| Value::from(text), Value::Number)
+    if let Ok(whole) = plain.parse::<i64>() {
+        return Value::from(whole);
+    }
+    plain.parse::<f64>().ok().and_then(Number::from_f64).map_or_else(|| Value::from(text), Value::Number)
+}
+
+/// Digits and decimal points as keyboards of Persian and Arabic write them, as a parser knows them.
+fn plain_digits(text: &str) -> String {
+    let plain = |letter: char| match letter {
+        '\u{6f0}'..='\u{6f9}' => char::from_digit(u32::from(letter) - 0x6f0, 10).unwrap_or(letter),
+        '\u{660}'..='\u{669}' => char::from_digit(u32::from(letter) - 0x660, 10).unwrap_or(letter),
+        '\u{66b}' => '.',
+        other => other,
+    };
+    text.chars().map(plain).collect()
 }
 
 /// A value as it is typed: texts of a list in lines.
@@ -287,13 +328,22 @@ pub fn typed(value: &Value) -> String {
 /// Seconds as people write spans: `90`, `15 min`, `2 h`, `1 d`; what is none of these as it was typed.
 pub fn seconds(text: &str) -> Value {
     let text = text.trim();
-    let digits = text.trim_end_matches(|letter: char| letter.is_alphabetic()).trim_end();
-    let unit = text[digits.len()..].trim().to_lowercase();
+    let plain = plain_digits(text);
+    let digits = plain.trim_end_matches(|letter: char| letter.is_alphabetic()).trim_end();
+    let unit = plain[digits.len()..].trim().to_lowercase();
     let factor = UNITS.iter().find(|(names, _)| names.contains(&unit.as_str())).map(|(_, factor)| *factor);
     match (digits.parse::<f64>(), factor) {
         (Ok(count), Some(factor)) => Number::from_f64(count * factor).map_or_else(|| Value::from(text), Value::Number),
         _ => Value::from(text),
     }
+}
+
+/// The ends of a range that is told in seconds.
+fn in_spans(message: &str) -> Option<(String, String)> {
+    let range = message.strip_prefix("must be a number from ").or_else(|| message.strip_prefix("must be from "))?;
+    let (range, _) = range.split_once(", not ")?;
+    let (least, most) = range.trim_end_matches(" seconds").split_once(" to ")?;
+    Some((typed_seconds(least.parse().ok()?), typed_seconds(most.parse().ok()?)))
 }
 
 const UNITS: [(&[&str], f64); 4] = [
@@ -333,14 +383,38 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_in_the_digits_of_every_keyboard() {
+        for (text, value) in [("۵", json!(5)), (" ٤٢ ", json!(42)), ("۱۲٫۵", json!(12.5)), ("-۱", json!(-1)), ("7", json!(7))] {
+            assert_eq!(number(text), value, "{text}");
+        }
+        assert_eq!(number("پنج"), json!("پنج"));
+        assert_eq!(seconds("۱۵ min").as_f64(), Some(900.0));
+    }
+
+    #[test]
+    fn a_span_that_is_wrong_is_told_as_it_is_typed() {
+        let error = |message: &str| [FieldError { field: "for_s".to_owned(), message: message.to_owned() }];
+        let told = |typed: &str, message: &str| {
+            let (mut fields, errors) = (Fields::default(), error(message));
+            fields.set("for_s", typed);
+            Sheet::new(Text(crate::web::text::Lang::English), &fields, &errors).span("for_s", "edit.name").wrong
+        };
+        assert_eq!(told("soon", "must be a number, not \"soon\""), ["must be a span such as 90 s, 15 min, 2 h or 1 d, not “soon”"]);
+        assert_eq!(told("5", "must be a number from 60 to 604800, not 5.0"), ["must be from 1 min to 7 d, not 5"]);
+        assert_eq!(told("5 s", "must be from 10 to 2592000 seconds, not 5"), ["must be from 10 s to 30 d, not 5 s"]);
+        assert_eq!(told("", "is required"), ["is required"]);
+    }
+
+    #[test]
     fn a_mistake_stands_at_its_field_and_every_other_one_is_told_on_top() {
-        let fields = Fields::parse(b"name=Shop&quiet.from=late");
+        let fields = Fields::parse(b"name=Shop&quiet.from=late&tags=a%0Ab");
         let error = |field: &str| FieldError { field: field.to_owned(), message: "is wrong".to_owned() };
-        let errors = [error("quiet.from"), error("channels[1]"), error("colour"), error("")];
+        let errors = [error("quiet.from"), error("channels[1]"), error("tags[1]"), error("colour"), error("")];
         let sheet = Sheet::new(Text(crate::web::text::Lang::English), &fields, &errors);
         let from = sheet.code("quiet.from", "edit.name");
         assert_eq!((from.value.as_str(), from.wrong.as_slice()), ("late", ["is wrong".to_owned()].as_slice()));
         assert_eq!(sheet.several("channels", "edit.name", Vec::new()).wrong, ["[1]: is wrong"]);
+        assert_eq!(sheet.area("tags", "edit.name", 2).wrong, ["b: is wrong"]);
         assert!(sheet.line("name", "edit.name").wrong.is_empty());
         assert_eq!(sheet.rest(), ["colour: is wrong", "is wrong"]);
     }

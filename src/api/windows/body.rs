@@ -269,8 +269,8 @@ impl WindowDocument {
         }
         let parsed = match parse_cron(&cron?, timezone.as_deref(), None) {
             Ok(parsed) => parsed,
-            Err(mistake) => {
-                checker.fields.wrong.push(mistake);
+            Err(mistakes) => {
+                checker.fields.wrong.extend(mistakes);
                 return None;
             }
         };

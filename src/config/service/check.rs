@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
 use crate::config::mistake::Mistake;
@@ -15,7 +17,33 @@ use crate::model::id::ServiceId;
 use crate::model::service::{Auth, Backoff, HttpChoice, IpFamily, Kind, Quorum, Schedule, Service, Target, TlsOptions};
 use crate::model::time::Timestamp;
 
+const LONGEST_GROUP: usize = 100;
+const LONGEST_TAG: usize = 100;
+
 impl ServiceDocument {
+    /// The same for what someone writes now, who can still mend it. What is kept from before does without: a service must not stop
+    /// being checked because the rules have become stricter.
+    pub fn check_written(&self, id: ServiceId, default_schedule: &Schedule) -> Result<Service, Vec<Mistake>> {
+        let mut wrong = Vec::new();
+        if let Some(group) = &self.group {
+            check_label("group", group, LONGEST_GROUP, &mut wrong);
+        }
+        for (index, tag) in self.tags.iter().enumerate() {
+            check_label(&format!("tags[{index}]"), tag, LONGEST_TAG, &mut wrong);
+        }
+        if let Some(tls) = &self.tls {
+            check_pems(tls, &mut wrong);
+        }
+        match self.check(id, default_schedule) {
+            Ok(service) if wrong.is_empty() => Ok(service),
+            Ok(_) => Err(wrong),
+            Err(mut mistakes) => {
+                mistakes.append(&mut wrong);
+                Err(mistakes)
+            }
+        }
+    }
+
     /// The service that runs, or all that is wrong. `default_schedule` serves those that name neither interval nor cron.
     pub fn check(&self, id: ServiceId, default_schedule: &Schedule) -> Result<Service, Vec<Mistake>> {
         let mut wrong = Vec::new();
@@ -104,8 +132,8 @@ impl ServiceDocument {
                     wrong.push(Mistake::new("cron", format!("{cron:?} names a time that never comes")));
                     default.clone()
                 }
-                Err(mistake) => {
-                    wrong.push(mistake);
+                Err(mistakes) => {
+                    wrong.extend(mistakes);
                     default.clone()
                 }
             },
@@ -201,18 +229,15 @@ fn check_target(kind: Kind, base: &str, path: &str, wrong: &mut Vec<Mistake>) ->
     let mut url = match Url::parse(base) {
         Ok(url) => url,
         Err(err) => {
-            wrong.push(Mistake::new("base_url", format!("{base:?} is not a URL: {err}; it looks like https://api.example.com")));
+            wrong.push(Mistake::new("base_url", no_url(kind, base, err)));
             return nowhere;
         }
     };
-    let schemes: &[&str] = match kind {
-        Kind::Http | Kind::Panic => &["http", "https"],
-        Kind::Tcp => &["tcp"],
-        Kind::Redis => &["redis", "rediss"],
-        Kind::MongoDb => &["mongodb"],
-    };
+    let schemes = schemes(kind);
     if !schemes.contains(&url.scheme()) {
         let message = match kind.is_http() {
+            // `shop.example:8080` is read as if its host were the scheme.
+            _ if !base.contains("://") => needs_scheme(kind, base),
             true => format!("{:?} is not a scheme that can be checked; use http or https", url.scheme()),
             false => format!("{:?} is not a scheme of kind {}; use {}", url.scheme(), kind.name(), schemes.join(" or ")),
         };
@@ -234,6 +259,37 @@ fn check_target(kind: Kind, base: &str, path: &str, wrong: &mut Vec<Mistake>) ->
     }
     url.set_fragment(None);
     Target::Url(url)
+}
+
+fn schemes(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Http | Kind::Panic => &["https", "http"],
+        Kind::Tcp => &["tcp"],
+        Kind::Redis => &["redis", "rediss"],
+        Kind::MongoDb => &["mongodb"],
+    }
+}
+
+/// People write addresses as browsers take them. A parser calls those relative, which says nothing to them.
+fn no_url(kind: Kind, base: &str, err: url::ParseError) -> String {
+    if err != url::ParseError::RelativeUrlWithoutBase {
+        return format!("{base:?} is not a URL: {err}; it looks like {}", example(kind));
+    }
+    needs_scheme(kind, base)
+}
+
+fn needs_scheme(kind: Kind, base: &str) -> String {
+    let fronts: Vec<String> = schemes(kind).iter().map(|scheme| format!("{scheme}://")).collect();
+    format!("{base:?} needs {} in front, as in {}", fronts.join(" or "), example(kind))
+}
+
+fn example(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Http | Kind::Panic => "https://api.example.com",
+        Kind::Tcp => "tcp://db.example.com:5432",
+        Kind::Redis => "redis://cache.example.com",
+        Kind::MongoDb => "mongodb://db.example.com",
+    }
 }
 
 /// What a URL of a kind without HTTP must say, and what it may not.
@@ -324,6 +380,64 @@ fn check_tls(tls: &TlsDocument, wrong: &mut Vec<Mistake>) -> TlsOptions {
     }
 }
 
+/// PEM text must hold what it is for. A file is on the node and is read there; here it can only be said that a value is no path.
+fn check_pems(tls: &TlsDocument, wrong: &mut Vec<Mistake>) {
+    for (path, value) in [("tls.ca", &tls.ca), ("tls.client_cert", &tls.client_cert)] {
+        if let Some(given) = value
+            && let Some(message) =
+                if is_pem(given) { certificate_mistake(given, path == "tls.ca") } else { path_mistake(given, "CERTIFICATE") }
+        {
+            wrong.push(Mistake::new(path, message));
+        }
+    }
+    // Nothing of a key is repeated, not even where it is none.
+    if let Some(key) = &tls.client_key {
+        match is_pem(key) {
+            true if PrivateKeyDer::from_pem_slice(key.as_bytes()).is_ok() => {}
+            true => wrong.push(Mistake::new("tls.client_key", "holds no private key in PEM form")),
+            false => wrong.extend(path_mistake(key, "PRIVATE KEY").map(|message| Mistake::new("tls.client_key", message))),
+        }
+    }
+}
+
+fn is_pem(given: &str) -> bool {
+    given.contains("-----BEGIN")
+}
+
+/// `trusted`: it is to be an authority.
+fn certificate_mistake(given: &str, trusted: bool) -> Option<String> {
+    let found: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(given.as_bytes()).collect();
+    let Ok(found) = found else { return Some("is not well-formed PEM".to_owned()) };
+    if found.is_empty() {
+        return Some("holds no certificate".to_owned());
+    }
+    if !trusted {
+        return None;
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    let refused = found.into_iter().find_map(|certificate| roots.add(certificate).err());
+    refused.map(|err| format!("holds a certificate that cannot be used: {err}"))
+}
+
+/// A path has a folder or an ending, on one line.
+fn path_mistake(given: &str, what: &str) -> Option<String> {
+    let ending = given.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let ends = (1..=10).contains(&ending.len()) && ending.chars().all(|letter| letter.is_ascii_alphanumeric());
+    let fits = !given.chars().any(char::is_control) && (given.contains(['/', '\\']) || ends);
+    (!fits).then(|| {
+        format!("must be PEM text, beginning with -----BEGIN {what}-----, or the path of such a file on the node: /etc/ssl/own.pem")
+    })
+}
+
+fn check_label(path: &str, text: &str, most: usize, wrong: &mut Vec<Mistake>) {
+    if text.chars().count() > most {
+        wrong.push(Mistake::new(path, format!("must be at most {most} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        wrong.push(Mistake::new(path, "must not hold control characters"));
+    }
+}
+
 fn check_proxy(proxy: Option<&str>, wrong: &mut Vec<Mistake>) -> Option<Url> {
     let text = proxy?;
     match Url::parse(text) {
@@ -378,3 +492,6 @@ pub(super) fn millis(path: &str, given: f64, least: f64, most: f64, wrong: &mut 
     }
     Duration::from_secs_f64(given / 1e3)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,12 @@
-//! What does not fit into the document at all, unknown fields and values of the wrong kind, in the words of who writes JSON.
-//!
-//! A parser stops at the first such value and speaks of Rust's types. As nearly all fields are optional, a field alone is a document
-//! too: so each is read by itself, and one that is refused is narrowed down to the innermost value that is refused alone.
-//!
-//! **Invariant**: a value is repeated only where a number or a boolean belongs. Secrets belong where text does.
+//! What does not fit into the document of a service at all: the words for it, and the one object whose fields depend on each other.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::config::misfit::{Reading, kind_of, missing, object, wrong_kind};
 use crate::config::mistake::Mistake;
 use crate::config::service::ServiceDocument;
+
+const READING: Reading<'static> = Reading { refusal: &refusal, plain: &plain };
 
 /// Names every field that does not fit.
 pub(super) fn find(document: &Value) -> Result<(), Vec<Mistake>> {
@@ -17,40 +15,19 @@ pub(super) fn find(document: &Value) -> Result<(), Vec<Mistake>> {
     };
     let mut mistakes = Vec::new();
     for (key, value) in fields {
-        narrow(key, value, &|value| object(key, value), &mut mistakes);
+        let around = |value| object(key, value);
+        match key.as_str() {
+            "auth" if value.is_object() => narrow_auth(value, &around, &mut mistakes),
+            _ => READING.narrow(key, value, &around, &mut mistakes),
+        }
     }
     if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
 }
 
-/// `around` makes of a value at `path` the document that holds nothing else.
-fn narrow(path: &str, value: &Value, around: &dyn Fn(Value) -> Value, mistakes: &mut Vec<Mistake>) {
-    let Some(words) = refusal(around(value.clone())) else { return };
-    let before = mistakes.len();
-    match value {
-        Value::Array(entries) if refusal(around(Value::Array(Vec::new()))).is_none() => {
-            for (index, entry) in entries.iter().enumerate() {
-                narrow(&format!("{path}[{index}]"), entry, &|entry| around(Value::Array(vec![entry])), mistakes);
-            }
-        }
-        Value::Object(_) if path == "auth" => narrow_auth(value, around, mistakes),
-        Value::Object(fields) if refusal(around(Value::Object(Map::new()))).is_none() => {
-            for (key, inner) in fields {
-                narrow(&format!("{path}.{key}"), inner, &|inner| around(object(key, inner)), mistakes);
-            }
-        }
-        _ => {}
-    }
-    if mistakes.len() == before {
-        mistakes.push(match missing(&words) {
-            Some(field) => Mistake::new(format!("{path}.{field}"), "is required"),
-            None => Mistake::new(path, plain(&words, path)),
-        });
-    }
-}
-
-/// The one object whose fields depend on each other: `type` says which there are, so the others are read beside it. One that
-/// is refused for what it lacks fits itself.
+/// Its `type` says which fields there are, so the others are read beside it. One that is refused for what it lacks fits itself.
 fn narrow_auth(auth: &Value, around: &dyn Fn(Value) -> Value, mistakes: &mut Vec<Mistake>) {
+    let Some(words) = refusal(around(auth.clone())) else { return };
+    let before = mistakes.len();
     for (key, value) in auth.as_object().into_iter().flatten() {
         let mut alone = object(key, value.clone());
         if let Some(kind) = auth.get("type").filter(|kind| key != "type" && fits_but_for_others(around(object("type", (*kind).clone())))) {
@@ -60,6 +37,9 @@ fn narrow_auth(auth: &Value, around: &dyn Fn(Value) -> Value, mistakes: &mut Vec
             let path = format!("auth.{key}");
             mistakes.push(Mistake::new(path.as_str(), plain(&words, &path)));
         }
+    }
+    if mistakes.len() == before {
+        mistakes.push(READING.told("auth", &words));
     }
 }
 
@@ -71,26 +51,10 @@ fn refusal(document: Value) -> Option<String> {
     serde_json::from_value::<ServiceDocument>(document).err().map(|err| err.to_string())
 }
 
-fn object(key: &str, value: Value) -> Value {
-    Value::Object([(key.to_owned(), value)].into_iter().collect())
-}
-
-fn missing(words: &str) -> Option<&str> {
-    words.strip_prefix("missing field `")?.strip_suffix('`')
-}
-
 /// The parser's words said plainly.
 fn plain(words: &str, path: &str) -> String {
-    let wrong_kind = words.strip_prefix("invalid type: ").or_else(|| words.strip_prefix("invalid value: "));
-    if let Some((found, expected)) = wrong_kind.and_then(|rest| rest.rsplit_once(", expected ")) {
-        return match expected {
-            "f64" => format!("must be a number, not {}", shown(found)),
-            "u64" | "u32" => format!("must be a whole number of at least 0, not {}", shown(found)),
-            "a boolean" => format!("must be true or false, not {}", shown(found)),
-            "a string" | "variant identifier" => format!("must be a string, not {}", kind(found)),
-            "a sequence" => format!("must be a list, not {}", kind(found)),
-            _ => format!("must be an object, not {}", kind(found)),
-        };
+    if let Some(plain) = wrong_kind(words) {
+        return plain;
     }
     if words.starts_with("unknown field") {
         return match path.rsplit_once('.') {
@@ -110,35 +74,4 @@ fn plain(words: &str, path: &str) -> String {
         .to_owned();
     }
     words.to_owned()
-}
-
-/// What was found, with its value unless that is long: the parser writes ``integer `5` `` and `string "soon"`.
-fn shown(found: &str) -> String {
-    match found.split_once(['`', '"']) {
-        Some((_, rest)) if found.ends_with('`') => rest.trim_end_matches('`').to_owned(),
-        Some(_) if found.chars().count() <= 60 => format!("the {found}"),
-        _ => kind(found).to_owned(),
-    }
-}
-
-fn kind(found: &str) -> &'static str {
-    match found.split_whitespace().next() {
-        Some("string") => "a string",
-        Some("integer" | "floating") => "a number",
-        Some("boolean") => "a boolean",
-        Some("sequence") => "a list",
-        Some("map") => "an object",
-        _ => "null",
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }

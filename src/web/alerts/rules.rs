@@ -159,8 +159,8 @@ fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, erro
     let exits = || state.exits.list().into_iter().map(|exit| (exit.id.to_string(), exit.name)).collect::<Vec<_>>();
     let whom = vec![
         sheet.several("channels", "alert.channels", exits()).help(t.s("alert.channels_help")),
-        sheet.code("for_s", "alert.for").placeholder("0").help(t.s("alert.for_help")),
-        sheet.code("repeat_s", "alert.repeat").placeholder("1 h").help(t.s("alert.repeat_help")),
+        sheet.span("for_s", "alert.for").placeholder("0").help(t.s("alert.for_help")),
+        sheet.span("repeat_s", "alert.repeat").placeholder("1 h").help(t.s("alert.repeat_help")),
         sheet.flag("tell_recovered", "alert.tell_recovered"),
         sheet.flag("tell_acknowledged", "alert.tell_acknowledged"),
     ];
@@ -186,7 +186,7 @@ fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, erro
         .max();
     let room = used.map_or(ROOM, |last| (last + 2).clamp(ROOM, STEPS));
     for step in 0..room {
-        escalation.push(sheet.code(&format!("escalations[{step}].after_s"), "alert.escalate_after").placeholder("15 min"));
+        escalation.push(sheet.span(&format!("escalations[{step}].after_s"), "alert.escalate_after").placeholder("15 min"));
         escalation.push(Input { width: "wide", ..sheet.several(&format!("escalations[{step}].channels"), "alert.escalate_to", exits()) });
     }
     let title = match id {

@@ -178,7 +178,7 @@ async fn tls_options_that_cannot_be_used_are_a_failure_that_says_which() {
     ];
     for (tls, words) in cases {
         let result = check(json!({"base_url": "https://web.test", "tls": tls})).await;
-        assert_eq!((reason(&result), message(&result)), (Some(Reason::Tls), words));
+        assert_eq!((reason(&result), message(&result)), (Some(Reason::Internal), words));
     }
 }
 

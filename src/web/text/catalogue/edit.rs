@@ -17,6 +17,12 @@ pub const TEXTS: &[Entry] = &[
     ),
     ("edit.stored", "Stored now: {}", "اکنون ذخیره است: {}"),
     ("edit.nothing", "nothing", "هیچ"),
+    (
+        "edit.no_span",
+        "must be a span such as 90 s, 15 min, 2 h or 1 d, not “{}”",
+        "باید مدتی مانند 90 s یا 15 min یا 2 h یا 1 d باشد، نه «{}»",
+    ),
+    ("edit.span_range", "must be from {least} to {most}, not {typed}", "باید از {least} تا {most} باشد، نه {typed}"),
     ("edit.no_number", "must be a number, not “{}”", "باید عدد باشد، نه «{}»"),
     (
         "edit.header_twice",
