@@ -151,6 +151,54 @@
     });
   });
 
+  // What was sent from a page may be answered at an address that is no page.
+  const here = document.querySelector("[data-here]");
+  if (here) history.replaceState(null, "", here.dataset.here);
+
+  // A form with something typed in it is sent only while its session goes on: else what was typed would be gone. Whoever logs in
+  // elsewhere meanwhile sends it with the token of the new session.
+  const ended = document.getElementById("ended");
+  const quiet = /^(hidden|checkbox|radio|submit|button|image|reset|file|range)$/;
+  const texts = (form) => [...form.querySelectorAll("input, textarea")].filter((field) => !quiet.test(field.type));
+  const holdsText = (form) => form.getAttribute("method") === "post" && form.querySelector('input[name="form_token"]')
+    && texts(form).some((field) => field.value !== "");
+  const begun = () => [...document.forms].find((form) => holdsText(form) && texts(form).some((field) => field.value !== field.defaultValue));
+  const tellEnded = (form) => {
+    const place = form.querySelector(".actions.end");
+    if (place) place.before(ended); else form.append(ended);
+    // Told again each time it is asked for again.
+    ended.hidden = true;
+    requestAnimationFrame(() => { ended.hidden = false; ended.scrollIntoView({ block: "nearest" }); });
+  };
+  const freshToken = async () => {
+    try {
+      const answer = await fetch("/account", { headers: { Accept: "text/html" }, credentials: "same-origin", redirect: "manual" });
+      if (answer.type === "opaqueredirect") return null;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      return (page.querySelector('meta[name="form-token"]') || {}).content || "";
+    } catch { return ""; }
+  };
+  const asking = new WeakSet();
+  const sure = new WeakSet();
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!ended || sure.has(form) || !holdsText(form)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (asking.has(form)) return;
+    asking.add(form);
+    const button = event.submitter;
+    const token = await freshToken();
+    asking.delete(form);
+    if (token === null) { tellEnded(form); return; }
+    ended.hidden = true;
+    // What could not be found out is for the answer to say.
+    if (token) form.querySelector('input[name="form_token"]').value = token;
+    sure.add(form);
+    if (button) form.requestSubmit(button); else form.requestSubmit();
+    sure.delete(form);
+  }, true);
+
   // What is to be typed elsewhere, into the clipboard.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest && event.target.closest("button[data-copy]");
@@ -172,7 +220,12 @@
     part: async (address) => {
       try {
         const answer = await fetch(address, { headers: { Accept: "text/html" }, credentials: "same-origin", redirect: "manual" });
-        if (answer.type === "opaqueredirect") { location.reload(); return null; }
+        if (answer.type === "opaqueredirect") {
+          const form = ended && begun();
+          if (!form || await freshToken() !== null) location.reload();
+          else if (ended.hidden) tellEnded(form);
+          return null;
+        }
         if (answer.status === 404) document.dispatchEvent(new CustomEvent("probemesh-gone"));
         return answer.ok ? await answer.text() : null;
       } catch { return null; }

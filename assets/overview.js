@@ -170,7 +170,7 @@
     const link = held && [...list.querySelectorAll("a")].find((one) => one.getAttribute("href") === held);
     if (link) link.focus({ preventScroll: true });
   };
-  // One that went makes no events: what is in sight is asked for now and then.
+  // One that went while the connection was away: what is in sight is asked for now and then.
   setInterval(() => inSight.forEach((id) => dirty.add(id)), 30000);
   let busy = false;
   const work = async () => {
@@ -187,7 +187,7 @@
   const hurry = () => { soon = soon || setTimeout(() => { soon = 0; work(); }, 300); };
   document.addEventListener("visibilitychange", () => { if (!document.hidden) { headDirty = true; work(); } });
 
-  const stream = events("kinds=checked,verdict,incident,node");
+  const stream = events("kinds=checked,verdict,incident,node,service");
   const turn = (event) => {
     const id = JSON.parse(event.data).service_id;
     if (id) dirty.add(String(id));
@@ -204,7 +204,7 @@
     if (Date.now() - heard > 10000) { heard = Date.now(); headDirty = true; }
     if (!list) location.reload();
   });
-  for (const name of ["verdict", "incident", "node"]) stream.addEventListener(name, turn);
+  for (const name of ["verdict", "incident", "node", "service"]) stream.addEventListener(name, turn);
   stream.addEventListener("lagged", () => { byId.forEach((row, id) => dirty.add(id)); headDirty = true; });
   stream.addEventListener("open", () => { document.body.classList.add("live"); byId.forEach((row, id) => dirty.add(id)); headDirty = true; });
   stream.addEventListener("error", () => document.body.classList.remove("live"));

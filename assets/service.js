@@ -133,6 +133,7 @@
       });
       if (answer.type === "opaqueredirect" || answer.status === 401) return notice(words.out);
       if (!answer.ok) {
+        if (answer.status === 404) document.dispatchEvent(new CustomEvent("probemesh-gone"));
         const problem = await answer.json().catch(() => ({}));
         return notice(problem.detail || problem.title || String(answer.status));
       }
@@ -185,7 +186,7 @@
   document.addEventListener("probemesh-gone", () => { gone = true; document.getElementById("gone").hidden = false; });
   let dirty = false;
   let busy = false;
-  // What is deleted makes no events any more.
+  // What was deleted while the connection was away told nobody here.
   setInterval(() => { dirty = true; }, 30000);
   setInterval(async () => {
     if (gone) return;
@@ -204,6 +205,7 @@
     age = 0;
     put("charts");
   }, 1000);
-  const stream = events("kinds=checked,verdict,incident,finding&service=" + id);
+  const stream = events("kinds=checked,verdict,incident,finding,service&service=" + id);
+  stream.addEventListener("service", () => document.dispatchEvent(new CustomEvent("probemesh-gone")));
   for (const name of ["checked", "verdict", "incident", "finding"]) stream.addEventListener(name, () => { dirty = true; });
 })();

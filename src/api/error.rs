@@ -423,7 +423,7 @@ fn caught(status: Status, request: &Request<'_>) -> ApiError {
 }
 
 /// The methods routes take at the path of a request. Rocket answers 404 for a wrong method too.
-fn methods_of(request: &Request<'_>) -> Vec<&'static str> {
+pub fn methods_of(request: &Request<'_>) -> Vec<&'static str> {
     let path: Vec<&str> = request.uri().path().as_str().split('/').filter(|segment| !segment.is_empty()).collect();
     let mut methods: Vec<&'static str> =
         request.rocket().routes().filter(|route| fits(route.uri.path(), &path)).map(|route| route.method.as_str()).collect();

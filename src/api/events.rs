@@ -1,4 +1,4 @@
-//! Results, verdicts, incidents, findings, nodes and deliveries as they happen, as server-sent events.
+//! Results, verdicts, incidents, findings, nodes, deliveries and deleted services as they happen, as server-sent events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ const STREAMS: usize = 128;
 /// Services with new results are told of together, this long after the first of them.
 const TOGETHER: Duration = Duration::from_secs(1);
 /// What is told to those who ask for nothing in particular, and `checked`, which is told to those who ask for it.
-const KINDS: [&str; 9] = ["result", "verdict", "incident", "node", "finding", "delivery", "window", "issue", "checked"];
+const KINDS: [&str; 10] = ["result", "verdict", "incident", "node", "finding", "delivery", "window", "issue", "service", "checked"];
 
 /// How many more streams may be opened.
 pub struct Streams(Arc<Semaphore>);
@@ -59,6 +59,7 @@ pub enum Event {
     Delivery(DeliveryEvent),
     Window(WindowEvent),
     Issue(IssueEvent),
+    Service(ServiceEvent),
     Checked(CheckedEvent),
 }
 
@@ -178,6 +179,16 @@ pub struct IssueEvent {
     pub at: String,
 }
 
+/// A service is gone: nothing more is told of it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ServiceEvent {
+    pub service_id: u32,
+    pub service_name: String,
+    /// `deleted`
+    pub what: &'static str,
+    pub at: String,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
@@ -189,6 +200,7 @@ impl Event {
             Event::Delivery(_) => "delivery",
             Event::Window(_) => "window",
             Event::Issue(_) => "issue",
+            Event::Service(_) => "service",
             Event::Checked(_) => "checked",
         }
     }
@@ -210,6 +222,10 @@ impl Event {
 
     pub fn window(what: &'static str, window: &Window, at: Timestamp) -> Event {
         Event::Window(WindowEvent { id: window.id.0, what, title: window.title.clone(), at: at.rfc3339() })
+    }
+
+    pub fn deleted(id: ServiceId, name: &str, at: Timestamp) -> Event {
+        Event::Service(ServiceEvent { service_id: id.0, service_name: name.to_owned(), what: "deleted", at: at.rfc3339() })
     }
 
     /// A service enters maintenance or leaves it.
@@ -271,6 +287,7 @@ impl Event {
             Event::Finding(event) => event.service_id.map(ServiceId),
             Event::Delivery(event) => event.service_id.map(ServiceId),
             Event::Issue(event) => event.service_id.map(ServiceId),
+            Event::Service(event) => Some(ServiceId(event.service_id)),
             Event::Node(_) | Event::Window(_) | Event::Checked(_) => None,
         }
     }
@@ -355,9 +372,9 @@ impl From<&VerdictChange> for Event {
     }
 }
 
-/// Results, changes of verdict, incidents, findings, nodes, deliveries, maintenance windows and issues as they happen.
+/// Results, changes of verdict, incidents, findings, nodes, deliveries, maintenance windows, issues and deleted services as they happen.
 ///
-/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node`, `delivery`, `window` and `issue`, or those of them that `kinds` names.
+/// Server-sent events named `result`, `verdict`, `incident`, `finding`, `node`, `delivery`, `window`, `issue` and `service`, or those of them that `kinds` names.
 /// `checked`, if it is named there, tells once a second which services have new results. When a node is lost or blind, or is back, that one event stands for all services: what only turns unknown by it, or is up again, is told by no `verdict` of its own. `lagged`, with a
 /// count, when this client was too slow to be told all. The stream ends when the token does.
 #[utoipa::path(

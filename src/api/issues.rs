@@ -23,7 +23,8 @@ use crate::api::state::ApiState;
 use crate::config::mistake::Mistake;
 use crate::model::issue::{Issue, IssueId, IssueStatus, IssueType, Priority};
 use crate::store::services::Author;
-use crate::tracker::desk::{Draft, Edit, checks};
+use crate::tracker::desk::{Draft, Edit, TrackerError, checks};
+use crate::tracker::workflow::steps;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -200,11 +201,18 @@ pub async fn edit(operator: Operator, state: &State<ApiState>, id: &str, body: J
 )]
 #[patch("/api/v1/maintenance/issues/<id>/status", data = "<body>")]
 pub async fn step(operator: Operator, state: &State<ApiState>, id: &str, body: JsonBody) -> Result<Json<IssueDetail>, ApiError> {
-    let id = find(state, id)?.id;
+    let issue = find(state, id)?;
+    let id = issue.id;
     let given: StatusChange = body.read()?;
     let mut wrong = Wrong::default();
     let to = checks::status(&given.status);
     let unknown = to.is_err();
+    // Why a step is taken need not be said of one there is not.
+    if let Ok(to) = &to
+        && !steps(issue.status).contains(to)
+    {
+        return Err(TrackerError::Step { from: issue.status, to: *to, allowed: steps(issue.status) }.into());
+    }
     let to = wrong.or(to, IssueStatus::Reported);
     let assignee = wrong.maybe(given.assignee.map(|name| state.tracker.assignee(&name)));
     wrong.0.extend(checks::reason_mistake(&given.reason));

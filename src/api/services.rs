@@ -1,5 +1,7 @@
 //! Services: what is watched, and how.
 
+use std::sync::Arc;
+
 use rocket::response::status::{Created, NoContent};
 use rocket::serde::json::Json;
 use rocket::{State, delete, get, patch, post, put};
@@ -8,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::api::auth::{Operator, Viewer};
 use crate::api::body::{JsonBody, merge};
 use crate::api::error::{ApiError, Problem};
+use crate::api::events::Event;
 use crate::api::mask::{masked, unmask};
 use crate::api::openapi::ServiceBody;
 use crate::api::query::{Page, Query};
@@ -185,6 +188,8 @@ pub async fn delete(operator: Operator, query: Query, state: &State<ApiState>, i
 pub async fn remove(state: &ApiState, service: &StoredService, force: bool, purge: bool, author: &Author) -> Result<(), ApiError> {
     state.services.delete(service.id, force, author).await?;
     (state.services_changed)();
+    // Nobody may listen.
+    let _ = state.events.send(Arc::new(Event::deleted(service.id, service.name(), state.clock.now())));
     if purge {
         state.store.results.purge_service(service.id).await?;
     }
@@ -192,7 +197,7 @@ pub async fn remove(state: &ApiState, service: &StoredService, force: bool, purg
 }
 
 /// The service of a path.
-pub fn find(state: &ApiState, id: &str) -> Result<std::sync::Arc<StoredService>, ApiError> {
+pub fn find(state: &ApiState, id: &str) -> Result<Arc<StoredService>, ApiError> {
     let found = id.parse().ok().and_then(|id| state.services.get(ServiceId(id)));
     found.ok_or_else(|| ApiError::not_found(format!("there is no service {id}")))
 }

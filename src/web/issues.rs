@@ -25,6 +25,7 @@ use crate::web::issues::form::{edit_page, new_page};
 use crate::web::issues::view::{IssuePage, ListPage};
 use crate::web::login::Refusal;
 use crate::web::look::inside;
+use crate::web::text::Text;
 use crate::web::visit::{Fields, OwnForm, Visit};
 
 type Answer = Result<Either<Refusal, Redirect>, ApiError>;
@@ -103,6 +104,11 @@ pub async fn change(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &s
 pub async fn step(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str) -> Answer {
     visit.need(Role::Operator)?;
     let (issue, fields) = (find(state, id)?, form.0);
+    let seen = fields.text("from").and_then(IssueStatus::from_name);
+    if seen.is_some_and(|seen| seen != issue.status) {
+        let error = ApiError::new(Status::Conflict, moved(Text(visit.look.lang), state, &issue).await?);
+        return told(&visit, state, id, error, &fields).await;
+    }
     let to = fields.get("status").unwrap_or_default();
     let target = IssueStatus::from_name(to);
     let onwards = target.is_some_and(|to| to > issue.status && to != IssueStatus::WontDo);
@@ -125,6 +131,14 @@ pub async fn step(visit: Visit, form: OwnForm, state: &State<ApiState>, id: &str
         }))),
         Err(error) => told(&visit, state, id, error, &fields).await,
     }
+}
+
+/// Says who was faster.
+async fn moved(t: Text, state: &ApiState, issue: &Issue) -> Result<String, ApiError> {
+    let changes = state.tracker.issues.changes(issue.id, 1, issue.changes).await?;
+    let last = changes.into_iter().rev().find(|change| change.fields.iter().any(|field| field.field == "status"));
+    let who = last.map_or_else(String::new, |change| change.who);
+    Ok(t.with("issue.moved", &[("who", &who), ("status", t.word("issue_status", issue.status.name()))]))
 }
 
 #[post("/issues/<id>/comments", data = "<form>")]

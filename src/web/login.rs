@@ -74,17 +74,21 @@ impl<'r> rocket::request::FromRequest<'r> for Asker {
     }
 }
 
-#[get("/login?<next>")]
+#[get("/login?<next>&<ended>")]
 pub fn page(
     asker: Asker,
     cookies: &CookieJar<'_>,
     state: &State<ApiState>,
     next: Option<&str>,
+    ended: Option<&str>,
 ) -> Result<Either<Html, Redirect>, ApiError> {
     let next = inside(next);
     match asker.visitor {
         Some(_) => Ok(Either::Right(Redirect::to(next))),
-        None => form(&asker, state, cookies, next, Asked::default()).map(Either::Left),
+        None => {
+            let problem = ended.map(|_| Text(asker.look.lang).s("login.ended").to_owned());
+            form(&asker, state, cookies, next, Asked { problem, ..Asked::default() }).map(Either::Left)
+        }
     }
 }
 

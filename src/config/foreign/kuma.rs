@@ -258,7 +258,7 @@ mod tests {
                 ("Turned", "is left out: it is up when its check fails"),
                 ("Nowhere", "headers are not JSON and are not taken over"),
                 ("Nowhere", "NTLM is not known here: it is checked without a log-in"),
-                ("Nowhere", "is left out: base_url \"shop dot example\" needs https:// or htt"),
+                ("Nowhere", "is left out: base_url \"shop dot example\" needs https:// or h"),
                 ("", "notifications are not taken over: make channels and rules on"),
             ]
             .map(|(service, what)| (service, what.to_owned()))

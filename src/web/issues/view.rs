@@ -92,6 +92,8 @@ pub struct Card {
     pub updated: Moment,
     pub comments: Option<String>,
     pub revision: u64,
+    /// The name of the status, for a form to send along.
+    pub from: &'static str,
     /// Where it may go from here.
     pub steps: Vec<Step>,
 }
@@ -257,6 +259,7 @@ impl Card {
             service: issue.service.as_ref().map(|service| service.name.clone()),
             updated: Moment::ago(issue.updated_at),
             revision: issue.revision,
+            from: issue.status.name(),
             steps: steps(issue.status).iter().map(|status| Step::new(t, issue, *status)).collect(),
             comments: (issue.comments > 0).then(|| t.count("issue.comment_one", "issue.comment_many", issue.comments.into())),
         }

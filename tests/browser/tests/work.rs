@@ -111,6 +111,39 @@ fn a_machine_joins_and_is_seen_to_turn_green() {
 }
 
 #[test]
+fn what_was_typed_outlives_its_session_and_a_page_hears_that_its_service_is_gone() {
+    let (driver, target) = (Driver::start(), Target::start());
+    let hub = hub(&target, &[]);
+    let page = logged_in(&driver, &hub);
+    page.go(&format!("{}/services/2/edit", hub.address()));
+    page.fill("input[name=name]", "Ledger of all");
+    // The session ends elsewhere, as the log-out in another tab ends it.
+    let end = "const done = arguments[arguments.length - 1]; const form_token = document.querySelector('input[name=form_token]').value;
+        fetch('/logout', { method: 'POST', body: new URLSearchParams({ form_token }), redirect: 'manual' }).then(() => done(true))";
+    page.run_async(end);
+    page.click(".actions.end button[value=save]");
+    page.sees("Your session has ended");
+    is_usable_by_all(&page);
+    assert_eq!(page.run("return document.querySelector('input[name=name]').value"), json!("Ledger of all"));
+    // Back in another tab, it is sent as it stands.
+    let back = "const done = arguments[arguments.length - 1];
+        fetch('/login').then((answer) => answer.text()).then((text) => {
+            const token = new DOMParser().parseFromString(text, 'text/html').querySelector('input[name=form_token]').value;
+            const body = new URLSearchParams({ form_token: token, next: '/', username: 'admin', password: 'PASSWORD' });
+            return fetch('/login', { method: 'POST', body, redirect: 'manual' });
+        }).then(() => done(true))";
+    page.run_async(&back.replace("PASSWORD", PASSWORD));
+    page.click(".actions.end button[value=save]");
+    until("the service is stored", || page.address().ends_with("/services/2").then_some(()));
+    page.sees("Ledger of all");
+
+    page.run("window.still = true");
+    hub.call("DELETE", "/api/monitor/services/2", None);
+    page.sees("This service was deleted");
+    assert_eq!(page.run("return window.still"), json!(true), "the page was not loaded again");
+}
+
+#[test]
 fn whoever_looks_on_while_the_hub_is_away_is_told_so() {
     let (driver, target) = (Driver::start(), Target::start());
     let mut hub = hub(&target, &[]);

@@ -67,6 +67,13 @@ async fn a_step_that_may_not_be_taken_is_refused_with_what_may() {
     assert_eq!(late.status, 409);
     assert!(late.text.contains("was changed meanwhile"), "{}", late.text);
     assert_eq!(browser.get("/issues/4711").await.status, 404);
+    // A step that is not there is told before a reason is asked for, and who was faster in words.
+    let again = browser.send_form("/issues/1/step", &[("status", "wont_do")]).await;
+    assert!(again.status == 409 && again.text.contains("wont_do is not a step from wont_do"), "{}", again.text);
+    let stale = browser.send_form("/issues/1/step", &[("status", "triaged"), ("revision", "1"), ("from", "reported")]).await;
+    assert_eq!(stale.status, 409);
+    assert!(stale.text.contains("operator moved it to ") && stale.text.contains("data-here=\"/issues/1\""), "{}", stale.text);
+    assert!(!stale.text.contains("must say why"), "{}", stale.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -154,6 +154,34 @@ async fn whoever_is_not_logged_in_is_led_to_the_log_in_and_back_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_sends_a_form_without_a_session_is_told_so_and_led_back_to_its_page() {
+    let world = with_service().await;
+    let mut browser = Browser::new(&world);
+    let edit = "/login?next=%2Fservices%2F1%2Fedit&ended=true";
+    let sent = browser.send_raw("/services/1/edit", &[("name", "much that was typed")]).await;
+    assert_eq!((sent.status, sent.header("Location")), (303, Some(edit)));
+    // Nothing is shown where a service is paused: the browser says from where it was.
+    assert_eq!(browser.send_raw("/services/1/enabled", &[]).await.header("Location"), Some("/login?ended=true"));
+    for (from, expected) in [
+        ("PUBLIC/services/1?range=7d", "/login?next=%2Fservices%2F1%3Frange%3D7d&ended=true"),
+        ("https://evil.example/services/1", "/login?ended=true"),
+        ("PUBLIC.evil.example/services/1", "/login?ended=true"),
+        ("PUBLIC/login", "/login?ended=true"),
+    ] {
+        let from = from.replace("PUBLIC", "https://hub.example");
+        let request = world.client.post("/services/1/enabled").header(Header::new("Accept", "text/html"));
+        let answer = request.header(rocket::http::ContentType::Form).header(Header::new("Referer", from.clone())).dispatch().await;
+        assert_eq!(answer.headers().get_one("Location"), Some(expected), "{from}");
+    }
+    let page = browser.page(edit).await;
+    assert!(page.contains("Your session has ended. Nothing was stored.") && page.contains("value=\"/services/1/edit\""), "{page}");
+    // A service that went meanwhile is told as such.
+    let mut operator = Browser::of(&world, "operator").await;
+    let gone = operator.send_form("/services/4711/enabled", &[("enabled", "false")]).await;
+    assert!(gone.status == 404 && gone.text.contains("This service was deleted meanwhile"), "{}", gone.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_cookie_of_a_session_is_out_of_reach_of_scripts_and_other_sites() {
     let world = World::new().await;
     let mut browser = Browser::new(&world);

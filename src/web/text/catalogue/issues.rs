@@ -107,6 +107,11 @@ pub const TEXTS: &[Entry] = &[
     ("issue.updated", "Last change", "آخرین تغییر"),
     ("issue.opened_by", "Opened", "بازشده"),
     ("issue.by_program", "by the monitor itself", "از سوی خود پایشگر"),
+    (
+        "issue.moved",
+        "{who} moved it to {status} meanwhile. Nothing was changed.",
+        "در این میان {who} آن را به {status} برد. چیزی تغییر نکرد.",
+    ),
     ("issue.history", "History", "تاریخچه"),
     ("issue.of_incident", "Issue", "مسئله"),
     ("issue.open_for_incident", "Open an issue", "باز کردن مسئله"),
