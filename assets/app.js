@@ -168,7 +168,7 @@
     if (place) place.before(ended); else form.append(ended);
     // Told again each time it is asked for again.
     ended.hidden = true;
-    requestAnimationFrame(() => { ended.hidden = false; ended.scrollIntoView({ block: "nearest" }); });
+    requestAnimationFrame(() => { ended.hidden = false; ended.scrollIntoView({ block: "center" }); });
   };
   const freshToken = async () => {
     try {

@@ -89,6 +89,8 @@ async fn a_rule_with_mistakes_names_their_fields_and_keeps_what_was_typed() {
         assert!(field(&refused.text, name).contains("class=\"wrong\""), "{name}: {}", field(&refused.text, name));
     }
     assert!(refused.text.contains("value=\"soon\"") && refused.text.contains("value=\"late\"") && refused.text.contains("value=\"many\""));
+    assert!(field(&refused.text, "for_s").contains("must be a span such as"), "{}", field(&refused.text, "for_s"));
+    assert!(!refused.text.contains("invalid type"), "nobody reads the parser's words");
     // With those mended, the others are told.
     let fields = [("name", ""), ("kinds", "incident"), ("quiet.from", "late"), ("quiet.to", "07:00"), ("escalations[0].channels", "2")];
     let refused = browser.send_form("/alerts/rules/new", &fields).await;

@@ -210,6 +210,9 @@ async fn a_key_is_made_by_a_form_shown_once_and_revoked() {
     let world = World::new().await;
     let mut viewer = Browser::of(&world, "viewer").await;
     assert!(viewer.page("/account").await.contains("href=\"/account/keys\""));
+    let mistyped = viewer.send_form("/account/keys/new", &[("name", "x"), ("scopes", "read"), ("expires_days", "abc")]).await;
+    let days = mistyped.text.split("name=\"expires_days\"").nth(1).and_then(|rest| rest.split("</label>").next()).unwrap_or_default();
+    assert!(mistyped.status == 422 && days.contains("must be a number, not"), "{}", mistyped.text);
     let form = viewer.page("/account/keys/new").await;
     assert!(form.contains("value=\"read\" checked") && !form.contains("value=\"admin\"") && !form.contains("name=\"owner\""), "{form}");
     let wrong = viewer.send_form("/account/keys/new", &[("name", ""), ("role", "operator"), ("expires_days", "soon")]).await;
