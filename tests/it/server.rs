@@ -107,6 +107,12 @@ impl Server {
         let id = self.child.lock().unwrap().as_ref().expect("it runs").id();
         // SAFETY: a plain call; the process is ours and has not been waited for.
         unsafe { libc::kill(id as i32, signal) };
+        // Its threads are stopped one after the other; until then one of them may still answer.
+        let began = Instant::now();
+        while signal == libc::SIGSTOP && !stopped(id) {
+            assert!(began.elapsed() < Duration::from_secs(10), "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -213,6 +219,16 @@ impl Line {
     pub fn freeze_those_there_are(&self) {
         self.frozen.store(self.taken.load(Ordering::Relaxed), Ordering::Relaxed);
     }
+}
+
+/// Whether every thread of a process is stopped, by /proc.
+fn stopped(id: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
+    let state = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+        stat.rsplit(") ").next()?.chars().next()
+    };
+    threads.flatten().all(|thread| state(thread).is_none_or(|state| state == 'T'))
 }
 
 impl Drop for Line {

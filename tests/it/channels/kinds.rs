@@ -108,19 +108,26 @@ async fn slack_gets_the_first_line_as_text_and_the_rest_in_blocks() {
 
 #[tokio::test]
 async fn discord_gets_an_embed_that_mentions_nobody_and_is_asked_to_wait() {
-    let (asked, answer) = sent("discord", Telling::Recovered).await;
+    let (asked, answer) = sent("discord", Telling::Raised).await;
     assert_eq!(answer, "200: message 4711");
     assert_eq!(asked[0].path, format!("/services/T000/{SECRET}?wait=true"));
     let body = body(&asked[0]);
     assert_eq!(body["allowed_mentions"], json!({"parse": []}));
-    assert_eq!(body["content"], "Recovered: shop: TLS handshake fails in 2 of 2 regions (lasted 12 minutes)");
+    assert_eq!(body["content"], FIRST);
     let embed = &body["embeds"][0];
-    assert_eq!((&embed["color"], &embed["url"]), (&json!(0x2e_7d32), &json!("https://hub.example/incidents/7")));
+    assert_eq!((&embed["color"], &embed["url"]), (&json!(0x00c6_2828), &json!("https://hub.example/incidents/7")));
     assert_eq!(embed["timestamp"], "2026-11-22T10:00:00.000Z");
     assert_eq!(
-        embed["fields"][2],
+        embed["fields"][1],
         json!({"name": "Seen from", "value": "```\neu down: TLS: certificate has expired\nus down: TLS: certificate has <expired>\n```", "inline": false})
     );
+    // What regions saw is not how they see it when it is over.
+    let (asked, _) = sent("discord", Telling::Recovered).await;
+    let body = self::body(&asked[0]);
+    assert_eq!(body["content"], "Recovered: shop: TLS handshake fails in 2 of 2 regions (lasted 12 minutes)");
+    let embed = &body["embeds"][0];
+    assert_eq!(embed["color"], json!(0x2e_7d32));
+    assert!(embed["fields"].as_array().is_some_and(|fields| fields.iter().all(|field| field["name"] != "Seen from")), "{embed}");
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ async fn an_objective_is_made_shown_changed_and_ended_by_forms() {
         "99 % up",
         "Missed",
         "<b class=\"down\"><bdi>none</bdi>",
-        "more than the",
+        "that the time measured so far allows",
         "report?format=html",
         "report?format=csv",
     ] {
