@@ -284,7 +284,7 @@ pub fn message(key: String, cause: String, telling: Telling, headline: String, s
         service: None,
         headline,
         since,
-        recovered_at: None,
+        recovered_at: (telling == Telling::Recovered).then_some(since),
         regions: Vec::new(),
         last_good: None,
         consequences: Vec::new(),

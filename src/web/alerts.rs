@@ -172,7 +172,7 @@ impl Line {
             kind: t.word("cause", cause.kind.name()),
             // A cause of many services names them itself.
             service: cause.service.and_then(name).filter(|name| !cause.headline.contains(name.as_str())),
-            headline: cause.headline.clone(),
+            headline: t.first_line(&cause.headline),
             since: Moment::full(cause.since),
             lasted: span(t, ended.since(cause.since)),
             over: !held.holds(),

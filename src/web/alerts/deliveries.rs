@@ -98,18 +98,20 @@ pub async fn retry(visit: Visit, _form: OwnForm, state: &State<ApiState>, id: &s
 impl Row {
     fn new(t: Text, state: &ApiState, delivery: &Delivery) -> Row {
         let message = &delivery.message;
+        let unwatched = message.telling == Telling::Recovered && message.recovered_at.is_none();
         let service = message.service.clone().filter(|name| !message.headline.contains(name.as_str()));
         Row {
             id: delivery.id.to_string(),
             tone: match (message.telling, message.severity) {
+                (Telling::Recovered, _) if unwatched => "unknown",
                 (Telling::Recovered, _) => "up",
                 (_, Severity::Critical) => "down",
                 (_, Severity::Warning) => "degraded",
             },
             service,
             path: delivery.service.filter(|id| state.services.get(*id).is_some()).map(|id| format!("/services/{id}")),
-            headline: message.headline.clone(),
-            telling: t.word("telling", message.telling.name()),
+            headline: t.first_line(&message.headline),
+            telling: if unwatched { t.s("telling.unwatched") } else { t.word("telling", message.telling.name()) },
             channel: delivery.channel_name.clone(),
             rule: message.rule.clone(),
             state: delivery.state.name(),

@@ -213,8 +213,8 @@ fn form(visit: &Visit, state: &ApiState, id: Option<&str>, fields: &Fields, erro
         sheet.code("cron", "edit.cron_text").placeholder("0 3 * * sun").when("kind=recurring"),
         sheet.code("timezone", "edit.timezone").placeholder("UTC").when("kind=recurring"),
         sheet.span("duration_s", "window.duration").placeholder("1 h").when("kind=recurring"),
-        sheet.instant("begins", "window.begins").help(t.s("window.begins_help")).when("kind=recurring"),
-        sheet.instant("ends", "window.ends").help(t.s("window.ends_help")).when("kind=recurring"),
+        sheet.instant("begins", "window.begins").help(t.s("window.time_help")).when("kind=recurring"),
+        sheet.instant("ends", "window.ends").help(t.s("window.time_help")).when("kind=recurring"),
         sheet.span("longest_s", "window.longest").placeholder("1 d").help(t.s("window.longest_help")).when("kind=manual"),
     ];
     if id.is_none() {
