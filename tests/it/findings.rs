@@ -41,6 +41,15 @@ impl Fed {
         Fed { world, clock, shop, minute: 0, told: Vec::new() }
     }
 
+    /// Waits for so many tellings: whoever reads the store may know before the listeners do.
+    async fn hear(&mut self, count: usize) {
+        let began = Instant::now();
+        while self.told.len() < count && began.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.told.extend(self.world.found());
+        }
+    }
+
     async fn restart(self, folder: &Path, boot: u64) -> Fed {
         let Fed { world, clock, shop, minute, told } = self;
         world.stop().await;
@@ -155,17 +164,13 @@ async fn a_shift_in_one_region_of_three_is_one_finding_with_region_and_phase_thr
         "{metrics}"
     );
 
+    fed.hear(1).await;
     let mut fed = fed.restart(folder.path(), 2).await;
     fed.pass(60, &REGIONS, &shifted).await;
     let ended = fed.until("ended", |found, _| found.iter().all(|finding| finding["open"] == false)).await;
     assert_eq!((ended.len(), &ended[0]["id"], &ended[0]["ended"]), (1, &open[0]["id"], &json!(at((LEARNT + 60) * 60).rfc3339())));
     assert_eq!(ended[0]["shape"], "level_up");
-    // Whoever reads the store may know before the listeners do.
-    let began = Instant::now();
-    while fed.told.len() < 2 && began.elapsed() < Duration::from_secs(20) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        fed.told.extend(fed.world.found());
-    }
+    fed.hear(2).await;
     assert_eq!(fed.told, ["opened connect ap-south", "ended connect ap-south"]);
     fed.world.stop().await;
 }

@@ -95,6 +95,36 @@ async fn a_failing_service_is_found_by_grep() {
 }
 
 #[tokio::test]
+async fn a_region_is_since_when_it_was_also_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let witness = Witness::start();
+    let url = format!("http://127.0.0.1:{}", witness.port);
+    services(
+        folder.path(),
+        &json!([
+            {"name": "bad", "base_url": url, "health_path": "/fail", "interval_s": 1, "retries": 0},
+            {"name": "good", "base_url": url, "interval_s": 1},
+        ]),
+    );
+    // Checked more than once.
+    let since = |summary: &Value| {
+        let regions: Vec<&Value> = summary["services"].as_array()?.iter().filter_map(|service| service["regions"].get(0)).collect();
+        let told = regions.len() == 2 && regions[0]["status"] == "down" && regions[1]["status"] == "up";
+        let again = regions.iter().all(|region| region["latest_check"]["checked_at"] != region["since"]);
+        (told && again).then(|| regions.iter().map(|region| region["since"].clone()).collect::<Vec<_>>())
+    };
+    let (port, path) = (free_port(), "api/monitor/health/summary/");
+    let mut binary = Binary::start(folder.path(), port).await;
+    let before = eventually(&mut binary, path, Duration::from_secs(40), since).await;
+    binary.kill();
+    let mut binary = Binary::start(folder.path(), port).await;
+    let after = eventually(&mut binary, path, Duration::from_secs(40), since).await;
+    assert_eq!(after[0], before[0], "it is down since it broke");
+    assert!(after[1].as_str() <= before[1].as_str(), "it is up since it came: {} or {}", after[1], before[1]);
+    binary.end();
+}
+
+#[tokio::test]
 async fn whatever_is_killed_every_check_made_is_stored_exactly_once() {
     const KILLS: usize = 5;
     let folder = tempfile::tempdir().unwrap();
