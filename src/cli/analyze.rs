@@ -94,7 +94,7 @@ async fn direct(config: &Config, records: &Records, args: &AnalyzeArgs) -> anyho
     let stored = records.services.list();
     let services: Vec<Service> = stored.iter().filter_map(|stored| stored.document.check(stored.id, &config.hub.schedule).ok()).collect();
     board.replace_services(&services, clock.now());
-    restore::board(&records, &board, &clock).await?;
+    restore::board(records, &board, &clock).await?;
     let desk = Desk::new(Sources::of(records, board, config, &clock), records.digests.clone(), config.digest.clone())?;
     let (digest, _) = desk.write(args.hours, clock.now(), service).await?;
     serde_json::to_value(DigestDetail::from(&*digest)).context("digest cannot be written as JSON")
