@@ -2,6 +2,7 @@
 //! has been as it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -14,10 +15,13 @@ use crate::model::time::Timestamp;
 use crate::store::connection::StoreError;
 use crate::store::query::ResultQuery;
 
+/// For so long the record is asked when regions turned; of the rest the incidents say it, less exactly. A start is not to wait longer.
+const ASKING: Duration = Duration::from_secs(3);
+
 /// Shows on the board what the store knows of the past.
 pub async fn board(records: &Records, board: &Board, clock: &Clock) -> anyhow::Result<()> {
     let now = clock.now();
-    let store = &records.store;
+    let (store, began) = (&records.store, clock.steady());
     let incidents = last_incidents(records);
     let known = store.results.newest().await?;
     let series = known.len();
@@ -45,7 +49,10 @@ pub async fn board(records: &Records, board: &Board, clock: &Clock) -> anyhow::R
         let Some(newest) = recent.last() else { continue };
         let first = hours.iter().map(|hour| hour.hour * HOUR).min().map_or(newest.started_at, Timestamp);
         let mixed = hours.iter().any(|hour| hour.failures > 0) && hours.iter().any(|hour| hour.failures < hour.checks);
-        let turned = if mixed { turned(records, newest, first, board.memory(series.service)).await? } else { None };
+        let turned = match mixed && clock.steady().saturating_sub(began) < ASKING {
+            true => turned(records, newest, first, board.memory(series.service)).await?,
+            false => None,
+        };
         // What has been so for all of these hours began when the last incident did, or ended, or with the service.
         let since = turned.or_else(|| match (incidents.get(&series.service), newest.ok()) {
             (Some((_, Some(closed))), true) => Some(*closed),
