@@ -260,11 +260,13 @@ impl Page {
         lines.iter().filter(|line| line["level"] == "SEVERE").map(|line| line["message"].to_string()).collect()
     }
 
+    /// Logs in and waits for the page behind it: until that has come, whatever is asked for next would be left for it.
     pub fn log_in(&self, hub: &str, password: &str) {
         self.go(&format!("{hub}/login"));
         self.fill("input[name=username]", "admin");
         self.fill("input[name=password]", password);
         self.click("form.stack button");
+        until("the page behind the log-in", || (!self.address().contains("/login")).then_some(()));
     }
 
     fn find(&self, selector: &str) -> String {
