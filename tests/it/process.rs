@@ -1,6 +1,8 @@
 //! The real binary, as a person runs it: first start, restart, kill -9, bad surroundings.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use probemesh::clock::Clock;
@@ -12,6 +14,7 @@ use probemesh::store::query::ResultQuery;
 use serde_json::{Value, json};
 
 use crate::binary::{Binary, PASSWORD, Witness, free_port, program, run};
+use crate::target::{Reply, Target};
 
 fn services(folder: &std::path::Path, services: &Value) {
     std::fs::write(folder.join("services.json"), serde_json::to_string_pretty(services).unwrap()).unwrap();
@@ -99,28 +102,37 @@ async fn a_region_is_since_when_it_was_also_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::start();
     let url = format!("http://127.0.0.1:{}", witness.port);
+    let status = Arc::new(AtomicU16::new(200));
+    let answered = status.clone();
+    let broke = Target::plain(move |_| Reply::text(answered.load(Ordering::SeqCst), "answer")).await;
     services(
         folder.path(),
         &json!([
             {"name": "bad", "base_url": url, "health_path": "/fail", "interval_s": 1, "retries": 0},
             {"name": "good", "base_url": url, "interval_s": 1},
+            {"name": "broke", "base_url": broke.url("http", "127.0.0.1"), "interval_s": 1, "retries": 0},
         ]),
     );
-    // Checked more than once.
-    let since = |summary: &Value| {
-        let regions: Vec<&Value> = summary["services"].as_array()?.iter().filter_map(|service| service["regions"].get(0)).collect();
-        let told = regions.len() == 2 && regions[0]["status"] == "down" && regions[1]["status"] == "up";
-        let again = regions.iter().all(|region| region["latest_check"]["checked_at"] != region["since"]);
-        (told && again).then(|| regions.iter().map(|region| region["since"].clone()).collect::<Vec<_>>())
+    // Checked more than once in these states.
+    let since = |states: [&'static str; 3]| {
+        move |summary: &Value| {
+            let regions: Vec<&Value> = summary["services"].as_array()?.iter().filter_map(|service| service["regions"].get(0)).collect();
+            let told = regions.iter().map(|region| region["status"].as_str().unwrap_or_default()).eq(states);
+            let again = regions.iter().all(|region| region["latest_check"]["checked_at"] != region["since"]);
+            (told && again).then(|| regions.iter().map(|region| region["since"].clone()).collect::<Vec<_>>())
+        }
     };
     let (port, path) = (free_port(), "api/monitor/health/summary/");
     let mut binary = Binary::start(folder.path(), port).await;
-    let before = eventually(&mut binary, path, Duration::from_secs(40), since).await;
+    eventually(&mut binary, path, Duration::from_secs(40), since(["down", "up", "up"])).await;
+    status.store(503, Ordering::SeqCst);
+    let before = eventually(&mut binary, path, Duration::from_secs(40), since(["down", "up", "down"])).await;
     binary.kill();
     let mut binary = Binary::start(folder.path(), port).await;
-    let after = eventually(&mut binary, path, Duration::from_secs(40), since).await;
+    let after = eventually(&mut binary, path, Duration::from_secs(40), since(["down", "up", "down"])).await;
     assert_eq!(after[0], before[0], "it is down since it broke");
     assert!(after[1].as_str() <= before[1].as_str(), "it is up since it came: {} or {}", after[1], before[1]);
+    assert_eq!(after[2], before[2], "what passed and then broke is down since then");
     binary.end();
 }
 
